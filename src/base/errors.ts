@@ -1,0 +1,403 @@
+/** What `sidelock explain CODE` prints and what the README's table is checked against. */
+interface ErrorPage {
+  readonly title: string;
+  readonly why: string;
+  readonly fix: string;
+}
+
+/** The one list of stable error codes. A code is never reused for another meaning. */
+export const ERROR_PAGES = {
+  'SL-PEM-001': {
+    title: 'not a PEM file',
+    why: 'The file holds no BEGIN line. It may be DER, empty, or something else.',
+    fix: 'Convert DER with: openssl x509 -inform der -in FILE -out cert.pem',
+  },
+  'SL-PEM-002': {
+    title: 'wrong kind of PEM block',
+    why: 'The file holds another kind of block than its name promises; certificate and key may be swapped.',
+    fix: 'Put the certificate in cert.pem and the private key in key.pem.',
+  },
+  'SL-PEM-003': {
+    title: 'PEM block cut short',
+    why: 'A writer was interrupted, or the file is still being copied.',
+    fix: 'Write to a temporary file and rename it over the old one.',
+  },
+  'SL-PEM-004': {
+    title: 'PEM block does not parse',
+    why: 'The base64 text or the DER inside it is damaged.',
+    fix: 'Write the file again from its source.',
+  },
+  'SL-PEM-005': {
+    title: 'private key cannot be decrypted',
+    why: 'The key is encrypted and the passphrase is missing or wrong.',
+    fix: 'Give the passphrase by file, or decrypt the key with: openssl pkey -in key.pem -out key.pem',
+  },
+  'SL-PAIR-001': {
+    title: 'key does not belong to certificate',
+    why: 'The public key of the certificate differs from that of the key file.',
+    fix: 'Replace certificate and key together.',
+  },
+  'SL-CERT-001': {
+    title: 'certificate expired',
+    why: 'It was not renewed in time; the log of renewals says why.',
+    fix: 'Start the manager; a sidecar that enrolled renews by itself within its grace.',
+  },
+  'SL-CERT-002': {
+    title: 'certificate unfit to be served',
+    why: 'It breaks a rule that peers check, so they would refuse it.',
+    fix: 'Issue the certificate again: sidelock generate --service NAME',
+  },
+  'SL-CERT-003': {
+    title: 'certificate does not chain to its bundle',
+    why: 'No path leads from cert.pem to a root of ca.pem.',
+    fix: 'Put the intermediates into cert.pem (leaf first) and the root into ca.pem.',
+  },
+  'SL-CERT-004': {
+    title: 'certificate is not for this service',
+    why: 'Its SPIFFE id differs from the one this service must have.',
+    fix: 'Issue a certificate for the right service.',
+  },
+  'SL-CLOCK-001': {
+    title: 'certificate not yet valid',
+    why: 'This clock is behind, or the clock that issued the certificate is ahead.',
+    fix: 'Set the clock: timedatectl set-ntp true',
+  },
+  'SL-BUNDLE-001': {
+    title: 'trust bundle is empty',
+    why: 'The bundle holds no certificate; without one nobody, or anybody, could be trusted.',
+    fix: 'Put the root certificate of your manager into ca.pem.',
+  },
+  'SL-BUNDLE-002': {
+    title: 'trust bundle holds an unfit root',
+    why: 'A root must be a CA certificate (CA:TRUE, keyCertSign), self-signed, in date, with a strong key.',
+    fix: 'Remove it from the bundle or replace it.',
+  },
+  'SL-NAME-001': {
+    title: 'not a SPIFFE id',
+    why: 'It breaks the SPIFFE-ID specification; no normalisation is done.',
+    fix: 'Use spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE',
+  },
+  'SL-NAME-002': {
+    title: 'not a service name',
+    why: 'Names of services and namespaces are DNS labels: a-z, 0-9 and -, 63 characters at most.',
+    fix: 'Choose another name.',
+  },
+  'SL-NAME-003': {
+    title: 'not a DNS name or IP address',
+    why: 'A name in a certificate must be exact: no wildcard, port, upper case or trailing dot.',
+    fix: 'Correct the name.',
+  },
+  'SL-NAME-004': {
+    title: 'name not allowed',
+    why: 'The policy of the manager does not let this service have that name.',
+    fix: 'Add a suffix to certificates.allowedSans, or ask for another name.',
+  },
+  'SL-KEY-001': {
+    title: 'key not accepted',
+    why: 'Allowed are RSA 2048, 3072 and 4096 (e = 65537), EC P-256 and P-384, and Ed25519.',
+    fix: 'Make a new key of an allowed type.',
+  },
+  'SL-CSR-001': {
+    title: 'certificate request does not parse',
+    why: 'It is not one strict DER PKCS#10 structure of at most 8 KiB.',
+    fix: 'Make a new request.',
+  },
+  'SL-CSR-002': {
+    title: 'certificate request is not signed by its key',
+    why: 'The proof of possession does not verify.',
+    fix: 'Sign the request with the private key of the public key inside it.',
+  },
+  'SL-CSR-003': {
+    title: 'key already in use by another identity',
+    why: 'One key must never stand for two services.',
+    fix: 'Make a new key.',
+  },
+  'SL-FS-001': {
+    title: 'file cannot be read',
+    why: 'The file is missing, or its owner or mode keeps this process out.',
+    fix: 'Check the path, its owner and mode.',
+  },
+  'SL-FS-002': {
+    title: 'private key readable by others',
+    why: 'Anyone who can read the key can be this service.',
+    fix: 'chmod 0600 key.pem',
+  },
+  'SL-FS-003': {
+    title: 'file cannot be written',
+    why: 'The disk is full or the directory does not let this process write. The old files are untouched.',
+    fix: 'Make room or correct the owner of the directory.',
+  },
+  'SL-STORE-001': {
+    title: 'no such certificate',
+    why: 'The store holds nothing of that name.',
+    fix: 'sidelock list   shows what is there; sidelock generate --service NAME makes one.',
+  },
+  'SL-STORE-002': {
+    title: 'another manager holds the storage',
+    why: 'Two managers on one store would sign and rotate against each other.',
+    fix: 'Use the one that runs, or give this one its own --storage.',
+  },
+  'SL-STORE-003': {
+    title: 'storage is not usable',
+    why: 'A file of the store is damaged or has an unsafe owner or mode.',
+    fix: 'Restore it from a backup, or correct the mode the message names.',
+  },
+  'SL-CA-001': {
+    title: 'certificate authority cannot be opened',
+    why: 'Its key or certificate is missing, damaged or does not match.',
+    fix: 'Restore .sidelock/ca from a backup. A new CA is never made over an old one.',
+  },
+  'SL-CA-002': {
+    title: 'passphrase of the CA key is missing or wrong',
+    why: 'The CA key is encrypted at rest.',
+    fix: 'Set ca.passphraseFile (MTLS_CA_PASSPHRASE_FILE) to a file with the passphrase.',
+  },
+  'SL-CA-003': {
+    title: 'certificate authority cannot issue now',
+    why: 'The CA certificate is out of date, or the clock is before the newest certificate it signed.',
+    fix: 'Check the clock of this machine.',
+  },
+  'SL-TOK-001': {
+    title: 'join token not valid',
+    why: 'It was not made by this manager, or it was changed or cut.',
+    fix: 'sidelock token create SERVICE',
+  },
+  'SL-TOK-002': {
+    title: 'join token already used',
+    why: 'A token works once. If you did not use it, somebody else did.',
+    fix: 'Look at the audit log, then: sidelock token create SERVICE',
+  },
+  'SL-TOK-003': {
+    title: 'join token expired',
+    why: 'Tokens live for minutes.',
+    fix: 'sidelock token create SERVICE',
+  },
+  'SL-TOK-004': {
+    title: 'join token is for another service',
+    why: 'The service it was made for is part of the signed token.',
+    fix: 'Create a token for this service.',
+  },
+  'SL-TOK-005': {
+    title: 'manager does not match the join token',
+    why: 'The root certificate of the manager met is not the one the token pins. The token was not sent.',
+    fix: 'Check the address of the manager, or create a token on the manager you mean.',
+  },
+  'SL-MGR-001': {
+    title: 'manager not reachable',
+    why: 'Its name does not resolve, nothing listens, or it does not answer in time.',
+    fix: 'Start the manager or correct its address. Serving goes on with the certificate on disk.',
+  },
+  'SL-MGR-002': {
+    title: 'manager answered something unusable',
+    why: 'The answer breaks the contract: another key, name, root, or no valid document.',
+    fix: 'Check that the address is that of a sidelock manager of this version.',
+  },
+  'SL-MGR-003': {
+    title: 'manager refused the request',
+    why: 'The message says why.',
+    fix: 'Correct what the message names.',
+  },
+  'SL-API-001': {
+    title: 'request not understood',
+    why: 'A field is missing, of the wrong type, or unknown.',
+    fix: 'Send what the API schema says.',
+  },
+  'SL-API-002': {
+    title: 'caller may not do that',
+    why: 'The call needs the unix socket, an admin certificate, or the right identity.',
+    fix: 'Run the command on the machine of the manager.',
+  },
+  'SL-API-003': {
+    title: 'too many requests',
+    why: 'A limit per caller was reached.',
+    fix: 'Wait for the time the answer gives in Retry-After.',
+  },
+  'SL-API-004': {
+    title: 'internal error of the manager',
+    why: 'A fault on the side of the manager; its log has the details under the id of the answer.',
+    fix: 'Look at the log of the manager.',
+  },
+  'SL-NET-001': {
+    title: 'port in use',
+    why: 'Another process listens there.',
+    fix: 'Stop it or change the listen address the message names.',
+  },
+  'SL-NET-002': {
+    title: 'cannot listen',
+    why: 'The address is not of this machine, or the port needs a privilege.',
+    fix: 'Change the listen address the message names.',
+  },
+  'SL-CFG-001': {
+    title: 'config file cannot be read',
+    why: 'It is missing or not readable.',
+    fix: 'Check the path given with --config.',
+  },
+  'SL-CFG-002': {
+    title: 'config file is not valid YAML',
+    why: 'The line and column are in the message.',
+    fix: 'Correct the line.',
+  },
+  'SL-CFG-003': {
+    title: 'config value not valid',
+    why: 'The message names the key, what was expected and what was found.',
+    fix: 'Correct the value.',
+  },
+  'SL-CFG-004': {
+    title: 'unknown config key',
+    why: 'Unknown keys are errors, so that a misspelt rule is never silently off.',
+    fix: 'Use the key the message suggests, or: sidelock config schema',
+  },
+  'SL-CFG-005': {
+    title: 'inbound without allow',
+    why: 'Nothing is allowed by accident: each inbound needs its list of callers.',
+    fix: 'Add allow: [SERVICE], or the explicit word allow: any',
+  },
+  'SL-TLS-001': {
+    title: 'handshake failed',
+    why: 'The reason in the line says what happened.',
+    fix: 'Look at the log of the other side at the same time.',
+  },
+  'SL-TLS-002': {
+    title: 'peer does not speak TLS',
+    why: 'The other side sent plaintext.',
+    fix: 'Use the mTLS port of the peer, or the local port of your own sidecar.',
+  },
+  'SL-TLS-003': {
+    title: 'peer was signed by a CA we do not trust',
+    why: 'Its issuer is not in our bundle.',
+    fix: 'Compare the key ids of both bundles: sidelock show --self',
+  },
+  'SL-TLS-004': {
+    title: 'certificate of peer out of date',
+    why: 'It expired, or is not valid yet by our clock.',
+    fix: 'Look at the renewals of that sidecar and at both clocks.',
+  },
+  'SL-TLS-005': {
+    title: 'peer showed no certificate',
+    why: 'The caller has no sidecar, or speaks to the mTLS port directly.',
+    fix: 'Call through the local port of a sidecar.',
+  },
+  'SL-TLS-006': {
+    title: 'peer is somebody else',
+    why: 'Its SPIFFE id is not one that we expect there.',
+    fix: 'Correct expect, or the address of the upstream.',
+  },
+  'SL-TLS-007': {
+    title: 'peer hung up after the handshake',
+    why: 'In TLS 1.3 a server judges our certificate after we are done: it most likely refused ours.',
+    fix: 'Look at its log for the serial in this line.',
+  },
+  'SL-TLS-008': {
+    title: 'handshake timed out',
+    why: 'The other side did not finish the handshake in time.',
+    fix: 'Check the network and the load of the peer.',
+  },
+  'SL-TLS-009': {
+    title: 'no TLS parameters in common',
+    why: 'Versions, ciphers, groups or application protocols do not overlap.',
+    fix: 'We need TLS 1.3 unless tls.minVersion says otherwise.',
+  },
+  'SL-TLS-010': {
+    title: 'certificate of peer breaks a rule',
+    why: 'Its chain or names are not those of a service identity.',
+    fix: 'Issue it again with sidelock, or with a CA that follows the X509-SVID rules.',
+  },
+  'SL-TLS-011': {
+    title: 'peer refused our certificate',
+    why: 'It sent an alert that says so.',
+    fix: 'The reason names what it disliked; compare both bundles and clocks.',
+  },
+  'SL-APP-001': {
+    title: 'app not listening',
+    why: 'Nothing answers at the target address.',
+    fix: 'Start the app or correct inbound[].target.',
+  },
+  'SL-UP-001': {
+    title: 'upstream not reachable',
+    why: 'Its name does not resolve, nothing listens, or it does not answer in time.',
+    fix: 'Check outbound[].address.',
+  },
+  'SL-AUTHZ-001': {
+    title: 'caller not allowed',
+    why: 'No allow rule of the inbound matches its SPIFFE id.',
+    fix: 'Add the service to allow.',
+  },
+  'SL-LIMIT-001': {
+    title: 'connection limit reached',
+    why: 'As many connections are open as limits.maxConnections allows.',
+    fix: 'Raise the limit or find the caller that keeps connections open.',
+  },
+  'SL-USAGE-001': {
+    title: 'wrong usage',
+    why: 'The command line is not understood.',
+    fix: 'sidelock COMMAND --help',
+  },
+  'SL-ENV-001': {
+    title: 'unsafe environment',
+    why: 'A variable or Node flag would switch off a protection or write secrets to a file.',
+    fix: 'Unset the variable the message names.',
+  },
+  'SL-RUN-001': {
+    title: 'command cannot be started',
+    why: 'The program after -- was not found or may not be executed.',
+    fix: 'Check the path of the program.',
+  },
+} as const satisfies Record<`SL-${string}-${number}`, ErrorPage>;
+
+export type ErrorCode = keyof typeof ERROR_PAGES;
+
+interface SidelockErrorOptions {
+  /** The fact found, with values. */
+  readonly why?: string | undefined;
+  /** A command or an edit. Defaults to the fix of the code's page. */
+  readonly fix?: string | undefined;
+  readonly cause?: unknown;
+  /** Values for machines: paths, serials, reasons. Never a secret. */
+  readonly data?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/**
+ * Every failure a user can meet. `message` says what failed and names it (file, port, peer, key);
+ * `why`, `fix` and `code` complete the anatomy that the command line prints.
+ */
+export class SidelockError extends Error {
+  override readonly name = 'SidelockError';
+  readonly code: ErrorCode;
+  readonly why: string | undefined;
+  readonly fix: string;
+  readonly data: Readonly<Record<string, unknown>>;
+
+  constructor(code: ErrorCode, message: string, options: SidelockErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.why = options.why;
+    this.fix = options.fix ?? ERROR_PAGES[code].fix;
+    this.data = options.data ?? {};
+  }
+}
+
+/** Several failures found together, so that one run shows them all. */
+export class SidelockErrors extends Error {
+  override readonly name = 'SidelockErrors';
+  readonly errors: readonly SidelockError[];
+
+  constructor(message: string, errors: readonly SidelockError[]) {
+    super(message);
+    this.errors = errors;
+  }
+}
+
+export function isSidelockError(error: unknown, code?: ErrorCode): error is SidelockError {
+  return error instanceof SidelockError && (code === undefined || error.code === code);
+}
+
+/** The `code` of a Node system or OpenSSL error (`ENOENT`, `ERR_SSL_…`), or undefined. */
+export function nodeCode(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}
+
+/** True for the rejection that an aborted AbortSignal causes; not a failure, never logged as one. */
+export function isAbort(error: unknown): boolean {
+  return error instanceof Error && (error.name === 'AbortError' || nodeCode(error) === 'ABORT_ERR');
+}
