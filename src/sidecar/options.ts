@@ -1,0 +1,129 @@
+import type { Clock, Random } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { Metrics } from '../base/metrics.ts';
+import type { KeyType } from '../pki/keys.ts';
+
+export interface HostPort {
+  readonly host: string;
+  /** 0 lets the system choose, where it is listened on. */
+  readonly port: number;
+}
+
+export interface UnixPath {
+  readonly path: string;
+}
+
+/**
+ * Who may call: the explicit word `any` (every authenticated peer of the trust domain), or patterns, each one of
+ * `service` (own namespace), `namespace/service`, `namespace/*` or a whole SPIFFE id. An empty list allows nobody.
+ */
+export type AllowRule = 'any' | readonly string[];
+
+/** Where the sidecar stands in front of its app. */
+export interface InboundOptions {
+  readonly name: string;
+  readonly listen: HostPort;
+  readonly target: HostPort | UnixPath;
+  readonly protocol: 'tcp';
+  readonly allow: AllowRule;
+}
+
+/** A local plaintext port that leads to a peer. */
+export interface OutboundOptions {
+  readonly name: string;
+  readonly listen: HostPort;
+  readonly service: string;
+  readonly address: HostPort;
+  /** Patterns as in {@link AllowRule}: the peer must be one of these. Empty means `service` in our own namespace. */
+  readonly expect: readonly string[];
+}
+
+/** How soon a changed directory is looked at; all of them have defaults that suit a running sidecar. */
+export interface WatchOptions {
+  readonly debounceMs?: number;
+  readonly pollMs?: number;
+}
+
+/** The key is made here, the certificate comes from the manager; both are kept in `directory`. */
+export interface ManagerIdentityOptions extends WatchOptions {
+  readonly source: 'manager';
+  readonly service: string;
+  readonly directory: string;
+  /** `https://host:port`; when absent, that of the join token, which is then kept in `directory`. */
+  readonly address?: string;
+  /** Asked only when there is no usable identity on disk. May answer undefined: asked again later. */
+  readonly token?: () => Promise<string | undefined>;
+  /** `rsa-2048` unless given. */
+  readonly keyType?: KeyType;
+  /** Renew this long before the end, ms; 30 days unless given. Short leaves renew at 2/3 of their life. */
+  readonly renewBeforeMs?: number;
+  /** How long after its end a leaf may still be used to ask for the next one, ms; 24 hours unless given. */
+  readonly expiredGraceMs?: number;
+}
+
+/** Names inside the directory. */
+export interface IdentityFileNames {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+}
+
+/** Any directory that someone rotates: a Secret mount, cert-manager, SPIFFE helper, a script. */
+export interface FilesIdentityOptions extends WatchOptions {
+  readonly source: 'files';
+  readonly directory: string;
+  /** When absent: cert.pem, key.pem, ca.pem or else tls.crt, tls.key, ca.crt, whichever is there. */
+  readonly files?: IdentityFileNames;
+  readonly passphraseFile?: string;
+}
+
+/** One file with the key and the chain, as kubelet writes for a pod certificate, and one with the roots. */
+export interface BundleIdentityOptions extends WatchOptions {
+  readonly source: 'bundle';
+  readonly file: string;
+  readonly ca: string;
+  readonly passphraseFile?: string;
+}
+
+export type IdentityOptions = ManagerIdentityOptions | FilesIdentityOptions | BundleIdentityOptions;
+
+export interface SidecarLimits {
+  readonly maxConnections: number;
+  readonly handshakeTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  readonly idleTimeoutMs: number;
+  readonly maxLifetimeMs?: number;
+  readonly drainMs: number;
+}
+
+export const DEFAULT_LIMITS: SidecarLimits = {
+  maxConnections: 10_000,
+  handshakeTimeoutMs: 5_000,
+  connectTimeoutMs: 5_000,
+  idleTimeoutMs: 3_600_000,
+  drainMs: 30_000,
+};
+
+/** Port of the admin endpoints unless configured. */
+export const DEFAULT_ADMIN: HostPort = { host: '127.0.0.1', port: 9901 };
+
+export interface SidecarOptions {
+  /** When given, an identity for any other service is refused. */
+  readonly service?: string;
+  readonly trustDomain: string;
+  readonly namespace: string;
+  readonly identity: IdentityOptions;
+  readonly inbound: readonly InboundOptions[];
+  readonly outbound: readonly OutboundOptions[];
+  /** {@link DEFAULT_ADMIN} unless given; `false` opens none. */
+  readonly admin?: HostPort | false;
+  readonly limits: SidecarLimits;
+}
+
+/** What a sidecar takes from outside itself; tests give their own. */
+export interface SidecarDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+}
