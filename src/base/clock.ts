@@ -7,8 +7,10 @@ export interface Clock {
   sleep(ms: number, signal: AbortSignal): Promise<void>;
 }
 
-/** A number in [0, 1). A parameter wherever jitter is wanted, so that tests decide it. */
+/** A number in [0, 1). A parameter wherever jitter is wanted, so that tests decide it. Never a source of secrets. */
 export type Random = () => number;
+
+export const systemRandom: Random = () => Math.random();
 
 export const SECOND = 1_000;
 export const MINUTE = 60 * SECOND;
