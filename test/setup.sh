@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Installs the real programs that the tests and the bench use, from Debian's packages. Run it as often as you like:
+# what is there is left alone. Without them the tests that need them are skipped, each with a line that names this file.
+#
+# PostgreSQL's server programs are not on the PATH on Debian: tests look in /usr/lib/postgresql/*/bin themselves.
+# haproxy and nginx live in /usr/sbin, where tests look too. Nothing installed here is left running.
+set -euo pipefail
+
+# program=package, or a file of the package where it brings no program of its own
+wanted=(
+  curl=curl
+  openssl=openssl
+  psql=postgresql-client
+  '/usr/lib/postgresql/*/bin/postgres=postgresql'
+  redis-server=redis-server
+  redis-cli=redis-tools
+  # The bench's peers and its load.
+  haproxy=haproxy
+  nginx=nginx-light
+  '/usr/lib/nginx/modules/ngx_stream_module.so=libnginx-mod-stream'
+  wrk=wrk
+)
+
+PATH=$PATH:/usr/sbin:/sbin
+missing=()
+for entry in "${wanted[@]}"; do
+  have=${entry%=*}
+  if [[ $have == /* ]]; then compgen -G "$have" >/dev/null && continue; else command -v "$have" >/dev/null && continue; fi
+  missing+=("${entry##*=}")
+done
+
+if ((${#missing[@]} == 0)); then
+  echo "setup: everything is there"
+  exit 0
+fi
+if ! command -v apt-get >/dev/null; then
+  echo "setup: no apt-get here. Install by hand: ${missing[*]}" >&2
+  exit 1
+fi
+as_root=()
+if ((EUID != 0)); then
+  command -v sudo >/dev/null || { echo "setup: run as root: apt-get install ${missing[*]}" >&2; exit 1; }
+  as_root=(sudo)
+fi
+
+# Debian starts a service as it installs it. This keeps it from doing so for the time of the installation.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+  trap '"${as_root[@]}" rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 0755 "$policy"
+fi
+
+echo "setup: installing ${missing[*]}"
+"${as_root[@]}" apt-get -qq update
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
+echo "setup: done"
