@@ -1,0 +1,56 @@
+import { SECOND } from '../base/clock.ts';
+import { exchange, openClient, type Transport } from './client-transport.ts';
+import {
+  type CertificateAnswer,
+  type CertificateList,
+  type CertificateRequest,
+  certificateAnswer,
+  certificateList,
+  PATHS,
+  type StatusAnswer,
+  statusAnswer,
+  type TokenAnswer,
+  type TokenList,
+  type TokenRequest,
+  tokenAnswer,
+  tokenList,
+} from './wire.ts';
+
+interface SocketClient {
+  createToken(request: TokenRequest): Promise<TokenAnswer>;
+  listTokens(): Promise<TokenList>;
+  /** `id` as `listTokens` shows it. */
+  revokeToken(id: string): Promise<TokenList>;
+  /** Makes key and certificate in the store of the manager; the key is not in the answer. */
+  generate(request: CertificateRequest): Promise<CertificateAnswer>;
+  listCertificates(): Promise<CertificateList>;
+  showCertificate(service: string): Promise<CertificateAnswer>;
+  status(): Promise<StatusAnswer>;
+}
+
+/**
+ * Admin calls to the manager that runs on this machine. Who may open the socket is the file system's decision.
+ * @throws SidelockError SL-MGR-001 when no manager runs there, SL-MGR-002, or what the manager answered.
+ */
+export function socketClient(socketPath: string, timeoutMs: number = 30 * SECOND): SocketClient {
+  const transport: Transport = {
+    where: socketPath,
+    timeoutMs,
+    connect: () => openClient('http://manager', { socketPath }),
+  };
+  return {
+    createToken: (body) => exchange(transport, { method: 'POST', path: PATHS.tokens, body }, tokenAnswer),
+    listTokens: () => exchange(transport, { method: 'GET', path: PATHS.tokens }, tokenList),
+    revokeToken: (id) =>
+      exchange(transport, { method: 'DELETE', path: `${PATHS.tokens}/${encodeURIComponent(id)}` }, tokenList),
+    generate: (body) => exchange(transport, { method: 'POST', path: PATHS.certificates, body }, certificateAnswer),
+    listCertificates: () => exchange(transport, { method: 'GET', path: PATHS.certificates }, certificateList),
+    showCertificate: (service) =>
+      exchange(
+        transport,
+        { method: 'GET', path: `${PATHS.certificates}/${encodeURIComponent(service)}` },
+        certificateAnswer,
+      ),
+    status: () => exchange(transport, { method: 'GET', path: PATHS.status }, statusAnswer),
+  };
+}

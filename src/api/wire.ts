@@ -1,0 +1,165 @@
+import { z } from 'zod';
+
+/** Where each call lives. The admin calls exist only on the unix socket of the manager. */
+export const PATHS = {
+  trust: '/v1/trust',
+  enroll: '/v1/enroll',
+  renew: '/v1/renew',
+  tokens: '/v1/tokens',
+  certificates: '/v1/certificates',
+  status: '/v1/status',
+} as const;
+
+const PEM_LIMIT = 512 * 1024;
+const pem = z.string().min(1).max(PEM_LIMIT);
+const name = z.string().min(1).max(63);
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+/** Milliseconds since the epoch. */
+const time = z.number().int().nonnegative();
+
+/** GET /v1/trust. `sha256` is the hash of the bundle, `rootSha256` of each root's DER. */
+export const trustAnswer = z.strictObject({
+  bundle: pem,
+  sha256,
+  rootSha256: z.array(sha256).min(1).max(16),
+  trustDomain: z.string().min(1).max(255),
+  time,
+});
+export type TrustAnswer = z.infer<typeof trustAnswer>;
+
+/** POST /v1/enroll. With `service` the manager refuses a token made for another one before it is used up. */
+export const enrollRequest = z.strictObject({
+  token: z.string().min(1).max(2048),
+  csr: z
+    .string()
+    .min(1)
+    .max(12 * 1024),
+  service: name.optional(),
+  namespace: name.optional(),
+});
+export type EnrollRequest = z.infer<typeof enrollRequest>;
+
+/** POST /v1/renew, over mTLS with the current leaf. */
+export const renewRequest = z.strictObject({
+  csr: z
+    .string()
+    .min(1)
+    .max(12 * 1024),
+});
+
+/** Answer to enroll and renew. `certificate` is the leaf, then its intermediates. */
+export const identityAnswer = z.strictObject({
+  certificate: pem,
+  bundle: pem,
+  spiffeId: z.string().min(1).max(2048),
+  notBefore: time,
+  notAfter: time,
+  renewAt: time.optional(),
+  trustDomain: z.string().min(1).max(255),
+  time,
+});
+export type IdentityAnswer = z.infer<typeof identityAnswer>;
+
+export const tokenRequest = z.strictObject({
+  service: name,
+  namespace: name.optional(),
+  type: z.string().min(1).max(32).optional(),
+  ttlSeconds: z.number().int().min(1).max(3600).optional(),
+});
+export type TokenRequest = z.infer<typeof tokenRequest>;
+
+export const tokenAnswer = z.strictObject({ token: z.string(), id: z.string(), expiresAt: time });
+export type TokenAnswer = z.infer<typeof tokenAnswer>;
+
+const tokenRecord = z.strictObject({
+  /** First 16 hex digits of the hash of the token's id: enough to name it, useless to use it. */
+  id: z.string(),
+  service: name,
+  namespace: name,
+  type: z.string(),
+  issuedAt: time,
+  expiresAt: time,
+  state: z.enum(['open', 'used', 'expired']),
+  usedAt: time.optional(),
+  usedBy: z.string().optional(),
+});
+export const tokenList = z.strictObject({ tokens: z.array(tokenRecord) });
+export type TokenList = z.infer<typeof tokenList>;
+
+export const certificateRequest = z.strictObject({
+  service: name,
+  type: z.string().min(1).max(32),
+  sans: z.array(z.string().min(1).max(255)).max(64).optional(),
+  namespace: name.optional(),
+});
+export type CertificateRequest = z.infer<typeof certificateRequest>;
+
+const certificateRecord = z.strictObject({
+  service: name,
+  namespace: name,
+  type: z.string(),
+  serial: z.string(),
+  spiffeId: z.string(),
+  sans: z.array(z.string()),
+  notBefore: time,
+  notAfter: time,
+  keyType: z.string(),
+  fingerprint256: sha256,
+  issuedAt: time,
+  by: z.enum(['generate', 'token', 'renew']),
+  supersededBy: z.string().optional(),
+  /** Directory of cert.pem, key.pem and ca.pem, for a certificate whose key the manager holds. */
+  directory: z.string().optional(),
+});
+export type CertificateRecord = z.infer<typeof certificateRecord>;
+
+/** One certificate with its PEM text; never a key. */
+export const certificateAnswer = z.strictObject({ certificate: certificateRecord, pem, bundle: pem });
+export type CertificateAnswer = z.infer<typeof certificateAnswer>;
+
+/** The newest certificate of each service. */
+export const certificateList = z.strictObject({ certificates: z.array(certificateRecord) });
+export type CertificateList = z.infer<typeof certificateList>;
+
+export const statusAnswer = z.strictObject({
+  version: z.string(),
+  caName: z.string(),
+  trustDomain: z.string(),
+  rootSha256: sha256,
+  rootNotAfter: time,
+  certificates: z.number().int(),
+  openTokens: z.number().int(),
+  address: z.string(),
+  storagePath: z.string(),
+  startedAt: time,
+  time,
+});
+export type StatusAnswer = z.infer<typeof statusAnswer>;
+
+/** Every answer that is not 2xx. `id` finds the line in the log of the manager. */
+export const errorAnswer = z.strictObject({
+  error: z.strictObject({
+    code: z.string().regex(/^SL-[A-Z]+-\d{3}$/),
+    message: z.string().max(2048),
+    why: z.string().max(2048).optional(),
+    fix: z.string().max(2048),
+    id: z.string().max(64),
+  }),
+});
+export type ErrorAnswer = z.infer<typeof errorAnswer>;
+
+/** As much of a schema as its users need, so that only this file knows what checks it. */
+export interface Schema<T> {
+  safeParse(value: unknown): { success: true; data: T } | { success: false; error: { issues: readonly Issue[] } };
+}
+
+interface Issue {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** One line that names each field at fault: `csr: Invalid input; (body): Unrecognized key: "x"`. */
+export function describeIssues(issues: readonly Issue[]): string {
+  const lines = issues.slice(0, 5).map(({ path, message }) => `${path.map(String).join('.') || '(body)'}: ${message}`);
+  return lines.join('; ').slice(0, 500);
+}
