@@ -1,0 +1,124 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { type FileHandle, link, open, readdir, rename, rm, unlink } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import { nodeCode, SidelockError } from '../base/errors.ts';
+import { writeFailure } from './failure.ts';
+
+const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
+const MAX_READ = 1 << 20;
+const TEMPORARY = /^\..+\.[0-9a-f]{16}\.tmp$/;
+
+/**
+ * Replaces `path` as a whole: readers, and a machine that loses power, see the old content or the new.
+ * The mode is exact whatever the umask, and also when an older file had another. SL-FS-003 leaves the old file.
+ */
+export async function writeFileDurable(path: string, data: Buffer | string, mode: number): Promise<void> {
+  await viaTemporary(path, data, mode, (temporary) => rename(temporary, path));
+}
+
+/**
+ * Creates `path` with its whole content, or returns false when something of that name is there.
+ * Of any number of callers, in any number of processes, exactly one gets true. SL-FS-003 when it cannot be written.
+ */
+export async function createExclusive(path: string, data: Buffer | string, mode: number): Promise<boolean> {
+  return await viaTemporary(path, data, mode, async (temporary) => {
+    try {
+      // link(2) is as exclusive as O_EXCL, and a crash cannot leave a file that exists but is not yet written.
+      await link(temporary, path);
+      return true;
+    } catch (error) {
+      if (nodeCode(error) === 'EEXIST') return false;
+      throw error;
+    } finally {
+      await unlink(temporary);
+    }
+  });
+}
+
+/**
+ * Appends to `path` (created with `mode`) and returns when it is on the disk. When not all of it can be
+ * written (SL-FS-003) none of it stays. For one writer at a time.
+ */
+export async function appendDurable(path: string, data: Buffer | string, mode: number): Promise<void> {
+  try {
+    await using file = await open(path, O_APPEND | O_CREAT | O_WRONLY | O_NOFOLLOW, mode);
+    const { size } = await file.stat();
+    try {
+      await file.appendFile(data);
+      await file.datasync();
+    } catch (error) {
+      await file.truncate(size);
+      throw error;
+    }
+    if (size === 0) await syncDirectory(dirname(path));
+  } catch (error) {
+    throw await writeFailure(path, error);
+  }
+}
+
+/** A file's content with what decides who else may read and write it. */
+export interface StoredFile {
+  readonly data: Buffer;
+  /** Permission bits. */
+  readonly mode: number;
+  readonly uid: number;
+}
+
+/** Reads a regular file of at most 1 MiB that is not a link; never waits on a FIFO. Throws system errors or SL-FS-001. */
+export async function readRegularFile(path: string): Promise<StoredFile> {
+  await using file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+  const stats = await file.stat();
+  if (!stats.isFile() || stats.size > MAX_READ) {
+    const why = stats.isFile()
+      ? `It has ${stats.size} bytes; at most ${MAX_READ} are read.`
+      : 'It is not a regular file.';
+    throw new SidelockError('SL-FS-001', `cannot read ${path}`, { why, data: { path } });
+  }
+  return { data: await file.readFile(), mode: stats.mode & 0o777, uid: stats.uid };
+}
+
+/** Creates a file that must not exist yet, with exactly this mode, and returns when it is on the disk. */
+export async function writeNewFile(path: string, data: Buffer | string, mode: number): Promise<void> {
+  await using file = await open(path, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW, mode);
+  await widenToMode(file, mode);
+  await file.writeFile(data);
+  await file.sync();
+}
+
+/** Makes creations, renames and removals in `directory` survive a power loss. */
+export async function syncDirectory(directory: string): Promise<void> {
+  await using handle = await open(directory, O_RDONLY | O_DIRECTORY);
+  await handle.sync();
+}
+
+/** Removes what writers that were killed left in `directory` and below. Only for the one process that may write there. */
+export async function removeTemporaries(directory: string): Promise<void> {
+  for (const entry of await readdir(directory, { withFileTypes: true, recursive: true })) {
+    if (entry.isFile() && TEMPORARY.test(entry.name)) await rm(join(entry.parentPath, entry.name), { force: true });
+  }
+}
+
+async function viaTemporary<T>(
+  path: string,
+  data: Buffer | string,
+  mode: number,
+  place: (temporary: string) => Promise<T>,
+): Promise<T> {
+  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(8).toString('hex')}.tmp`);
+  try {
+    await writeNewFile(temporary, data, mode);
+    const placed = await place(temporary);
+    await syncDirectory(dirname(path));
+    return placed;
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw await writeFailure(path, error);
+  }
+}
+
+/** The umask may have taken rights away from a new, still empty file. It never adds any, so a key is never wider than its mode. */
+async function widenToMode(file: FileHandle, mode: number): Promise<void> {
+  const { mode: got } = await file.stat();
+  if ((got & 0o777) !== mode) await file.chmod(mode);
+}
