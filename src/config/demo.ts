@@ -1,0 +1,30 @@
+import { z } from 'zod';
+import { caller, head, label, listenAddress, trustDomain } from './fields.ts';
+
+const service = z.strictObject({
+  name: label().describe('name of the service and of its small app'),
+  app: listenAddress('127.0.0.1').describe('where its app listens without TLS'),
+  mtls: listenAddress('127.0.0.1').describe('where its sidecar listens with mTLS'),
+  allow: z
+    .union([z.literal('any'), z.array(caller()).min(1)], { error: 'expected a list of callers, or the word any' })
+    .describe('who may call it'),
+  calls: z
+    .array(
+      z.strictObject({
+        service: label().describe('another service of this file'),
+        listen: listenAddress('127.0.0.1').describe('where this service reaches it without TLS'),
+      }),
+    )
+    .prefault([]),
+});
+
+export const demoSchema = z
+  .strictObject({
+    ...head('Demo'),
+    trustDomain: trustDomain(),
+    ca: z.strictObject({ name: z.string().min(1).max(64).prefault('AI-Teddy-CA') }).prefault({}),
+    services: z.array(service).min(1, { error: 'at least one service is needed' }),
+  })
+  .describe('What `sidelock dev` starts: a manager, and for each service a small app with its sidecar');
+
+export type DemoConfig = z.output<typeof demoSchema>;

@@ -1,0 +1,172 @@
+import { z } from 'zod';
+import { LOG_LEVELS } from '../base/log.ts';
+import { parseDuration } from './units.ts';
+
+/** The kinds of value that config keys hold. Each reads text and yields what the options of the layers take. */
+
+interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface Problem {
+  readonly problem: string;
+}
+
+/** Text that `parse` reads, or a problem at this key. The JSON Schema shows what is written, not what is read. */
+function text<T>(parse: (value: string) => T | Problem, input: z.ZodType<string | number> = z.string()) {
+  return input.transform((value, context): T => {
+    const result = parse(String(value));
+    if (!isProblem(result)) return result;
+    context.addIssue({ code: 'custom', message: result.problem });
+    return z.NEVER;
+  });
+}
+
+function isProblem(result: unknown): result is Problem {
+  return typeof result === 'object' && result !== null && 'problem' in result;
+}
+
+function textOrInteger(expected: string) {
+  return z.union([z.int(), z.string()], { error: `expected ${expected}` });
+}
+
+/** Milliseconds. */
+export function duration(limits: { readonly min?: string; readonly max?: string } = {}) {
+  const min = milliseconds(limits.min) ?? 1;
+  const max = milliseconds(limits.max) ?? Number.MAX_SAFE_INTEGER;
+  return text((value) => {
+    const ms = parseDuration(value);
+    if (typeof ms === 'number' && ms < min) return { problem: `at least ${limits.min ?? '1ms'} is needed` };
+    if (typeof ms === 'number' && ms > max) return { problem: `at most ${limits.max} is possible` };
+    return ms;
+  });
+}
+
+/** Milliseconds, or undefined for the word `off`. `0` is refused, since it reads as both "at once" and "never". */
+export function durationOrOff() {
+  return text((value): number | undefined | Problem => {
+    if (value === 'off') return undefined;
+    const ms = parseDuration(value);
+    return ms === 0 ? { problem: 'write off for no limit' } : ms;
+  });
+}
+
+function milliseconds(value: string | undefined): number | undefined {
+  const ms = value === undefined ? undefined : parseDuration(value);
+  return typeof ms === 'number' ? ms : undefined;
+}
+
+/** `HOST:PORT`, `[IPv6]:PORT`, or `PORT` alone, for `host`; `:PORT` is every interface. Port 0 lets the system choose. */
+export function listenAddress(host: string) {
+  return text(
+    (value) => parseHostPort(value.startsWith(':') ? `0.0.0.0${value}` : value, host, 0),
+    textOrInteger('HOST:PORT or PORT'),
+  );
+}
+
+/** Where an app listens: `PORT` of this machine, `HOST:PORT`, or `unix:/path`. */
+export function targetAddress() {
+  return text((value): HostPort | { readonly path: string } | Problem => {
+    if (!value.startsWith('unix:')) return parseHostPort(value, '127.0.0.1', 1);
+    const path = value.slice('unix:'.length);
+    return path.startsWith('/') ? { path } : { problem: 'a unix socket needs an absolute path: unix:/run/app.sock' };
+  }, textOrInteger('PORT, HOST:PORT or unix:/path'));
+}
+
+/** `HOST:PORT` of another machine. */
+export function remoteAddress() {
+  return text((value) => parseHostPort(value, undefined, 1));
+}
+
+function parseHostPort(value: string, host: string | undefined, minPort: number): HostPort | Problem {
+  const match = /^(?:(?:\[([0-9a-f:.]+(?:%\w+)?)\]|([^:[\]/\s]+)):)?(\d{1,5})$/i.exec(value);
+  const found = match?.[1] ?? match?.[2] ?? host;
+  const port = Number(match?.[3]);
+  if (match === null || found === undefined) {
+    const forms = host === undefined ? 'HOST:PORT' : 'HOST:PORT or PORT';
+    return { problem: `expected ${forms}; IPv6 as [::1]:8443` };
+  }
+  if (port < minPort || port > 65_535) return { problem: `port ${port} is not between ${minPort} and 65535` };
+  return { host: found, port };
+}
+
+/** `https://HOST[:PORT]` of a manager. */
+export function managerAddress() {
+  return text((value) => {
+    const url = URL.canParse(value) ? new URL(value) : undefined;
+    if (url?.protocol !== 'https:') return { problem: 'expected https://HOST:PORT' };
+    if (url.pathname !== '/' || url.search !== '' || url.username !== '') {
+      return { problem: 'expected nothing but https://HOST:PORT' };
+    }
+    return url.origin;
+  });
+}
+
+const LABEL = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
+const LABEL_PROBLEM = 'expected a DNS label: a-z, 0-9 and -, at most 63 characters';
+
+/** Name of a service, a namespace, or anything else that becomes a label of a DNS name. */
+export function label() {
+  return z.string().regex(LABEL, { error: LABEL_PROBLEM });
+}
+
+/** `SERVICE` or `NAMESPACE/SERVICE`. */
+export function serviceReference() {
+  return text((value) => {
+    const parts = value.split('/');
+    return parts.length <= 2 && parts.every((part) => LABEL.test(part))
+      ? value
+      : { problem: 'expected SERVICE or NAMESPACE/SERVICE' };
+  });
+}
+
+const SPIFFE_ID = /^spiffe:\/\/[a-z0-9._-]+(?:\/[A-Za-z0-9._-]+)+$/;
+const SPIFFE_PATTERN = /^spiffe:\/\/[a-z0-9._-]+(?:\/(?:[A-Za-z0-9._-]+|\*))*(?:\/\*\*)?$/;
+
+export function spiffeId() {
+  return z.string().regex(SPIFFE_ID, { error: 'expected spiffe://TRUST-DOMAIN/PATH' });
+}
+
+/** One caller of an `allow` list. */
+export function caller() {
+  return text((value) => {
+    if (value === 'any') return { problem: 'write allow: any alone, not inside a list' };
+    if (value.startsWith('spiffe:')) {
+      return SPIFFE_PATTERN.test(value)
+        ? value
+        : { problem: 'not a SPIFFE pattern: * is one whole segment, ** ends it' };
+    }
+    const [first = '', second, ...more] = value.split('/');
+    if (more.length === 0 && LABEL.test(first) && (second === undefined || second === '*' || LABEL.test(second))) {
+      return value;
+    }
+    return { problem: 'expected SERVICE, NAMESPACE/SERVICE, NAMESPACE/* or spiffe://…' };
+  });
+}
+
+export function trustDomain() {
+  return z
+    .string()
+    .regex(/^[a-z0-9._-]{1,255}$/, { error: 'expected a trust domain: a-z, 0-9, dot, - and _' })
+    .prefault('ai-teddy.local')
+    .describe('trust domain of every identity (spiffe://TRUST-DOMAIN/…)');
+}
+
+/** Path of a file or directory, as given. */
+export function path() {
+  return z.string().min(1, { error: 'expected a path' });
+}
+
+export function logSettings() {
+  return z
+    .strictObject({ level: z.enum(LOG_LEVELS).prefault('info').describe('least level that is written') })
+    .prefault({});
+}
+
+export function head<K extends string>(kind: K) {
+  return {
+    apiVersion: z.literal('sidelock/v1').prefault('sidelock/v1').describe('version of this format'),
+    kind: z.literal(kind).prefault(kind as never),
+  };
+}

@@ -1,0 +1,65 @@
+import { z } from 'zod';
+import { duration, head, listenAddress, logSettings, managerAddress, path, trustDomain } from './fields.ts';
+
+const KEY_TYPES = ['rsa-2048', 'rsa-3072', 'rsa-4096', 'ecdsa-p256', 'ecdsa-p384', 'ed25519'] as const;
+
+/** Octal 0600 in each way YAML can carry it: 384 is what `0o600` reads as, 600 what `0600` reads as in YAML 1.2. */
+const OWNER_ONLY = ['0600', '0o600', 384, 600] as const;
+
+export const managerSchema = z
+  .strictObject({
+    ...head('Manager'),
+    trustDomain: trustDomain(),
+    listen: listenAddress('0.0.0.0').prefault('0.0.0.0:9443').describe('address of the API (TLS)'),
+    address: managerAddress().optional().describe('https address that sidecars reach, put into join tokens'),
+    health: listenAddress('127.0.0.1').prefault('127.0.0.1:9444').describe('plain /healthz /readyz /metrics'),
+    storage: z
+      .strictObject({
+        path: path().prefault('./pki').describe('directory of certificates and CA state'),
+        permissions: z
+          .literal(OWNER_ONLY, { error: 'key files are always 0600; nothing else is possible' })
+          .prefault('0600')
+          .describe('mode of private keys'),
+      })
+      .prefault({}),
+    ca: z
+      .strictObject({
+        name: z.string().min(1).max(64).prefault('AI-Teddy-CA').describe('common name of the root'),
+        keySize: z
+          .literal([2048, 3072, 4096], { error: 'expected 2048, 3072 or 4096' })
+          .prefault(4096)
+          .describe('bits of the RSA key of the root, when it is made'),
+        validityYears: z.int().min(1).max(30).prefault(10).describe('life of the root, when it is made'),
+        passphraseFile: path().optional().describe('file with the passphrase that encrypts the CA key at rest'),
+        issuer: z.boolean().prefault(false).describe('sign leaves with an issuing CA under the root'),
+      })
+      .prefault({}),
+    certificates: z
+      .strictObject({
+        keyType: z.enum(KEY_TYPES).prefault('rsa-2048').describe('key type of the leaves that `generate` makes'),
+        validity: duration({ min: '30s', max: '825d' }).prefault('90d').describe('life of a leaf'),
+        rotationThreshold: duration().prefault('30d').describe('a leaf is renewed this long before its end'),
+        allowedSans: z
+          .array(z.string().min(1))
+          .prefault([])
+          .describe('names that services may ask for beyond their own: exact, or .suffix'),
+      })
+      .prefault({}),
+    tokens: z
+      .strictObject({
+        ttl: duration({ min: '1s' }).prefault('10m').describe('life of a join token'),
+        maxTtl: duration({ min: '1s' }).prefault('1h').describe('longest life that may be asked for'),
+      })
+      .refine(({ ttl, maxTtl }) => ttl <= maxTtl, { path: ['ttl'], error: 'is longer than tokens.maxTtl' })
+      .prefault({}),
+    monitoring: z
+      .strictObject({
+        healthCheckInterval: duration({ min: '1s' }).prefault('10m').describe('for the certificate monitor'),
+        metricsCollectionInterval: duration({ min: '1s' }).prefault('5m').describe('for the certificate monitor'),
+      })
+      .prefault({}),
+    log: logSettings(),
+  })
+  .describe('The certificate manager');
+
+export type ManagerConfig = z.output<typeof managerSchema>;

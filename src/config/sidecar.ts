@@ -1,0 +1,93 @@
+import { z } from 'zod';
+import {
+  caller,
+  duration,
+  durationOrOff,
+  head,
+  label,
+  listenAddress,
+  logSettings,
+  managerAddress,
+  path,
+  remoteAddress,
+  serviceReference,
+  spiffeId,
+  targetAddress,
+  trustDomain,
+} from './fields.ts';
+
+const source = <S extends string>(name: S) => z.literal(name).describe('where certificate and key come from');
+
+const identity = z.discriminatedUnion(
+  'source',
+  [
+    z.strictObject({
+      source: source('manager'),
+      directory: path().optional().describe('kept here over restarts; .sidelock/SERVICE unless given'),
+      address: managerAddress().optional().describe('manager to enrol with; the join token carries it'),
+      tokenFile: path().optional().describe('file with the join token'),
+    }),
+    z.strictObject({
+      source: source('files'),
+      directory: path().describe('cert.pem, key.pem and ca.pem, rotated by somebody else'),
+      certificate: path().optional().describe('name in the directory; cert.pem unless given'),
+      key: path().optional().describe('name in the directory; key.pem unless given'),
+      ca: path().optional().describe('name in the directory; ca.pem unless given'),
+    }),
+    z.strictObject({
+      source: source('bundle'),
+      file: path().describe('one PEM file: key, leaf, intermediates'),
+      ca: path().describe('PEM file with the roots'),
+    }),
+  ],
+  { error: 'expected manager, files or bundle' },
+);
+
+const inbound = z.strictObject({
+  name: label().optional().describe('in logs and metrics'),
+  listen: listenAddress('0.0.0.0').describe('where peers connect with mTLS'),
+  target: targetAddress().describe('where the app listens without TLS'),
+  protocol: z.enum(['tcp'], { error: 'expected tcp' }).prefault('tcp').describe('bytes are relayed as they are'),
+  allow: z
+    .union([z.literal('any'), z.array(caller()).min(1, { error: 'an empty list lets nobody in' })], {
+      error: 'expected a list of callers, or the word any',
+    })
+    .describe('who may call: SERVICE, NAMESPACE/SERVICE, NAMESPACE/*, a SPIFFE pattern; or any'),
+});
+
+const outbound = z.strictObject({
+  name: label().optional().describe('in logs and metrics; the service unless given'),
+  listen: listenAddress('127.0.0.1').describe('where the app connects without TLS'),
+  service: serviceReference().describe('who must answer: SERVICE or NAMESPACE/SERVICE'),
+  address: remoteAddress().describe('HOST:PORT of its mTLS listener'),
+  expect: z.array(spiffeId()).prefault([]).describe('SPIFFE ids accepted there; that of service unless given'),
+});
+
+export const sidecarSchema = z
+  .strictObject({
+    ...head('Sidecar'),
+    service: label().optional().describe('name of this service; needed to enrol with a manager'),
+    namespace: label().prefault('default'),
+    trustDomain: trustDomain(),
+    identity,
+    inbound: z.array(inbound).prefault([]),
+    outbound: z.array(outbound).prefault([]),
+    admin: z
+      .strictObject({ listen: listenAddress('127.0.0.1') })
+      .optional()
+      .describe('/healthz /readyz /metrics …'),
+    limits: z
+      .strictObject({
+        maxConnections: z.int().min(1).max(1_000_000).prefault(10_000),
+        handshakeTimeout: duration().prefault('5s'),
+        connectTimeout: duration().prefault('5s'),
+        idleTimeout: duration().prefault('1h'),
+        maxLifetime: durationOrOff().prefault('off'),
+        drain: duration().prefault('30s').describe('longest wait for open connections when stopping'),
+      })
+      .prefault({}),
+    log: logSettings(),
+  })
+  .describe('The proxy beside one service');
+
+export type SidecarConfig = z.output<typeof sidecarSchema>;
