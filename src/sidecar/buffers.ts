@@ -1,0 +1,17 @@
+/** Read by every idle and light connection: what arrives is used up before the read returns. */
+export const sharedBuffer = Buffer.allocUnsafeSlow(64 * 1024);
+
+/** Of a connection that carries bulk, or whose other side cannot take bytes at once. */
+export const OWN_BUFFER_SIZE = 256 * 1024;
+const MAX_FREE = 32;
+
+const free: Buffer[] = [];
+
+export function takeBuffer(): Buffer {
+  return free.pop() ?? Buffer.allocUnsafeSlow(OWN_BUFFER_SIZE);
+}
+
+/** Gives back a buffer that nothing reads into or writes from any more. */
+export function giveBuffer(buffer: Buffer): void {
+  if (free.length < MAX_FREE) free.push(buffer);
+}

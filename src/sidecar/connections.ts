@@ -1,0 +1,157 @@
+import type { Clock } from '../base/clock.ts';
+import { Drain } from '../base/lifecycle.ts';
+import type { Cell } from '../base/metrics.ts';
+import type { CloseReason, DataPlaneMetrics, Direction } from './metrics.ts';
+import type { Relay } from './relay.ts';
+
+interface Peer {
+  readonly address: string;
+  /** Undefined for the local app. */
+  readonly id: string;
+  readonly serial: string;
+}
+
+/** One relayed connection, as `/connections` shows it. */
+export interface ConnectionInfo {
+  readonly id: number;
+  readonly direction: Direction;
+  readonly listener: string;
+  readonly peer: Peer;
+  readonly self: { readonly id: string; readonly serial: string; readonly generation: number };
+  /** The plaintext side: the app behind an inbound, or the local caller of an outbound. */
+  readonly local: string;
+  readonly tls: { readonly version: string; readonly cipher: string; readonly group: string | undefined };
+  /** ms since the epoch. */
+  readonly since: number;
+}
+
+interface Live extends ConnectionInfo {
+  readonly relay: Relay;
+  readonly received: Cell;
+  readonly sent: Cell;
+  reportedReceived: number;
+  reportedSent: number;
+  /** ms since the epoch of the last sweep that saw bytes move. */
+  lastActive: number;
+  reason: CloseReason | undefined;
+}
+
+interface ConnectionLimits {
+  readonly maxConnections: number;
+  readonly idleTimeoutMs: number;
+  readonly maxLifetimeMs?: number;
+}
+
+export interface NewConnection extends Omit<ConnectionInfo, 'id' | 'since'> {
+  /** Starts the relay, counting into the cells, and calls `closed` at its end. */
+  readonly start: (received: Cell, sent: Cell, closed: (error: Error | undefined) => void) => Relay;
+  readonly closed?:
+    | ((reason: CloseReason, received: number, sent: number, error: Error | undefined) => void)
+    | undefined;
+}
+
+/** Every live connection of the sidecar: their number, age, idleness and end. */
+export interface Connections {
+  readonly drains: Readonly<Record<Direction, Drain>>;
+  /** False at the limit; counts connections that are still in their handshake too. */
+  admit(): boolean;
+  /** Gives back what `admit` took, for a connection that never got to `add`. */
+  dismiss(): void;
+  add(connection: NewConnection): void;
+  list(): ReadonlyArray<ConnectionInfo & { readonly received: number; readonly sent: number }>;
+  /** Enforces idle and lifetime limits; called about once a second. */
+  sweep(): void;
+  /** Copies byte counts of live connections into the metrics. */
+  report(): void;
+  resetAll(direction: Direction): void;
+}
+
+export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMetrics, clock: Clock): Connections {
+  const live = new Set<Live>();
+  const drains = { inbound: new Drain(), outbound: new Drain() };
+  let admitted = 0;
+  let nextId = 1;
+
+  const reportOne = (c: Live) => {
+    const labels = { direction: c.direction, listener: c.listener };
+    metrics.bytes.with({ ...labels, way: 'rx' }).value += c.received.value - c.reportedReceived;
+    metrics.bytes.with({ ...labels, way: 'tx' }).value += c.sent.value - c.reportedSent;
+    c.reportedReceived = c.received.value;
+    c.reportedSent = c.sent.value;
+  };
+
+  return {
+    drains,
+    admit() {
+      if (admitted >= limits.maxConnections) return false;
+      admitted++;
+      return true;
+    },
+    dismiss() {
+      admitted--;
+    },
+    add({ start, ...info }) {
+      const received = { value: 0 };
+      const sent = { value: 0 };
+      const labels = { direction: info.direction, listener: info.listener };
+      const now = clock.now();
+      const ended = (error: Error | undefined) => {
+        live.delete(connection);
+        admitted--;
+        reportOne(connection);
+        const reason = connection.reason ?? (error === undefined ? 'done' : 'error');
+        metrics.closed.with({ ...labels, reason }).value++;
+        metrics.connections.with({ ...labels, tls: 'mtls' }).value--;
+        drains[info.direction].leave();
+      };
+      drains[info.direction].enter();
+      metrics.connections.with({ ...labels, tls: 'mtls' }).value++;
+      metrics.opened.with({ ...labels, tls: 'mtls' }).value++;
+      const connection: Live = {
+        ...info,
+        id: nextId++,
+        since: now,
+        relay: start(received, sent, ended),
+        received,
+        sent,
+        reportedReceived: 0,
+        reportedSent: 0,
+        lastActive: now,
+        reason: undefined,
+      };
+      live.add(connection);
+    },
+    list: () =>
+      [...live].map(({ relay: _, reportedReceived: _r, reportedSent: _s, lastActive: _l, reason: _e, ...info }) => ({
+        ...info,
+        received: info.received.value,
+        sent: info.sent.value,
+      })),
+    sweep() {
+      const now = clock.now();
+      for (const c of live) {
+        if (c.relay.takeActivity()) c.lastActive = now;
+        const reason = overdue(c, limits, now);
+        if (reason === undefined || c.reason !== undefined) continue;
+        c.reason = reason;
+        c.relay.reset();
+      }
+    },
+    report() {
+      for (const c of live) reportOne(c);
+    },
+    resetAll(direction) {
+      for (const c of live) {
+        if (c.direction !== direction) continue;
+        c.reason ??= 'drain';
+        c.relay.reset();
+      }
+    },
+  };
+}
+
+function overdue(c: Live, limits: ConnectionLimits, now: number): CloseReason | undefined {
+  if (now - c.lastActive >= limits.idleTimeoutMs) return 'idle';
+  if (limits.maxLifetimeMs !== undefined && now - c.since >= limits.maxLifetimeMs) return 'lifetime';
+  return undefined;
+}

@@ -1,0 +1,27 @@
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { Connections } from './connections.ts';
+import type { IdentityReader } from './identity.ts';
+import type { PeerJudge } from './judge.ts';
+import type { DataPlaneMetrics } from './metrics.ts';
+import type { SidecarLimits } from './options.ts';
+import type { Refusals } from './refusals.ts';
+import type { TlsContexts } from './tls.ts';
+
+/** What the inbound and outbound listeners of one sidecar share. */
+export interface DataPlane {
+  readonly identity: IdentityReader;
+  readonly contexts: TlsContexts;
+  readonly judge: PeerJudge;
+  readonly connections: Connections;
+  readonly refusals: Refusals;
+  readonly metrics: DataPlaneMetrics;
+  readonly limits: SidecarLimits;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Where short patterns stand. */
+  readonly trustDomain: string;
+  readonly namespace: string;
+  /** False forces the portable reading path; for tests that run the relay on both. */
+  readonly userBuffers: boolean;
+}

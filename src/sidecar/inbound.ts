@@ -1,0 +1,130 @@
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { type Authorizer, compileAllow, expand } from './authorize.ts';
+import type { DataPlane } from './data-plane.ts';
+import { type DialFailure, dial, remoteName, targetName } from './dial.ts';
+import type { Identity } from './identity.ts';
+import { bindListener, type Listener } from './listener.ts';
+import type { InboundOptions } from './options.ts';
+import { secure, type VerifiedPeer } from './secure.ts';
+import { socketLink } from './socket-link.ts';
+import { startRelay } from './start-relay.ts';
+
+/**
+ * Binds the mTLS port in front of the app. No byte reaches the app before the caller's chain, dates, names and
+ * identity were judged and its SPIFFE id is allowed.
+ * @throws SL-NET-001, SL-NET-002, SL-CFG-003 (a pattern of `allow`)
+ */
+export function bindInbound(options: InboundOptions, plane: DataPlane): Promise<Listener> {
+  const allowed = compileAllow(options.allow, plane);
+  return bindListener({
+    what: `inbound "${options.name}"`,
+    address: options.listen,
+    pauseOnConnect: false,
+    accept: (raw) => accept(raw, options, allowed, plane),
+  });
+}
+
+function accept(raw: Socket, options: InboundOptions, allowed: Authorizer, plane: DataPlane): void {
+  const listener = options.name;
+  const identity = plane.identity.current();
+  if (identity === undefined || !plane.connections.admit()) {
+    const reason = identity === undefined ? 'no_identity' : 'limit';
+    plane.metrics.refused.with({ direction: 'inbound', listener, reason }).value++;
+    raw.destroy();
+    return;
+  }
+  // Asking for a certificate and refusing its absence lets OpenSSL send the alert that tells a caller what is missing.
+  const socket = new TLSSocket(raw, {
+    isServer: true,
+    secureContext: plane.contexts.of(identity.material, 'server'),
+    requestCert: true,
+    rejectUnauthorized: true,
+  });
+  secure(
+    {
+      direction: 'inbound',
+      listener,
+      raw,
+      socket,
+      address: remoteName(raw),
+      identity,
+      failed: () => plane.connections.dismiss(),
+      verified: (peer) => {
+        if (allowed(peer.spiffeId)) {
+          plane.metrics.authz.with({ listener, result: 'allowed' }).value++;
+          connectTarget(socket, peer, identity, options, plane);
+        } else {
+          deny(socket, peer, options, plane);
+        }
+      },
+    },
+    plane,
+  );
+}
+
+function deny(socket: TLSSocket, peer: VerifiedPeer, options: InboundOptions, plane: DataPlane): void {
+  plane.connections.dismiss();
+  socket.destroy();
+  plane.metrics.authz.with({ listener: options.name, result: 'denied' }).value++;
+  const id = peer.spiffeId.uri;
+  const patterns = options.allow === 'any' ? ['any'] : options.allow.map((pattern) => expand(pattern, plane));
+  plane.refusals.warn(
+    `${options.name} denied ${id}`,
+    {
+      event: 'denied',
+      reason: 'denied',
+      code: 'SL-AUTHZ-001',
+      direction: 'inbound',
+      listener: options.name,
+      peer: { address: peer.address, id, serial: peer.leaf.serial },
+      why: patterns.length === 0 ? 'its allow list is empty' : `it allows ${patterns.join(', ')}`,
+      fix: `add the caller to allow of inbound "${options.name}"`,
+    },
+    `${id} may not call inbound "${options.name}": no allow rule matches`,
+  );
+}
+
+function connectTarget(
+  socket: TLSSocket,
+  peer: VerifiedPeer,
+  identity: Identity,
+  options: InboundOptions,
+  plane: DataPlane,
+): void {
+  // The caller may give up while we connect.
+  const left = () => {
+    app.destroy();
+    plane.connections.dismiss();
+  };
+  const app = dial(options.target, plane.limits.connectTimeoutMs, (failure) => {
+    socket.off('close', left);
+    if (failure === undefined) {
+      startRelay({ direction: 'inbound', listener: options.name, peer, identity, secured: socket, plain: app }, plane);
+      return;
+    }
+    plane.connections.dismiss();
+    // An error, not a clean end: the caller must not take silence for an empty answer.
+    socketLink(socket).reset();
+    targetDown(failure, options, plane);
+  });
+  socket.once('close', left);
+}
+
+function targetDown({ reason, system }: DialFailure, options: InboundOptions, plane: DataPlane): void {
+  plane.metrics.targetErrors.with({ listener: options.name, reason }).value++;
+  const target = targetName(options.target);
+  plane.refusals.warn(
+    `${options.name} target ${reason}`,
+    {
+      event: 'target_down',
+      code: 'SL-APP-001',
+      reason,
+      listener: options.name,
+      target,
+      system,
+      fix: `start the app, or correct target of inbound "${options.name}"`,
+    },
+    `the app of inbound "${options.name}" does not answer on ${target} (${system})`,
+  );
+}

@@ -1,0 +1,60 @@
+import type { Metrics } from '../base/metrics.ts';
+import { readPath } from './node-internals.ts';
+
+/** What ended a connection; metric label and log field. */
+export const CLOSE_REASONS = ['done', 'error', 'idle', 'lifetime', 'drain'] as const;
+export type CloseReason = (typeof CLOSE_REASONS)[number];
+
+export type Direction = 'inbound' | 'outbound';
+
+const HANDSHAKE_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
+
+/** All handles of the data plane. Label values are listener names from the config and closed unions, never a peer. */
+export function dataPlaneMetrics(metrics: Metrics) {
+  const listener = ['direction', 'listener'] as const;
+  metrics
+    .gauge('sidelock_read_path_info', 'Which way of reading sockets is active: 1 for the one in use.', ['path'])
+    .with({ path: readPath() }).value = 1;
+  return {
+    handshakes: metrics.counter('sidelock_handshakes_total', 'mTLS handshakes by result and closed reason.', [
+      ...listener,
+      'result',
+      'reason',
+    ]),
+    handshakeSeconds: metrics.histogram(
+      'sidelock_handshake_duration_seconds',
+      'From TCP accept or connect to a judged peer.',
+      HANDSHAKE_BUCKETS,
+      listener,
+    ),
+    connections: metrics.gauge('sidelock_connections', 'Connections relayed now.', [...listener, 'tls']),
+    opened: metrics.counter('sidelock_connections_total', 'Connections relayed since start.', [...listener, 'tls']),
+    closed: metrics.counter('sidelock_connections_closed_total', 'Relayed connections that ended, by reason.', [
+      ...listener,
+      'reason',
+    ]),
+    bytes: metrics.counter('sidelock_connection_bytes_total', 'Bytes relayed; rx came from the peer, tx went to it.', [
+      ...listener,
+      'way',
+    ]),
+    refused: metrics.counter('sidelock_connections_refused_total', 'Connections closed before any handshake.', [
+      ...listener,
+      'reason',
+    ]),
+    authz: metrics.counter('sidelock_authz_total', 'Decisions on verified callers.', ['listener', 'result']),
+    targetErrors: metrics.counter(
+      'sidelock_target_errors_total',
+      'Connects to the app behind an inbound that failed.',
+      ['listener', 'reason'],
+    ),
+    upstreamErrors: metrics.counter('sidelock_upstream_errors_total', 'Connects to a peer that failed before TLS.', [
+      'listener',
+      'reason',
+    ]),
+    contexts: metrics.counter('sidelock_tls_contexts_built_total', 'TLS contexts built: one a role and generation.', [
+      'role',
+    ]),
+  };
+}
+
+export type DataPlaneMetrics = ReturnType<typeof dataPlaneMetrics>;

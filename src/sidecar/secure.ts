@@ -1,0 +1,94 @@
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { nodeCode } from '../base/errors.ts';
+import type { Certificate } from '../pki/certificate.ts';
+import type { SpiffeId } from '../pki/names.ts';
+import type { DataPlane } from './data-plane.ts';
+import { classify, type HandshakeReason } from './handshake.ts';
+import type { Identity } from './identity.ts';
+import type { Direction } from './metrics.ts';
+import { opensslVerdict, releaseControl } from './node-internals.ts';
+import { reportHandshakeFailure } from './report.ts';
+
+interface Handshake {
+  readonly direction: Direction;
+  readonly listener: string;
+  /** The TCP socket below, whose byte count tells a port probe from a broken handshake. */
+  readonly raw: Socket;
+  readonly socket: TLSSocket;
+  /** `host:port` of the other side. */
+  readonly address: string;
+  /** Ours, as shown in this handshake. */
+  readonly identity: Identity;
+  /** A last rule on a peer that verified: undefined, or why it is not the right one. */
+  readonly check?: (id: SpiffeId) => { reason: HandshakeReason; detail: string } | undefined;
+  readonly verified: (peer: VerifiedPeer) => void;
+  /** Called once instead of `verified`; counted, explained and destroyed by then. */
+  readonly failed: () => void;
+}
+
+export interface VerifiedPeer {
+  readonly address: string;
+  readonly spiffeId: SpiffeId;
+  readonly leaf: Certificate;
+}
+
+/**
+ * Waits for the handshake of either side and judges the peer: our own pass over its chain, OpenSSL's verdict, then
+ * `check`. Nothing was read from or written to the connection when `verified` is called. `cancel` ends it unreported.
+ */
+export function secure(handshake: Handshake, plane: DataPlane): { cancel(): void } {
+  const { direction, listener, raw, socket, address, identity } = handshake;
+  const started = performance.now();
+  let settled = false;
+
+  const fail = (reason: HandshakeReason, more: { detail?: string; leaf?: Certificate | undefined; openssl?: string | undefined } = {}) => {
+    if (settled) return;
+    settle();
+    reportHandshakeFailure(plane, { direction, listener, reason, address, identity, ...more });
+    socket.destroy();
+    raw.destroy();
+    handshake.failed();
+  };
+  const broke = (error?: Error) => {
+    fail(classify({ direction, error, bytesRead: raw.bytesRead }), { openssl: nodeCode(error) });
+  };
+  const closed = () => broke();
+  const judge = () => {
+    const verdict = plane.judge(socket, identity, direction === 'inbound' ? 'client' : 'server');
+    const openssl = opensslVerdict(socket);
+    const { leaf } = verdict;
+    if (!verdict.ok) {
+      const side = direction === 'inbound' ? 'client' : 'peer';
+      return fail(`${side}_${verdict.reason}`, { detail: verdict.detail, leaf, openssl });
+    }
+    if (openssl !== undefined) return fail('openssl_refused', { detail: openssl, leaf, openssl });
+    const wrong = handshake.check?.(verdict.spiffeId);
+    if (wrong !== undefined) return fail(wrong.reason, { detail: wrong.detail, leaf });
+    settle();
+    releaseControl(socket);
+    plane.metrics.handshakes.with({ direction, listener, result: 'ok', reason: '' }).value++;
+    plane.metrics.handshakeSeconds.with({ direction, listener }).observe((performance.now() - started) / 1000);
+    handshake.verified({ address, spiffeId: verdict.spiffeId, leaf: verdict.leaf });
+  };
+  const settle = () => {
+    settled = true;
+    clearTimeout(timer);
+    socket.off('close', closed);
+    socket.off('secure', judge);
+  };
+  const timer = setTimeout(() => {
+    fail(direction === 'inbound' && raw.bytesRead === 0 ? 'port_probe' : 'handshake_timeout');
+  }, plane.limits.handshakeTimeoutMs);
+  // From birth to death: an 'error' without a listener would end the process.
+  socket.on('error', broke);
+  socket.once('close', closed);
+  socket.once('secure', judge);
+  return {
+    cancel() {
+      if (settled) return;
+      settle();
+      socket.destroy();
+    },
+  };
+}

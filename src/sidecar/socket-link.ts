@@ -1,0 +1,115 @@
+import type { Socket } from 'node:net';
+import { TLSSocket } from 'node:tls';
+import { BUSY, HELD, type Link, type LinkUser, TAKEN, type WriteResult } from './link.ts';
+import { rawSocket, replaceUserBuffer, useUserBuffers } from './node-internals.ts';
+
+/** Up to here Node encodes a latin1 string on the stack and tries to send it at once: one system call, no copy kept. */
+const STRING_LIMIT = 16 * 1024;
+const EMPTY = Buffer.alloc(0);
+
+/**
+ * A link over one TCP, unix or TLS socket. The socket must be open (handshake done and judged), with allowHalfOpen,
+ * not flowing, and already have an 'error' listener. `userBuffers: false` forces the portable reading path.
+ */
+export function socketLink(socket: Socket, options: { readonly userBuffers?: boolean } = {}): Link {
+  return new SocketLink(socket, options.userBuffers ?? true);
+}
+
+class SocketLink implements Link {
+  readonly #socket: Socket;
+  readonly #tls: boolean;
+  readonly #wantUserBuffers: boolean;
+  #user: LinkUser | undefined;
+  #rest: Buffer | undefined;
+  #restEnded = false;
+  #error: Error | undefined;
+  readonly #done = () => this.#user?.written();
+
+  constructor(socket: Socket, userBuffers: boolean) {
+    this.#socket = socket;
+    this.#tls = socket instanceof TLSSocket;
+    this.#wantUserBuffers = userBuffers;
+  }
+
+  open(user: LinkUser): void {
+    const socket = this.#socket;
+    this.#user = user;
+    socket.on('error', (error) => {
+      this.#error ??= error;
+    });
+    socket.once('close', () => user.closed(this.#error));
+    socket.once('end', () => {
+      if (this.#rest === undefined) user.ended();
+      else this.#restEnded = true;
+    });
+    if (socket.destroyed) {
+      queueMicrotask(() => user.closed(this.#error));
+      return;
+    }
+    for (let early = socket.read(); early !== null; early = socket.read()) this.#keep(early);
+    if (this.#wantUserBuffers && useUserBuffers(socket, user)) {
+      if (this.#deliver()) socket.resume();
+      return;
+    }
+    socket.on('data', (chunk: Buffer) => {
+      this.#keep(chunk);
+      if (!this.#deliver()) socket.pause();
+    });
+    if (!this.#deliver()) socket.pause();
+  }
+
+  resume(): void {
+    if (this.#deliver() && !this.#socket.destroyed) this.#socket.resume();
+  }
+
+  write(chunk: Buffer): WriteResult {
+    const socket = this.#socket;
+    if (socket.destroyed || socket.writableEnded) return TAKEN;
+    if (this.#tls) {
+      // TLSWrap encrypts, or copies, before write returns; it reports completion on a later turn.
+      socket.write(chunk, this.#done);
+      return BUSY;
+    }
+    const small = chunk.length <= STRING_LIMIT;
+    if (small) socket.write(chunk.toString('latin1'), 'latin1');
+    else socket.write(chunk);
+    if (socket.writableLength === 0) return TAKEN;
+    // The kernel did not take all of it: an empty write behind it tells when the rest has left.
+    socket.write(EMPTY, this.#done);
+    return small ? BUSY : HELD;
+  }
+
+  end(): void {
+    this.#socket.end();
+  }
+
+  reset(): void {
+    const raw = rawSocket(this.#socket);
+    if (raw.destroyed) return;
+    raw.resetAndDestroy();
+  }
+
+  renewSpace(): void {
+    if (this.#user !== undefined) replaceUserBuffer(this.#socket, this.#user.space());
+  }
+
+  #keep(chunk: Buffer): void {
+    this.#rest = this.#rest === undefined ? chunk : Buffer.concat([this.#rest, chunk]);
+  }
+
+  /** Hands kept bytes to the user. False while it wants no more. */
+  #deliver(): boolean {
+    const user = this.#user;
+    while (user !== undefined && this.#rest !== undefined) {
+      const rest = this.#rest;
+      const n = rest.copy(user.space());
+      this.#rest = n === rest.length ? undefined : rest.subarray(n);
+      if (!user.filled(n)) return false;
+    }
+    if (this.#restEnded) {
+      this.#restEnded = false;
+      user?.ended();
+    }
+    return true;
+  }
+}
