@@ -1,0 +1,28 @@
+import { readFileSync } from 'node:fs';
+
+/** Linux reports CPU time in these, whatever the kernel's own tick. */
+const TICKS_PER_SECOND = 100;
+
+/** CPU microseconds that a process has used so far, all its threads together, in user and kernel mode. */
+export function cpuMicroseconds(pid: number): number {
+  return parseCpu(readFileSync(`/proc/${pid}/stat`, 'latin1'));
+}
+
+/** Memory of a process in bytes, shared pages counted in proportion (PSS). */
+export function pssBytes(pid: number): number {
+  return parsePss(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'));
+}
+
+export function parseCpu(stat: string): number {
+  // The name in parentheses may itself hold spaces and parentheses: count fields from its end. utime and stime are 14 and 15.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  const ticks = Number(fields[11]) + Number(fields[12]);
+  if (!Number.isFinite(ticks)) throw new TypeError('not a /proc/PID/stat');
+  return (ticks / TICKS_PER_SECOND) * 1e6;
+}
+
+export function parsePss(rollup: string): number {
+  const kilobytes = Number(/^Pss:\s+(\d+) kB$/m.exec(rollup)?.[1]);
+  if (!Number.isFinite(kilobytes)) throw new TypeError('not a /proc/PID/smaps_rollup');
+  return kilobytes * 1024;
+}

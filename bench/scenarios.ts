@@ -1,0 +1,44 @@
+export interface Scenario {
+  readonly name: string;
+  readonly title: string;
+  readonly path: '/small' | '/body';
+  readonly connections: number;
+  /** A new connection for each request. */
+  readonly close: boolean;
+  /** What the design allows sidelock, in the same run, as ratios to peers. */
+  readonly budgets: readonly Budget[];
+}
+
+export interface Budget {
+  readonly figure: 'cpuUs' | 'megabytesPerSecond';
+  /** Compared with the best of these that ran. */
+  readonly against: readonly string[];
+  readonly ratio: number;
+}
+
+export const SCENARIOS: readonly Scenario[] = [
+  {
+    name: 'l4-small',
+    title: '32 keep-alive connections, small answers',
+    path: '/small',
+    connections: 32,
+    close: false,
+    budgets: [{ figure: 'cpuUs', against: ['ghostunnel'], ratio: 1.1 }],
+  },
+  {
+    name: 'l4-body',
+    title: '8 keep-alive connections, bodies of 1 MiB',
+    path: '/body',
+    connections: 8,
+    close: false,
+    budgets: [{ figure: 'megabytesPerSecond', against: ['haproxy', 'ghostunnel'], ratio: 0.85 }],
+  },
+  {
+    name: 'l4-connect',
+    title: '32 clients, a new connection and a full handshake for each request',
+    path: '/small',
+    connections: 32,
+    close: true,
+    budgets: [{ figure: 'cpuUs', against: ['ghostunnel'], ratio: 1 }],
+  },
+];
