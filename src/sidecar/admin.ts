@@ -1,0 +1,182 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { SECOND } from '../base/clock.ts';
+import { SidelockError } from '../base/errors.ts';
+import type { Readiness } from '../base/lifecycle.ts';
+import { formatAddress, listen } from '../base/listen.ts';
+import type { Metrics } from '../base/metrics.ts';
+import type { IdentityReader } from './identity.ts';
+import type { HostPort } from './options.ts';
+
+interface AdminOptions {
+  /** Loopback only; port 0 lets the system choose. */
+  readonly listen: HostPort;
+  readonly readiness: Readiness;
+  readonly metrics: Metrics;
+  readonly identity: IdentityReader;
+  /** What `/connections` answers: any JSON value without secrets. */
+  readonly connections?: () => unknown;
+  /** Begins a graceful stop; called after the answer is on its way. */
+  readonly shutdown?: () => void;
+  /** See IdentitySource.renewNow. */
+  readonly renew?: () => Promise<void>;
+}
+
+export interface AdminServer extends AsyncDisposable {
+  readonly address: HostPort;
+  /** `http://127.0.0.1:9901` */
+  readonly url: string;
+}
+
+/**
+ * Local endpoints: GET /healthz /readyz /metrics /identity /connections, POST /shutdown /renew.
+ *
+ * Without a password, because only processes of this machine reach it; so a browser must not be made to: the Host has
+ * to be a loopback name (a rebound DNS name is not), and POST needs `x-sidelock: 1`, which no foreign page can send.
+ * @throws SL-CFG-003 for a host that is not loopback, SL-NET-001, SL-NET-002
+ */
+export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
+  const host = loopback(options.listen.host);
+  const server = createServer(LIMITS, (request, response) => {
+    request.on('error', () => {});
+    response.on('error', () => {});
+    answer(options, request).then(
+      (reply) => send(request, response, reply),
+      () => send(request, response, failure(500, 'internal error')),
+    );
+  });
+  server.maxConnections = 64;
+  server.maxRequestsPerSocket = 1_000;
+  server.on('clientError', (_error, socket) => socket.destroy());
+
+  const { port } = await listen(server, { host, port: options.listen.port }, 'the admin endpoints');
+  const address = { host, port };
+  return {
+    address,
+    url: `http://${formatAddress(address)}`,
+    async [Symbol.asyncDispose]() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+/** A server that never ends a request would be held by clients that never finish one. */
+const LIMITS = {
+  headersTimeout: 5 * SECOND,
+  requestTimeout: 10 * SECOND,
+  keepAliveTimeout: 30 * SECOND,
+  connectionsCheckingInterval: SECOND,
+  maxHeaderSize: 8 * 1024,
+};
+
+interface Reply {
+  readonly status: number;
+  readonly body: string;
+  readonly type: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Runs when the answer has been handed to the socket. */
+  readonly after?: () => void;
+}
+
+type Handler = (options: AdminOptions) => Reply | Promise<Reply>;
+
+const READS: Readonly<Record<string, Handler>> = {
+  '/healthz': () => json(200, { status: 'ok' }),
+  '/readyz': ({ readiness }) =>
+    json(readiness.ready ? 200 : 503, { ready: readiness.ready, blockers: readiness.blockers() }),
+  '/metrics': async ({ metrics }) => ({ status: 200, body: await metrics.render(), type: metrics.contentType }),
+  '/identity': ({ identity }) => identityReply(identity),
+  '/connections': ({ connections }) => json(200, connections?.() ?? []),
+};
+
+const ACTIONS: Readonly<Record<string, Handler>> = {
+  '/shutdown': ({ shutdown }) => {
+    if (shutdown === undefined) return failure(404, 'this process does not stop by request');
+    return { ...json(202, { status: 'stopping' }), after: shutdown };
+  },
+  '/renew': async ({ renew, identity }) => {
+    if (renew === undefined) return failure(404, 'this identity is not renewed from here');
+    const before = identity.current()?.generation;
+    await renew();
+    return json(200, { renewed: identity.current()?.generation !== before });
+  },
+};
+
+async function answer(options: AdminOptions, request: IncomingMessage): Promise<Reply> {
+  if (!LOOPBACK_HOST.test(request.headers.host ?? '')) return failure(403, 'the Host header must be a loopback name');
+  const { method = '' } = request;
+  const path = (request.url ?? '').split('?', 1)[0] ?? '';
+  const [read, act] = [own(READS, path), own(ACTIONS, path)];
+  if (read !== undefined) {
+    return method === 'GET' || method === 'HEAD' ? read(options) : notAllowed('GET, HEAD');
+  }
+  if (act === undefined) return failure(404, `here are ${[...Object.keys(READS), ...Object.keys(ACTIONS)].join(' ')}`);
+  if (method !== 'POST') return notAllowed('POST');
+  if (request.headers['x-sidelock'] !== '1') return failure(403, 'the header x-sidelock: 1 is needed');
+  return act(options);
+}
+
+/** Public parts only: what every peer sees in a handshake. */
+function identityReply(reader: IdentityReader): Reply {
+  const identity = reader.current();
+  if (identity === undefined) return failure(503, 'no identity yet; /readyz says why');
+  const { leaf, bundle } = identity.material;
+  return json(200, {
+    spiffeId: identity.spiffeId,
+    serial: identity.serial,
+    notBefore: new Date(identity.notBefore).toISOString(),
+    notAfter: new Date(identity.notAfter).toISOString(),
+    generation: identity.generation,
+    fingerprint256: leaf.fingerprint256,
+    issuer: leaf.issuer,
+    bundleKeyIds: bundle.keyIds,
+    trustGeneration: identity.trustGeneration,
+  });
+}
+
+function send(request: IncomingMessage, response: ServerResponse, { status, body, type, headers, after }: Reply): void {
+  // A body is never asked for, so none is read: the connection ends with the answer instead.
+  const hasBody = request.headers['content-length'] !== undefined && request.headers['content-length'] !== '0';
+  response.writeHead(status, {
+    'content-type': type,
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...(hasBody || request.headers['transfer-encoding'] !== undefined ? { connection: 'close' } : {}),
+    ...headers,
+  });
+  if (after !== undefined) response.once('close', after);
+  response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+function json(status: number, value: unknown): Reply {
+  return { status, body: `${JSON.stringify(value)}\n`, type: 'application/json' };
+}
+
+function failure(status: number, message: string): Reply {
+  return json(status, { error: message });
+}
+
+function notAllowed(allow: string): Reply {
+  return { ...failure(405, `allowed: ${allow}`), headers: { allow } };
+}
+
+/** A path of a client may be `/constructor`: own keys only. */
+function own(handlers: Readonly<Record<string, Handler>>, path: string): Handler | undefined {
+  return Object.hasOwn(handlers, path) ? handlers[path] : undefined;
+}
+
+const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i;
+const LOOPBACK_ADDRESS = /^(?:127(?:\.\d{1,3}){3}|::1)$/;
+
+function loopback(host: string): string {
+  // Not resolved: what the name leads to is not ours to decide.
+  if (host === 'localhost') return '127.0.0.1';
+  if (LOOPBACK_ADDRESS.test(host)) return host;
+  throw new SidelockError('SL-CFG-003', `admin.host ${host} is not a loopback address`, {
+    why: 'the admin endpoints have no password, so only this machine may reach them',
+    fix: 'use 127.0.0.1 or ::1',
+    data: { host },
+  });
+}
