@@ -107,7 +107,7 @@ async function answer(options: AdminOptions, request: IncomingMessage): Promise<
   if (!LOOPBACK_HOST.test(request.headers.host ?? '')) return failure(403, 'the Host header must be a loopback name');
   const { method = '' } = request;
   const path = (request.url ?? '').split('?', 1)[0] ?? '';
-  const [read, act] = [own(READS, path), own(ACTIONS, path)];
+  const [read, act] = [READS[path], ACTIONS[path]];
   if (read !== undefined) {
     return method === 'GET' || method === 'HEAD' ? read(options) : notAllowed('GET, HEAD');
   }
@@ -160,11 +160,6 @@ function failure(status: number, message: string): Reply {
 
 function notAllowed(allow: string): Reply {
   return { ...failure(405, `allowed: ${allow}`), headers: { allow } };
-}
-
-/** A path of a client may be `/constructor`: own keys only. */
-function own(handlers: Readonly<Record<string, Handler>>, path: string): Handler | undefined {
-  return Object.hasOwn(handlers, path) ? handlers[path] : undefined;
 }
 
 const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i;
