@@ -4,6 +4,8 @@ import { parseDuration } from './units.ts';
 
 /** The kinds of value that config keys hold. Each reads text and yields what the options of the layers take. */
 
+export const KEY_TYPES = ['rsa-2048', 'rsa-3072', 'rsa-4096', 'ecdsa-p256', 'ecdsa-p384', 'ed25519'] as const;
+
 interface HostPort {
   readonly host: string;
   readonly port: number;
@@ -121,27 +123,22 @@ export function serviceReference() {
   });
 }
 
-const SPIFFE_ID = /^spiffe:\/\/[a-z0-9._-]+(?:\/[A-Za-z0-9._-]+)+$/;
-const SPIFFE_PATTERN = /^spiffe:\/\/[a-z0-9._-]+(?:\/(?:[A-Za-z0-9._-]+|\*))*(?:\/\*\*)?$/;
+const SPIFFE_PATTERN = /^spiffe:\/\/[a-z0-9._-]+(?:\/[A-Za-z0-9._-]+)*(?:\/[A-Za-z0-9._-]+|\/\*)$/;
 
-export function spiffeId() {
-  return z.string().regex(SPIFFE_ID, { error: 'expected spiffe://TRUST-DOMAIN/PATH' });
-}
-
-/** One caller of an `allow` list. */
+/** Who may call or who must answer: a service, a namespace, or by SPIFFE id. */
 export function caller() {
   return text((value) => {
     if (value === 'any') return { problem: 'write allow: any alone, not inside a list' };
     if (value.startsWith('spiffe:')) {
       return SPIFFE_PATTERN.test(value)
         ? value
-        : { problem: 'not a SPIFFE pattern: * is one whole segment, ** ends it' };
+        : { problem: 'not a SPIFFE id; at its end /* stands for one segment or more' };
     }
     const [first = '', second, ...more] = value.split('/');
     if (more.length === 0 && LABEL.test(first) && (second === undefined || second === '*' || LABEL.test(second))) {
       return value;
     }
-    return { problem: 'expected SERVICE, NAMESPACE/SERVICE, NAMESPACE/* or spiffe://…' };
+    return { problem: 'expected SERVICE, NAMESPACE/SERVICE, NAMESPACE/* or a SPIFFE id' };
   });
 }
 

@@ -1,7 +1,5 @@
 import { z } from 'zod';
-import { duration, head, listenAddress, logSettings, managerAddress, path, trustDomain } from './fields.ts';
-
-const KEY_TYPES = ['rsa-2048', 'rsa-3072', 'rsa-4096', 'ecdsa-p256', 'ecdsa-p384', 'ed25519'] as const;
+import { duration, head, KEY_TYPES, listenAddress, logSettings, managerAddress, path, trustDomain } from './fields.ts';
 
 /** Octal 0600 in each way YAML can carry it: 384 is what `0o600` reads as, 600 what `0600` reads as in YAML 1.2. */
 const OWNER_ONLY = ['0600', '0o600', 384, 600] as const;

@@ -4,6 +4,7 @@ import {
   duration,
   durationOrOff,
   head,
+  KEY_TYPES,
   label,
   listenAddress,
   logSettings,
@@ -11,7 +12,6 @@ import {
   path,
   remoteAddress,
   serviceReference,
-  spiffeId,
   targetAddress,
   trustDomain,
 } from './fields.ts';
@@ -26,6 +26,8 @@ const identity = z.discriminatedUnion(
       directory: path().optional().describe('kept here over restarts; .sidelock/SERVICE unless given'),
       address: managerAddress().optional().describe('manager to enrol with; the join token carries it'),
       tokenFile: path().optional().describe('file with the join token'),
+      keyType: z.enum(KEY_TYPES).optional().describe('type of the key made here; rsa-2048 unless given'),
+      renewBefore: duration().optional().describe('renew this long before the end; 30d unless given'),
     }),
     z.strictObject({
       source: source('files'),
@@ -33,11 +35,13 @@ const identity = z.discriminatedUnion(
       certificate: path().optional().describe('name in the directory; cert.pem unless given'),
       key: path().optional().describe('name in the directory; key.pem unless given'),
       ca: path().optional().describe('name in the directory; ca.pem unless given'),
+      passphraseFile: path().optional().describe('file with the passphrase of an encrypted key'),
     }),
     z.strictObject({
       source: source('bundle'),
       file: path().describe('one PEM file: key, leaf, intermediates'),
       ca: path().describe('PEM file with the roots'),
+      passphraseFile: path().optional().describe('file with the passphrase of an encrypted key'),
     }),
   ],
   { error: 'expected manager, files or bundle' },
@@ -52,7 +56,7 @@ const inbound = z.strictObject({
     .union([z.literal('any'), z.array(caller()).min(1, { error: 'an empty list lets nobody in' })], {
       error: 'expected a list of callers, or the word any',
     })
-    .describe('who may call: SERVICE, NAMESPACE/SERVICE, NAMESPACE/*, a SPIFFE pattern; or any'),
+    .describe('who may call: SERVICE, NAMESPACE/SERVICE, NAMESPACE/*, a SPIFFE id; or any'),
 });
 
 const outbound = z.strictObject({
@@ -60,7 +64,7 @@ const outbound = z.strictObject({
   listen: listenAddress('127.0.0.1').describe('where the app connects without TLS'),
   service: serviceReference().describe('who must answer: SERVICE or NAMESPACE/SERVICE'),
   address: remoteAddress().describe('HOST:PORT of its mTLS listener'),
-  expect: z.array(spiffeId()).prefault([]).describe('SPIFFE ids accepted there; that of service unless given'),
+  expect: z.array(caller()).prefault([]).describe('who is accepted there; service unless given'),
 });
 
 export const sidecarSchema = z

@@ -39,7 +39,7 @@ t.test('addresses in every form', async (t) => {
 identity: { source: bundle, file: /b.pem, ca: /ca.pem }
 inbound:
   - { listen: ':8443', target: 'unix:/run/app.sock', allow: any }
-  - { listen: '[::1]:0', target: localhost:80, allow: [ops/*, shop/web, 'spiffe://td/ns/*/sa/x'] }
+  - { listen: '[::1]:0', target: localhost:80, allow: [ops/*, shop/web, 'spiffe://td/ns/shop/*'] }
 outbound: [{ listen: 9101, service: shop/orders, address: 'orders.shop.svc:8443' }]
 `;
   const { config } = loadConfig('Sidecar', { file: { name: 'c', text }, env: {} });
@@ -86,7 +86,9 @@ t.test('an unknown key is answered with the nearest one and the keys of that pla
     { fix: 'did you mean "allow"?  keys here: allow, listen, name, protocol, target' },
   ]);
   const other = 'kind: Sidecar\nidentity: { source: manager, file: /x }\n';
-  t.match(errorsIn('Sidecar', other), [{ fix: 'keys here: address, directory, source, tokenFile' }]);
+  t.match(errorsIn('Sidecar', other), [
+    { fix: 'keys here: address, directory, keyType, renewBefore, source, tokenFile' },
+  ]);
 });
 
 t.test('no inbound without allow, and any is a word of its own', async (t) => {
@@ -99,7 +101,7 @@ t.test('no inbound without allow, and any is a word of its own', async (t) => {
   t.match(problemsIn('Sidecar', inbound(', allow: all')), [
     /^SL-CFG-003 .*expected a list of callers, or the word any/,
   ]);
-  t.match(problemsIn('Sidecar', inbound(', allow: ["spiffe://td/**/x"]')), [/^SL-CFG-003 .*\*\* ends it/]);
+  t.match(problemsIn('Sidecar', inbound(', allow: ["spiffe://td/*/x"]')), [/^SL-CFG-003 .*at its end/]);
   t.strictSame(problemsIn('Sidecar', inbound(', allow: any')), []);
 });
 

@@ -1,0 +1,12 @@
+#!/usr/bin/env node
+// Handlers first, and alone: loading the rest takes long enough for a signal to arrive.
+import './signals.ts';
+
+if (Number.parseInt(process.versions.node, 10) < 24) {
+  // Written here because an older Node cannot even read the rest.
+  process.stderr.write(`sidelock needs Node 24 or newer; this is ${process.versions.node}\n`);
+  process.exit(2);
+}
+
+const { runCommandLine } = await import('./program.ts');
+process.exitCode = await runCommandLine(process.argv.slice(2));

@@ -1,0 +1,90 @@
+import { readFileSync } from 'node:fs';
+import { type Command, CommanderError } from 'commander';
+import { SidelockError } from '../base/errors.ts';
+import { type Context, command } from './command.ts';
+import { configCommand } from './config.ts';
+import { explainCommand } from './explain.ts';
+import { exitCodeOf } from './failure.ts';
+import { createOutput, needsAscii, type Output } from './output.ts';
+import { checkSurroundings, nodeWarning, surroundings } from './surroundings.ts';
+
+/** Commands that only read and print: they start in any surroundings. */
+const HARMLESS = new Set(['explain', 'config', 'validate', 'print', 'schema']);
+/** Commands that face the network for long, and say once when their Node lacks fixes. */
+const LASTING = new Set(['manager', 'sidecar', 'run']);
+
+/** Runs one command line; resolves with the exit code when everything it started has ended. */
+export async function runCommandLine(args: readonly string[]): Promise<number> {
+  const output = outputFor(args);
+  const context: Context = { output, env: process.env, exitCode: 0 };
+  // A reader that leaves early (`| head`) is no failure.
+  process.stdout.on('error', () => process.exit(context.exitCode));
+  try {
+    await build(context).parseAsync([...args], { from: 'user' });
+    return context.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    if (error instanceof CommanderError && error.code === 'commander.help') return 2;
+    const failure = error instanceof CommanderError ? usageError(error) : error;
+    output.failure(failure);
+    return exitCodeOf(failure);
+  }
+}
+
+function build(context: Context): Command {
+  const program = command('sidelock', {
+    summary: '',
+    description: 'Mutual TLS for services that know nothing of TLS: a certificate manager and a small sidecar proxy.',
+    examples: [
+      ['sidelock dev --config config/demo.yaml', 'see it: two services and a call through mTLS, nothing left behind'],
+      ['sidelock manager --storage ./pki', 'a manager of your own'],
+      [
+        'sidelock run --service orders --inbound 8443:8080 --allow web --token "$(sidelock token create orders)" -- node orders.js',
+        'a service behind mTLS',
+      ],
+    ],
+  })
+    .version(packageVersion(), '-V, --version', 'version of this program')
+    .commandsGroup('Look things up')
+    .addCommand(configCommand(context))
+    .addCommand(explainCommand(context));
+  program.hook('preAction', (_, action) => {
+    if (HARMLESS.has(action.name())) return;
+    checkSurroundings(surroundings());
+    const warning = LASTING.has(action.name()) ? nodeWarning(process.versions.node) : undefined;
+    if (warning !== undefined) context.output.warn(warning);
+  });
+  return program;
+}
+
+/** Looked for by hand, so that an error in the command line itself is printed the way it asks for. */
+function outputFor(args: readonly string[]): Output {
+  const own = args.includes('--') ? args.slice(0, args.indexOf('--')) : args;
+  const value = (...names: string[]) => {
+    const at = own.findLastIndex((arg) => names.some((name) => arg === name || arg.startsWith(`${name}=`)));
+    const found = at === -1 ? undefined : own[at];
+    return found?.includes('=') ? found.slice(found.indexOf('=') + 1) : own[at + 1];
+  };
+  const color = value('--color');
+  return createOutput({
+    json: value('--format', '-o') === 'json' || own.includes('-ojson'),
+    color: color === 'always' || color === 'never' ? color : 'auto',
+    ascii: own.includes('--ascii') || needsAscii(process.env),
+    verbose: own.includes('--verbose') || own.includes('-v'),
+    stdout: process.stdout,
+    stderr: process.stderr,
+  });
+}
+
+/** Its text is for people: a sentence, and maybe a suggestion in brackets on the next line. */
+function usageError(error: CommanderError): SidelockError {
+  const [sentence = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
+  const fix = suggestion?.replace(/^\(Did you mean (.*)\)$/, 'did you mean $1');
+  return new SidelockError('SL-USAGE-001', sentence, { fix, cause: error });
+}
+
+function packageVersion(): string {
+  const file = new URL('../../package.json', import.meta.url);
+  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string };
+  return version;
+}
