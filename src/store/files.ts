@@ -95,6 +95,8 @@ export async function syncDirectory(directory: string): Promise<void> {
 /** Removes what writers that were killed left in `directory` and below. Only for the one process that may write there. */
 export async function removeTemporaries(directory: string): Promise<void> {
   for (const entry of await readdir(directory, { withFileTypes: true, recursive: true })) {
+    // One that wants the lock of this directory may be writing its claim just now.
+    if (entry.name.startsWith('.lock.')) continue;
     if (entry.isFile() && TEMPORARY.test(entry.name)) await rm(join(entry.parentPath, entry.name), { force: true });
   }
 }
