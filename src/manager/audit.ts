@@ -1,0 +1,149 @@
+import { createHash } from 'node:crypto';
+import { rename, truncate } from 'node:fs/promises';
+import type { Clock } from '../base/clock.ts';
+import { nodeCode } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { appendDurable } from '../store/files.ts';
+import { KEY_MODE } from '../store/layout.ts';
+import { type AuditHead, verifyAudit } from './audit-verify.ts';
+import type { ManagerMetrics } from './metrics.ts';
+
+type AuditAction =
+  | 'ca_created'
+  | 'certificate_issued'
+  | 'certificate_renewed'
+  | 'certificate_repeated'
+  | 'certificate_refused'
+  | 'csr_names_ignored'
+  | 'leaf_reused'
+  | 'token_created'
+  | 'token_revoked'
+  | 'token_used'
+  | 'token_refused'
+  | 'audit_restarted';
+
+export interface AuditEvent {
+  readonly action: AuditAction;
+  /** Who asked: `operator`, `token:ID`, a SPIFFE id, or `manager`. */
+  readonly actor: string;
+  /** Address it was asked from. */
+  readonly remote?: string | undefined;
+  readonly service?: string | undefined;
+  readonly serial?: string | undefined;
+  readonly result: 'ok' | 'refused' | 'failed';
+  /** A code or a sentence. */
+  readonly why?: string | undefined;
+}
+
+export interface AuditLog {
+  /** Resolves when the line is on disk. @throws SidelockError SL-FS-003; nothing half-written stays. */
+  append(event: AuditEvent): Promise<void>;
+  /** Sequence number and hash of the last line; kept elsewhere it proves that no line was cut off. */
+  head(): AuditHead;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+interface AuditOptions {
+  readonly path: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: ManagerMetrics;
+}
+
+interface Waiting {
+  readonly event: AuditEvent;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * The log of every certificate operation: JSON lines, each with the hash of the one before.
+ * A line that a crash cut short is taken off; a damaged log is set aside under another name and said so in the new one.
+ */
+export async function openAuditLog({ path, clock, log, metrics }: AuditOptions): Promise<AuditLog> {
+  const aside = await setAsideIfDamaged(path, clock, log);
+  const found = await verifyAudit(path);
+  let head = found.head;
+  await dropTornLine(path, found.bytes);
+  const waiting: Waiting[] = [];
+  let writing: Promise<void> | undefined;
+
+  const writeWaiting = async () => {
+    while (waiting.length > 0) {
+      const batch = waiting.splice(0);
+      try {
+        const events = batch.map(({ event }) => event);
+        const written = chain(events, head, clock.now());
+        await appendDurable(path, written.text, KEY_MODE);
+        head = written.head;
+        metrics.auditEntries.value += batch.length;
+        for (const { resolve } of batch) resolve();
+      } catch (error) {
+        for (const { reject } of batch) reject(error);
+      }
+    }
+    writing = undefined;
+  };
+
+  const audit: AuditLog = {
+    append(event) {
+      const { promise, resolve, reject } = Promise.withResolvers<void>();
+      waiting.push({ event, resolve, reject });
+      writing ??= writeWaiting();
+      return promise;
+    },
+    head: () => head,
+    async [Symbol.asyncDispose]() {
+      await writing;
+      log.info({ event: 'audit_head', ...head }, 'audit log closed');
+    },
+  };
+  if (aside !== undefined) {
+    await audit.append({ action: 'audit_restarted', actor: 'manager', result: 'failed', why: aside });
+  }
+  return audit;
+}
+
+/** Lines for `events`, each bound to the one before by its hash. */
+function chain(events: readonly AuditEvent[], from: AuditHead, now: number): { text: string; head: AuditHead } {
+  let head = from;
+  let text = '';
+  for (const { action, actor, remote, service, serial, result, why } of events) {
+    const body = {
+      seq: head.seq + 1,
+      time: new Date(now).toISOString(),
+      actor,
+      remote,
+      action,
+      service,
+      serial,
+      result,
+      why,
+      prev: head.hash,
+    };
+    const open = JSON.stringify(body).slice(0, -1);
+    const hash = createHash('sha256').update(`${open}}`).digest('hex');
+    text += `${open},"hash":"${hash}"}\n`;
+    head = { seq: body.seq, hash };
+  }
+  return { text, head };
+}
+
+/** Takes off a last line that has no end: its operation was never answered. */
+async function dropTornLine(path: string, size: number): Promise<void> {
+  try {
+    await truncate(path, size);
+  } catch (error) {
+    if (nodeCode(error) !== 'ENOENT') throw error;
+  }
+}
+
+async function setAsideIfDamaged(path: string, clock: Clock, log: Logger): Promise<string | undefined> {
+  const found = await verifyAudit(path);
+  if (found.ok) return undefined;
+  const aside = `${path}.damaged-${clock.now()}`;
+  await rename(path, aside);
+  const why = `line ${found.line} of the old log: ${found.why}; it is kept as ${aside}`;
+  log.error({ event: 'audit_damaged', file: aside, line: found.line }, `the audit log is damaged: ${why}`);
+  return why;
+}

@@ -1,0 +1,64 @@
+import type { Cell, HistogramCell, Metrics } from '../base/metrics.ts';
+
+export type IssuedBy = 'generate' | 'token' | 'renew';
+type TokenResult = 'created' | 'revoked' | 'used' | 'refused';
+
+/** What the x509 gauges show: one certificate per service, the CA, and the manager's own. */
+export interface CertificateSample {
+  readonly service: string;
+  readonly namespace: string;
+  readonly source: 'issued' | 'ca' | 'manager';
+  /** ms since the epoch. */
+  readonly notBefore: number;
+  /** ms since the epoch. */
+  readonly notAfter: number;
+}
+
+/** Handles on the manager's metrics; names are part of the exported surface. */
+export interface ManagerMetrics {
+  issued(kind: IssuedBy): Cell;
+  token(result: TokenResult): Cell;
+  readonly issueDuration: HistogramCell;
+  readonly auditEntries: Cell;
+  /** Sets where the x509 gauges come from at each scrape. */
+  showCertificates(read: () => Iterable<CertificateSample>): void;
+}
+
+export function createManagerMetrics(metrics: Metrics, version: string): ManagerMetrics {
+  const issued = metrics.counter('sidelock_issued_total', 'Certificates issued, by how they were asked for.', ['kind']);
+  const tokens = metrics.counter('sidelock_tokens_total', 'Join tokens, by what became of them.', ['result']);
+  const duration = metrics.histogram(
+    'sidelock_issue_duration_seconds',
+    'Time from a checked request to a recorded certificate.',
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
+  );
+  const audit = metrics.counter('sidelock_audit_entries_total', 'Lines written to the audit log.');
+  const labels = ['service', 'namespace', 'source'];
+  const notAfter = metrics.gauge('x509_cert_not_after', 'End of validity, Unix time.', labels);
+  const notBefore = metrics.gauge('x509_cert_not_before', 'Begin of validity, Unix time.', labels);
+  const build = metrics.gauge('sidelock_build_info', 'Always 1; the labels say what runs.', [
+    'version',
+    'node',
+    'openssl',
+  ]);
+  build.with({ version, node: process.versions.node, openssl: process.versions.openssl }).value = 1;
+  for (const kind of ['generate', 'token', 'renew']) issued.with({ kind });
+  for (const result of ['created', 'revoked', 'used', 'refused']) tokens.with({ result });
+
+  return {
+    issued: (kind) => issued.with({ kind }),
+    token: (result) => tokens.with({ result }),
+    issueDuration: duration.with({}),
+    auditEntries: audit.with({}),
+    showCertificates(read) {
+      metrics.onScrape(() => {
+        notAfter.reset();
+        notBefore.reset();
+        for (const { service, namespace, source, ...dates } of read()) {
+          notAfter.with({ service, namespace, source }).value = dates.notAfter / 1000;
+          notBefore.with({ service, namespace, source }).value = dates.notBefore / 1000;
+        }
+      });
+    },
+  };
+}
