@@ -1,0 +1,81 @@
+import { type Clock, type Random, SECOND, sleepUntil } from '../base/clock.ts';
+import { isAbort } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { backoffDelay } from '../base/retry.ts';
+
+interface RenewLoopOptions {
+  /** When the next attempt is due, ms since the epoch; asked again after each wait. */
+  readonly due: () => number;
+  /** One attempt; true when it ended well. Must not reject but for an abort. */
+  readonly attempt: () => Promise<boolean>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+export interface RenewLoop {
+  /** There is another identity: back-off ends, and `due` is asked again. */
+  changed(): void;
+  /** Resolves after an attempt that began after this call. Rejects with an AbortError when the loop has ended. */
+  now(): Promise<void>;
+  /** Resolves when the loop has ended. */
+  readonly ended: Promise<void>;
+}
+
+const RETRY = { min: SECOND, max: 30 * SECOND };
+
+/**
+ * Runs `attempt` when due, one at a time, until the signal aborts; after a failure again with back-off up to 30 s.
+ * The due time is compared with the wall clock every 30 s, so a clock that jumps or a machine that slept is noticed.
+ */
+export function startRenewLoop({ due, attempt, clock, random, log, signal }: RenewLoopOptions): RenewLoop {
+  let nap = new AbortController();
+  let failures = 0;
+  let asked: Array<PromiseWithResolvers<void>> = [];
+
+  const rest = async (wait: (signal: AbortSignal) => Promise<void>) => {
+    nap = new AbortController();
+    try {
+      if (asked.length === 0) await wait(AbortSignal.any([signal, nap.signal]));
+    } catch (error) {
+      if (!isAbort(error)) throw error;
+    }
+    signal.throwIfAborted();
+  };
+
+  const run = async () => {
+    for (;;) {
+      const before = failures;
+      if (failures > 0) await rest((stop) => clock.sleep(backoffDelay(failures - 1, RETRY, random), stop));
+      else await rest((stop) => sleepUntil(clock, due(), stop));
+      const needless = asked.length === 0 && (failures === 0 ? clock.now() < due() : failures !== before);
+      if (needless) continue;
+      const waiting = asked;
+      asked = [];
+      const good = await attempt();
+      failures = good ? 0 : failures + 1;
+      for (const { resolve } of waiting) resolve();
+    }
+  };
+
+  const ended = run().catch((error: unknown) => {
+    if (!isAbort(error)) log.error({ event: 'internal_error', err: error }, 'certificates are no longer renewed');
+    for (const { reject } of asked) reject(new DOMException('stopped', 'AbortError'));
+  });
+
+  return {
+    ended,
+    changed() {
+      failures = 0;
+      nap.abort();
+    },
+    async now() {
+      signal.throwIfAborted();
+      const one = Promise.withResolvers<void>();
+      asked.push(one);
+      nap.abort();
+      await one.promise;
+    },
+  };
+}
