@@ -123,9 +123,8 @@ export function parseCertificate(der: Buffer): Certificate {
 export function certificatesFromPem(text: string | Buffer, file: string): Certificate[] {
   return pemBlocks(text, file).map(({ label, der, line }) => {
     if (label !== 'CERTIFICATE') {
-      const swapped = label.endsWith('PRIVATE KEY') ? ' (certificate and key look swapped)' : '';
       throw new SidelockError('SL-PEM-002', `cannot read the certificate ${file}`, {
-        why: `line ${line} begins a ${label} block, not a CERTIFICATE${swapped}`,
+        why: `line ${line} begins a ${label} block, not a CERTIFICATE`,
         data: { file, line, label },
       });
     }

@@ -24,7 +24,8 @@ export function escapeBytes(raw: Buffer): string {
     .replace(/[^\x20-\x5b\x5d-\x7e]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`);
 }
 
-function readGeneralName({ tag, content, raw, constructed }: DerNode): GeneralName {
+/** @throws DerError when the tag is that of no GeneralName. */
+export function readGeneralName({ tag, content, raw, constructed }: DerNode): GeneralName {
   const number = tag & 0x1f;
   if ((tag & 0xc0) !== 0x80 || number > 8) throw new DerError(`a name has the unknown tag 0x${tag.toString(16)}`);
   // otherName, x400Address, directoryName and ediPartyName are constructed, the rest are octets (RFC 5280 A.2).

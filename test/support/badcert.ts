@@ -50,6 +50,16 @@ export const PURPOSE = {
   any: '2.5.29.37.0',
 } as const;
 
+/** Drops every extension that the templates set. */
+export const noExtensions: Readonly<Record<string, undefined>> = {
+  ski: undefined,
+  aki: undefined,
+  bc: undefined,
+  ku: undefined,
+  eku: undefined,
+  san: undefined,
+};
+
 /** A self-signed root with what ours has. */
 export function makeRoot(spec: Spec = {}): Party {
   return makeCa(undefined, { subject: name('AI-Teddy-CA'), ...spec });
@@ -59,6 +69,7 @@ export function makeRoot(spec: Spec = {}): Party {
 export function makeCa(issuer: Party | undefined, spec: Spec = {}): Party {
   return build(issuer, {
     subject: name(`CA ${randomBytes(4).toString('hex')}`),
+    notBefore: Date.now() - 30 * DAY,
     notAfter: Date.now() + 3650 * DAY,
     ...spec,
     extensions: { bc: basicConstraints(true), ku: keyUsage('keyCertSign', 'cRLSign'), ...spec.extensions },

@@ -49,7 +49,7 @@ t.test('what is not DER is refused', async (t) => {
 t.test('children of a value, broken children and deep nesting are refused when looked at', async (t) => {
   t.throws(() => node('04 02 05 00').children, DerError);
   t.throws(() => node('30 02 04 05').children, DerError);
-  let bomb = Buffer.alloc(0);
+  let bomb: Buffer = Buffer.alloc(0);
   for (let depth = 0; depth < 300; depth++) bomb = writeDer(TAG.sequence, bomb);
   t.throws(() => {
     for (let at = readDer(bomb); ; ) at = at.children[0] ?? at;
