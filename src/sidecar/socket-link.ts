@@ -55,7 +55,8 @@ class SocketLink implements Link {
       this.#keep(chunk);
       if (!this.#deliver()) socket.pause();
     });
-    if (!this.#deliver()) socket.pause();
+    if (this.#deliver()) socket.resume();
+    else socket.pause();
   }
 
   resume(): void {
