@@ -1,0 +1,117 @@
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isSidelockError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { KeyType } from '../pki/keys.ts';
+import { writeFileDurable } from '../store/files.ts';
+import { DIRECTORY_MODE, KEY_MODE } from '../store/layout.ts';
+import { readJsonFile } from './json-file.ts';
+import type { IssuedBy } from './metrics.ts';
+
+/** One certificate this CA has signed. Times are ms since the epoch. */
+export interface InventoryEntry {
+  readonly serial: string;
+  readonly service: string;
+  readonly namespace: string;
+  readonly type: string;
+  readonly spiffeId: string;
+  readonly sans: readonly string[];
+  /** Those of `sans` that were asked for, kept so that a renewal has them too. */
+  readonly additionalSans: readonly string[];
+  readonly notBefore: number;
+  readonly notAfter: number;
+  readonly keyType: KeyType;
+  readonly spkiSha256: string;
+  readonly issuedAt: number;
+  readonly by: IssuedBy;
+  readonly fingerprint256: string;
+  /** Leaf and intermediates, so that a repeated request can be given the same answer. */
+  readonly pem: string;
+  /** Serial of the certificate this one was renewed to. */
+  readonly supersededBy?: string;
+  /** When it was used to renew a second time. */
+  readonly reusedAt?: number;
+}
+
+export interface Inventory {
+  add(entry: InventoryEntry): Promise<void>;
+  /** Notes that `serial` was renewed to `successor`; the second time, that it was used again at `now`. */
+  supersede(serial: string, successor: string, now: number): Promise<void>;
+  get(serial: string): InventoryEntry | undefined;
+  /** The SPIFFE id a key was ever certified for, expired or not. */
+  ownerOfKey(spkiSha256: string): string | undefined;
+  /** The newest certificate for this key and identity. */
+  newestForKey(spkiSha256: string, spiffeId: string): InventoryEntry | undefined;
+  /** The newest certificate of each identity. */
+  newest(): InventoryEntry[];
+  /** When the newest certificate was signed; 0 when there is none. */
+  readonly newestIssuedAt: number;
+  readonly size: number;
+}
+
+/** What was issued, one file a serial. A file that cannot be read is reported and left out. */
+export async function openInventory(directory: string, log: Logger): Promise<Inventory> {
+  await mkdir(directory, { recursive: true, mode: DIRECTORY_MODE });
+  const bySerial = new Map<string, InventoryEntry>();
+  const newestByKey = new Map<string, InventoryEntry>();
+  const newestById = new Map<string, InventoryEntry>();
+  let newestIssuedAt = 0;
+
+  const index = (entry: InventoryEntry) => {
+    bySerial.set(entry.serial, entry);
+    keepNewest(newestByKey, entry.spkiSha256, entry);
+    keepNewest(newestById, entry.spiffeId, entry);
+    newestIssuedAt = Math.max(newestIssuedAt, entry.issuedAt);
+  };
+  const write = (entry: InventoryEntry) =>
+    writeFileDurable(join(directory, `${entry.serial}.json`), JSON.stringify(entry), KEY_MODE);
+
+  for (const file of await readdir(directory)) {
+    if (!/^[0-9a-f]+\.json$/.test(file)) continue;
+    try {
+      const entry = await readJsonFile<InventoryEntry>(join(directory, file));
+      if (entry !== undefined) index(entry);
+    } catch (error) {
+      if (!isSidelockError(error)) throw error;
+      log.error({ event: 'inventory_damaged', file, code: error.code }, `${file} of the inventory is left out`);
+    }
+  }
+
+  return {
+    async add(entry) {
+      await write(entry);
+      index(entry);
+    },
+    async supersede(serial, successor, now) {
+      const entry = bySerial.get(serial);
+      if (entry === undefined) return;
+      const again = entry.supersededBy === undefined ? {} : { reusedAt: now };
+      const changed = { ...entry, supersededBy: successor, ...again };
+      await write(changed);
+      bySerial.set(serial, changed);
+      for (const map of [newestByKey, newestById]) replace(map, entry, changed);
+    },
+    get: (serial) => bySerial.get(serial),
+    ownerOfKey: (spki) => newestByKey.get(spki)?.spiffeId,
+    newestForKey(spki, spiffeId) {
+      const entry = newestByKey.get(spki);
+      return entry?.spiffeId === spiffeId ? entry : undefined;
+    },
+    newest: () => [...newestById.values()],
+    get newestIssuedAt() {
+      return newestIssuedAt;
+    },
+    get size() {
+      return bySerial.size;
+    },
+  };
+}
+
+function keepNewest(map: Map<string, InventoryEntry>, key: string, entry: InventoryEntry): void {
+  const known = map.get(key);
+  if (known === undefined || known.issuedAt <= entry.issuedAt) map.set(key, entry);
+}
+
+function replace(map: Map<string, InventoryEntry>, old: InventoryEntry, changed: InventoryEntry): void {
+  for (const key of [old.spkiSha256, old.spiffeId]) if (map.get(key) === old) map.set(key, changed);
+}

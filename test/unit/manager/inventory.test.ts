@@ -1,0 +1,86 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { createLogger } from '../../../src/base/log.ts';
+import { type InventoryEntry, openInventory } from '../../../src/manager/inventory.ts';
+
+const log = createLogger({ level: 'silent' });
+
+function entry(serial: string, change: Partial<InventoryEntry> = {}): InventoryEntry {
+  return {
+    serial,
+    service: 'orders',
+    namespace: 'default',
+    type: 'api_service',
+    spiffeId: 'spiffe://ai-teddy.local/ns/default/sa/orders',
+    sans: ['orders'],
+    additionalSans: [],
+    notBefore: 1,
+    notAfter: 2,
+    keyType: 'ecdsa-p256',
+    spkiSha256: `key of ${serial}`,
+    issuedAt: Number.parseInt(serial, 16),
+    by: 'token',
+    fingerprint256: serial,
+    pem: 'PEM',
+    ...change,
+  };
+}
+
+t.test('what was issued is known after a restart', async (t) => {
+  const directory = t.testdir();
+  const inventory = await openInventory(directory, log);
+  await inventory.add(entry('0a'));
+  await inventory.add(entry('0b'));
+  await inventory.add(entry('0c', { spiffeId: 'spiffe://ai-teddy.local/ns/default/sa/billing' }));
+  await inventory.supersede('0a', '0b', 50);
+  const again = await openInventory(directory, log);
+  t.equal(again.size, 3);
+  t.equal(again.newestIssuedAt, 12);
+  t.match(again.get('0a'), { supersededBy: '0b', reusedAt: undefined });
+  t.same(
+    again
+      .newest()
+      .map(({ serial }) => serial)
+      .sort(),
+    ['0b', '0c'],
+  );
+  t.equal(again.ownerOfKey('key of 0a'), 'spiffe://ai-teddy.local/ns/default/sa/orders');
+  t.equal(again.ownerOfKey('key of nobody'), undefined);
+});
+
+t.test('the second renewal by one leaf is noted as reuse', async (t) => {
+  const inventory = await openInventory(t.testdir(), log);
+  await inventory.add(entry('0a'));
+  await inventory.supersede('0a', '0b', 50);
+  await inventory.supersede('0a', '0c', 60);
+  t.match(inventory.get('0a'), { supersededBy: '0c', reusedAt: 60 });
+  t.match(inventory.newest(), [{ serial: '0a', reusedAt: 60 }], 'every view shows the same entry');
+  await inventory.supersede('ff', '0c', 60);
+  t.equal(inventory.size, 1, 'a serial that was never issued is not made up');
+});
+
+t.test('a key belongs to whom it was certified for last', async (t) => {
+  const inventory = await openInventory(t.testdir(), log);
+  await inventory.add(entry('0a', { spkiSha256: 'k' }));
+  await inventory.add(entry('0b', { spkiSha256: 'k' }));
+  const { spiffeId } = entry('0a');
+  t.equal(inventory.newestForKey('k', spiffeId)?.serial, '0b');
+  t.equal(inventory.newestForKey('k', 'spiffe://ai-teddy.local/ns/default/sa/other'), undefined);
+});
+
+t.test('one damaged file is reported and costs only itself', async (t) => {
+  const directory = t.testdir();
+  const inventory = await openInventory(directory, log);
+  await inventory.add(entry('0a'));
+  await inventory.add(entry('0b'));
+  await writeFile(join(directory, '0a.json'), '{"serial":');
+  await writeFile(join(directory, 'notes.txt'), 'not ours');
+  const lines: string[] = [];
+  const again = await openInventory(
+    directory,
+    createLogger({ level: 'error', stream: { write: (line) => lines.push(line) } }),
+  );
+  t.equal(again.size, 1);
+  t.match(lines.join(''), /inventory_damaged.*0a\.json/);
+});
