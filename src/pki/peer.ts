@@ -77,7 +77,8 @@ export interface PeerSource {
 export function createPeerVerifier({ maxEntries = 1024 }: { readonly maxEntries?: number } = {}): PeerVerifier {
   const accepted = new Map<string, Accepted>();
   return {
-    verify({ fingerprint256, chain }, context) {
+    verify(peer, context) {
+      const { fingerprint256 } = peer;
       const { bundle, purpose, trustDomain, now } = context;
       const key = `${fingerprint256} ${bundle.sha256} ${purpose} ${trustDomain}`;
       const known = accepted.get(key);
@@ -86,8 +87,11 @@ export function createPeerVerifier({ maxEntries = 1024 }: { readonly maxEntries?
         accepted.set(key, known);
         return known.verdict;
       }
-      const judged = judge({ ...context, chain: chain() });
+      const judged = judge({ ...context, chain: peer.chain() });
       if (!judged.ok) return judged.refusal;
+      // Kept only under the fingerprint of the very leaf that was judged.
+      if (judged.verdict.leaf.fingerprint256 !== fingerprint256?.replaceAll(':', '').toLowerCase())
+        return judged.verdict;
       accepted.set(key, judged);
       const [oldest] = accepted.keys();
       if (accepted.size > maxEntries && oldest !== undefined) accepted.delete(oldest);
