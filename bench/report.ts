@@ -55,7 +55,7 @@ export function budgets(scenario: Scenario, results: readonly Result[]): BudgetV
     const name = higherIsBetter ? 'MB/s' : 'CPU a request';
     return [
       {
-        text: `${name} ${found.toFixed(2)} x ${against.join(' or ')} (budget ${sign} ${allowed})`,
+        text: `${name} ${found.toFixed(2)} x ${against.length > 1 ? 'the best of ' : ''}${against.join(', ')} (budget ${sign} ${allowed})`,
         met: higherIsBetter ? found >= allowed : found <= allowed,
       },
     ];
