@@ -77,8 +77,9 @@ export function createReloader(options: ReloaderOptions): Reloader {
 
   const takeUp = (set: FileSet) => {
     const material = set.load(clock.now());
+    const isNew = holder.offer(material);
     active = set.hash;
-    if (!holder.offer(material)) return;
+    if (!isNew) return;
     metrics.reloadsOk.value++;
     const { leaf, spiffeId, bundle } = material;
     log.info(

@@ -24,12 +24,12 @@ const set = (name: string, fault?: SidelockError): FileSet => ({
 const mismatch = new SidelockError('SL-PAIR-001', 'key.pem does not belong to cert.pem', { why: '9ab1, 77c0' });
 const cut = new SidelockError('SL-PEM-003', 'cert.pem is cut short');
 
-function start(t: Test) {
+function start(t: Test, prepare: () => void = () => {}) {
   const clock = fakeClock();
   const { log, events } = recordingLog();
   const readiness = new Readiness();
   const registry = createMetrics();
-  const holder = createIdentityHolder({ log });
+  const holder = createIdentityHolder({ log, prepare });
   const stop = new AbortController();
   const metrics = identityMetrics(registry, holder);
   const state = trackIdentity({ reader: holder, readiness, clock, log, signal: stop.signal });
@@ -58,9 +58,10 @@ function start(t: Test) {
 }
 
 t.test('one reload per distinct content, none for the same', async (t) => {
-  const { put, holder, counts, events, metrics } = start(t);
+  const { clock, put, holder, counts, events, metrics } = start(t);
   await put(set('a'));
   await put(set('a', new SidelockError('SL-CERT-001', 'what is in use is not judged again')));
+  await clock.advance(SECOND);
   await put(set('b'));
   t.equal(holder.current()?.serial, 'b');
   t.same(counts(), { ok: 2, invalid: 0 });
@@ -193,6 +194,23 @@ t.test('an unexpected error is a refusal like any other', async (t) => {
   await clock.advance(SECOND);
   t.equal(holder.current()?.serial, 'a');
   t.match(events('identity_refused'), [{ code: 'SL-FS-001', why: 'bug' }]);
+});
+
+t.test('an identity that the data plane cannot use is refused, and tried again', async (t) => {
+  let usable = true;
+  const { clock, put, holder, events, counts } = start(t, () => {
+    if (!usable) throw new SidelockError('SL-TLS-009', 'no context can be built');
+  });
+  await put(set('a'));
+  usable = false;
+  await put(set('b'));
+  await clock.advance(SECOND);
+  t.equal(holder.current()?.serial, 'a');
+  t.match(events('identity_refused'), [{ code: 'SL-TLS-009', serving: { serial: 'a' } }]);
+  usable = true;
+  await clock.advance(5 * SECOND);
+  t.equal(holder.current()?.serial, 'b');
+  t.same(counts(), { ok: 2, invalid: 1 });
 });
 
 t.test('the metrics of the identity', async (t) => {

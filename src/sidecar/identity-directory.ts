@@ -1,0 +1,116 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { isSidelockError, SidelockError } from '../base/errors.ts';
+import type { IdentityMaterial } from '../pki/material.ts';
+import { readGeneration, writeGeneration } from '../store/generation.ts';
+import { CA_FILE, CERT_FILE, CERT_MODE, KEY_FILE, KEY_MODE, STATE_DIR } from '../store/layout.ts';
+import type { Obtained } from './enroll.ts';
+import { readDirectory } from './sources/files.ts';
+import type { FileSet } from './sources/reload.ts';
+
+/** The directory a sidecar keeps its own identity in. It belongs to one sidecar and is written by nobody else. */
+export interface IdentityDirectory {
+  /** Undefined when nothing is there, which is how every sidecar begins. @throws SL-FS-001, SL-CERT-004 */
+  read(): Promise<FileSet | undefined>;
+  /**
+   * An identity past its end, good only for asking for the next one. Undefined when what is there is no identity
+   * any more, so that losing it loses nothing. @throws SL-FS-001, SL-CERT-004 when it may be somebody's.
+   */
+  readExpired(now: number): Promise<IdentityMaterial | undefined>;
+  /** Replaces the identity as a whole. @throws SL-FS-003, the old one is untouched */
+  write(obtained: Obtained, address: string): Promise<void>;
+  /** The manager that gave the identity. */
+  managerAddress(): Promise<string | undefined>;
+  /** The key of an enrolment that has not ended: with it the same join token gets the lost answer once more. */
+  savedKey(): Promise<string | undefined>;
+  /** @throws SL-FS-003 */
+  saveKey(keyPem: string): Promise<void>;
+  /** The manager will not have that key. */
+  dropKey(): Promise<void>;
+}
+
+const NAMES = { cert: CERT_FILE, key: KEY_FILE, ca: CA_FILE };
+const ADDRESS_FILE = 'manager.json';
+const NEXT_KEY_FILE = 'next.key.pem';
+
+export function identityDirectory(directory: string, expectedId: string): IdentityDirectory {
+  const enrolment = join(directory, STATE_DIR);
+
+  const read = async () => {
+    try {
+      return await readDirectory({ directory, files: NAMES }, { expectedId });
+    } catch (error) {
+      if (await isEmpty(directory)) return undefined;
+      throw error;
+    }
+  };
+
+  const dropKey = () => rm(enrolment, { recursive: true, force: true });
+
+  return {
+    read,
+    dropKey,
+
+    async readExpired(now) {
+      try {
+        return (await read())?.load(now, { allowExpired: true });
+      } catch (error) {
+        if (!isSidelockError(error)) throw error;
+        const missing = error.code === 'SL-FS-001' && error.data['reason'] === 'ENOENT';
+        if (missing || !['SL-FS-001', 'SL-CERT-004'].includes(error.code)) return undefined;
+        throw error;
+      }
+    },
+
+    async write({ certPem, keyPem, caPem }, address) {
+      await writeGeneration(directory, {
+        [CERT_FILE]: { data: certPem, mode: CERT_MODE },
+        [KEY_FILE]: { data: keyPem, mode: KEY_MODE },
+        [CA_FILE]: { data: caPem, mode: CERT_MODE },
+        [ADDRESS_FILE]: { data: `${JSON.stringify({ address })}\n`, mode: CERT_MODE },
+      });
+      await dropKey();
+    },
+
+    async managerAddress() {
+      const text = await readText(directory, ADDRESS_FILE);
+      if (text === undefined) return undefined;
+      try {
+        const value: unknown = JSON.parse(text);
+        if (typeof value === 'object' && value !== null && 'address' in value && typeof value.address === 'string') {
+          return value.address;
+        }
+      } catch {
+        // Damaged: as if it were not there. The next identity writes it anew.
+      }
+      return undefined;
+    },
+
+    savedKey: () => readText(enrolment, NEXT_KEY_FILE),
+
+    saveKey: (keyPem) => writeGeneration(enrolment, { [NEXT_KEY_FILE]: { data: keyPem, mode: KEY_MODE } }),
+  };
+}
+
+async function isEmpty(directory: string): Promise<boolean> {
+  const texts = await Promise.all(Object.values(NAMES).map((name) => readable(directory, name)));
+  return texts.every((text) => text === 'absent');
+}
+
+async function readable(directory: string, name: string): Promise<'absent' | 'present'> {
+  try {
+    await readGeneration(directory, [name]);
+    return 'present';
+  } catch (error) {
+    return error instanceof SidelockError && error.data['reason'] === 'ENOENT' ? 'absent' : 'present';
+  }
+}
+
+async function readText(directory: string, name: string): Promise<string | undefined> {
+  try {
+    return (await readGeneration(directory, [name])).get(name)?.data.toString('utf8');
+  } catch (error) {
+    if (isSidelockError(error, 'SL-FS-001')) return undefined;
+    throw error;
+  }
+}

@@ -1,0 +1,131 @@
+import { DAY, SECOND } from '../../base/clock.ts';
+import { isAbort, isSidelockError, SidelockError } from '../../base/errors.ts';
+import type { Metrics } from '../../base/metrics.ts';
+import type { IdentityMaterial } from '../../pki/material.ts';
+import { serviceSpiffeId } from '../../pki/names.ts';
+import { nextRenewal } from '../../pki/renewal.ts';
+import { createConversation, type Given } from '../conversation.ts';
+import type { Identity } from '../identity.ts';
+import { identityDirectory } from '../identity-directory.ts';
+import { renewalMetrics } from '../metrics-identity.ts';
+import type { ManagerIdentityOptions } from '../options.ts';
+import { startRenewLoop } from '../renew-loop.ts';
+import { createRenewalReport } from '../renewal-report.ts';
+import { createReloader, type ReloadContext } from './reload.ts';
+import type { IdentitySource } from './source.ts';
+import { keepLooking } from './watch.ts';
+
+interface ManagerSourceOptions extends ManagerIdentityOptions {
+  readonly namespace: string;
+  readonly trustDomain: string;
+}
+
+type Pending = Given & { readonly how: 'enrolled' | 'renewed' };
+
+const RENEW_BEFORE_MS = 30 * DAY;
+const EXPIRED_GRACE_MS = DAY;
+/** Renewals that are overdue at the first look are spread over this: many sidecars may start at once. */
+const OVERDUE_SPREAD_MS = 30 * SECOND;
+
+/**
+ * Identity from the manager: starts from disk, enrols with a join token only when nothing usable is there, renews in
+ * time with a fresh key, and serves on with what it has for as long as the manager is away.
+ */
+export async function startManagerSource(
+  options: ManagerSourceOptions,
+  context: ReloadContext & { readonly registry: Metrics },
+): Promise<IdentitySource> {
+  const { service, namespace, trustDomain } = options;
+  const { holder, clock, random, signal } = context;
+  const expectedId = serviceSpiffeId({ trustDomain, namespace, service });
+  const directory = identityDirectory(options.directory, expectedId);
+  const metrics = renewalMetrics(context.registry);
+  const reloader = createReloader({ ...context, read: () => directory.read(), where: options.directory });
+  const conversation = createConversation({ ...options, ...context, expectedId, directory, metrics });
+  const report = createRenewalReport({ ...context, reader: holder, metrics });
+  /** Given, but not yet on disk: what was asked for is not asked for again because a disk is full. */
+  let pending: Pending | undefined;
+  let planned: { readonly serial: string; readonly at: number } | undefined;
+
+  const due = () => {
+    const identity = holder.current();
+    if (identity === undefined) return 0;
+    if (planned?.serial !== identity.serial) planned = { serial: identity.serial, at: plan(identity) };
+    metrics.renewalDue.value = Math.floor(planned.at / SECOND);
+    return planned.at;
+  };
+
+  const plan = (identity: Identity) => {
+    const now = clock.now();
+    const at = nextRenewal(identity, options.renewBeforeMs ?? RENEW_BEFORE_MS, random);
+    if (at > now) return at;
+    return now + random() * Math.max(0, Math.min(OVERDUE_SPREAD_MS, (identity.notAfter - now) / 2));
+  };
+
+  const ask = async (): Promise<Pending> => {
+    const shown = holder.current()?.material ?? (await directory.readExpired(clock.now()));
+    if (shown === undefined || clock.now() > shown.leaf.notAfter + (options.expiredGraceMs ?? EXPIRED_GRACE_MS)) {
+      return { ...(await conversation.enroll()), how: 'enrolled' };
+    }
+    try {
+      return { ...(await conversation.renew(shown)), how: 'renewed' };
+    } catch (error) {
+      if (!(await mayEnrolInstead(error, shown))) throw error;
+      return { ...(await conversation.enroll()), how: 'enrolled' };
+    }
+  };
+
+  /** Only an identity that is past its end and was refused for it: a good one is never enrolled anew. */
+  const mayEnrolInstead = async (error: unknown, shown: IdentityMaterial) =>
+    isSidelockError(error) &&
+    !['SL-MGR-001', 'SL-MGR-002'].includes(error.code) &&
+    clock.now() >= shown.leaf.notAfter &&
+    (await options.token?.()) !== undefined;
+
+  const keep = async ({ obtained, address, how }: Pending) => {
+    try {
+      await directory.write(obtained, address);
+    } catch (error) {
+      const current = holder.current();
+      // Nothing to lose: without this the service would stand still although there is a certificate for it.
+      if (current === undefined || current.notAfter <= clock.now()) holder.offer(obtained.material);
+      throw error;
+    }
+    await reloader.reload();
+    if (holder.current()?.serial !== obtained.material.leaf.serial) throw notTakenUp(options.directory);
+    report.ok(obtained, how);
+  };
+
+  const attempt = async () => {
+    try {
+      if (pending !== undefined && pending.obtained.material.leaf.notAfter <= clock.now()) pending = undefined;
+      pending ??= await ask();
+      await keep(pending);
+      pending = undefined;
+      return true;
+    } catch (error) {
+      if (isAbort(error) && signal.aborted) throw error;
+      report.failed(error);
+      return false;
+    }
+  };
+
+  const looking = await keepLooking(reloader, [options.directory], options, context);
+  const loop = startRenewLoop({ ...context, due, attempt });
+  const unsubscribe = holder.subscribe(() => loop.changed());
+  return {
+    renewNow: () => loop.now(),
+    async [Symbol.asyncDispose]() {
+      unsubscribe();
+      await loop.ended;
+      await looking[Symbol.asyncDispose]();
+    },
+  };
+}
+
+function notTakenUp(directory: string): SidelockError {
+  return new SidelockError('SL-FS-003', `the new identity in ${directory} is not accepted from there`, {
+    why: 'what is read back is not what was written; the line before this one says what is wrong with it',
+    fix: 'use a directory of this process alone, on a file system that keeps modes',
+  });
+}
