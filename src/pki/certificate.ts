@@ -15,7 +15,7 @@ import {
   sequenceOf,
   TAG,
 } from './der.ts';
-import type { KeyType } from './keys.ts';
+import type { KeyType } from './key-types.ts';
 import type { SpiffeId } from './names.ts';
 import { parseSpiffeId } from './names.ts';
 import { pemBlocks } from './pem.ts';
@@ -52,9 +52,9 @@ const KEY_USAGES = [
   'decipherOnly',
 ] as const;
 
-export type KeyUsage = (typeof KEY_USAGES)[number];
+type KeyUsage = (typeof KEY_USAGES)[number];
 
-export interface Extension {
+interface Extension {
   readonly oid: string;
   readonly critical: boolean;
   /** The DER inside the OCTET STRING. */

@@ -144,18 +144,6 @@ export function writeDer(tag: number, ...parts: readonly Uint8Array[]): Buffer {
   return Buffer.concat([Buffer.from([tag, 0x80 | length.length]), length, content]);
 }
 
-/** An OBJECT IDENTIFIER from its dotted form. */
-export function writeOid(dotted: string): Buffer {
-  const [first = 0, second = 0, ...rest] = dotted.split('.').map(Number);
-  return writeDer(TAG.oid, Buffer.from([first * 40 + second, ...rest].flatMap(base128)));
-}
-
-function base128(arc: number): number[] {
-  const octets = [arc % 128];
-  for (let left = Math.floor(arc / 128); left > 0; left = Math.floor(left / 128)) octets.unshift(0x80 | (left % 128));
-  return octets;
-}
-
 function readNode(bytes: Buffer, offset: number, depth: number): DerNode {
   if (depth > MAX_DEPTH) throw new DerError(`structures are nested deeper than ${MAX_DEPTH}`);
   const tag = bytes[offset];

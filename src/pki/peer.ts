@@ -16,7 +16,7 @@ const MAX_ISSUER_BYTES = 16 * 1024;
 /** The leaf, five intermediates, and room for a root, duplicates and strangers. */
 const MAX_SENT = 16;
 
-export interface PeerContext {
+interface PeerContext {
   readonly bundle: TrustBundle;
   /** ms since the epoch */
   readonly now: number;
@@ -30,14 +30,14 @@ export interface PeerInput extends PeerContext {
   readonly chain: readonly Buffer[];
 }
 
-export interface AcceptedPeer {
+interface AcceptedPeer {
   readonly ok: true;
   readonly spiffeId: SpiffeId;
   readonly leaf: Certificate;
   readonly root: Certificate;
 }
 
-export interface RefusedPeer {
+interface RefusedPeer {
   readonly ok: false;
   readonly reason: PeerReason;
   /** One sentence with the values found. */

@@ -1,5 +1,6 @@
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
-import { TAG, writeDer, writeOid } from '../../src/pki/der.ts';
+import { TAG, writeDer } from '../../src/pki/der.ts';
+import { writeOid } from './oid.ts';
 
 /** A certificate and its private key. The certificate may break any rule: nothing here refuses to build it. */
 export interface Party {

@@ -10,8 +10,8 @@ import {
   readTime,
   TAG,
   writeDer,
-  writeOid,
 } from '../../../src/pki/der.ts';
+import { writeOid } from '../../support/oid.ts';
 
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex');
 const node = (text: string) => readDer(hex(text));

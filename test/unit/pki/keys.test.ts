@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import t from 'tap';
-import { TAG, writeDer, writeOid } from '../../../src/pki/der.ts';
+import { TAG, writeDer } from '../../../src/pki/der.ts';
 import {
   checkSpki,
   generateKey,
@@ -14,6 +14,7 @@ import {
 import { pemBlocks, pemEncode } from '../../../src/pki/pem.ts';
 import { ecKeys, rsaKeys, rsaSpki } from '../../support/badcert.ts';
 import { failureOf } from '../../support/failure.ts';
+import { writeOid } from '../../support/oid.ts';
 import { requireProgram } from '../../support/programs.ts';
 
 const spkiOf = (key: KeyObject): Buffer => createPublicKey(key).export({ type: 'spki', format: 'der' });

@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import t from 'tap';
 import { parseBundle } from '../../../src/pki/bundle.ts';
-import { TAG, writeDer, writeOid } from '../../../src/pki/der.ts';
+import { TAG, writeDer } from '../../../src/pki/der.ts';
 import { verifyPeer } from '../../../src/pki/peer.ts';
 import {
   ecdsaWith,
@@ -18,6 +18,7 @@ import {
   type Spec,
   TRUST_DOMAIN,
 } from '../../support/badcert.ts';
+import { writeOid } from '../../support/oid.ts';
 import { peerRows } from '../../support/peer-rows.ts';
 
 const { row, refuses, accepts } = peerRows(t, '4.4 keys, signatures, encoding');

@@ -1,12 +1,14 @@
 import t from 'tap';
 import { parseBundle } from '../../../src/pki/bundle.ts';
 import { parseCertificate } from '../../../src/pki/certificate.ts';
-import { createPeerVerifier, type PeerContext, type PeerSource } from '../../../src/pki/peer.ts';
+import { createPeerVerifier, type PeerSource, type PeerVerifier } from '../../../src/pki/peer.ts';
 import { DAY, makeCa, makeLeaf, makeRoot, name, type Party, TRUST_DOMAIN } from '../../support/badcert.ts';
 
 const now = Date.now();
 const root = makeRoot();
 const bundleOf = (...roots: Party[]) => parseBundle(roots.map(({ pem }) => pem).join(''), 'ca.pem', now);
+type PeerContext = Parameters<PeerVerifier['verify']>[1];
+
 const context = (changes: Partial<PeerContext> = {}): PeerContext => ({
   bundle: bundleOf(root),
   now,
