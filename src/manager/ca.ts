@@ -1,0 +1,181 @@
+import { createPublicKey } from 'node:crypto';
+import { chmod, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock } from '../base/clock.ts';
+import { isSidelockError, nodeCode, SidelockError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { type Certificate, certificatesFromPem } from '../pki/certificate.ts';
+import { createIssuer, createRoot, type Signer } from '../pki/issue.ts';
+import { generateKey, privateKeyFromPem, privateKeyToPem, spkiSha256 } from '../pki/keys.ts';
+import { pemEncode } from '../pki/pem.ts';
+import { readRegularFile, syncDirectory, writeNewFile } from '../store/files.ts';
+import { CERT_MODE, KEY_MODE } from '../store/layout.ts';
+
+/** What signs leaves, and what proves it. */
+export interface Authority {
+  readonly name: string;
+  readonly root: Certificate;
+  readonly signer: Signer;
+  /** Intermediates to send after a leaf; empty when the root signs. */
+  readonly chainPem: string;
+  /** The roots that everybody must trust. */
+  readonly bundlePem: string;
+  /** True when this call made the CA. */
+  readonly created: boolean;
+  /** SHA-256 of the public keys of the CA: no request may hold one of them. */
+  readonly ownKeys: ReadonlySet<string>;
+}
+
+interface AuthorityOptions {
+  /** `.sidelock`, which the caller holds the lock of. */
+  readonly stateDirectory: string;
+  readonly name: string;
+  readonly keySize: 2048 | 3072 | 4096;
+  readonly validityYears: number;
+  readonly passphrase: string | undefined;
+  readonly issuer: boolean;
+  readonly trustDomain: string;
+  /** Domains that the issuing certificate may vouch for besides those of service names. */
+  readonly dnsDomains: readonly string[];
+  /** True when certificates were issued here before, so that a missing CA is a loss and not a first start. */
+  readonly usedBefore: boolean;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onProgress: (text: string) => void;
+}
+
+const DIRECTORY = 'ca';
+const TEMPORARY = 'ca.new-';
+
+/**
+ * Opens the CA of a store, or makes it at the first start. It appears under its name only when it is whole,
+ * and is never made over what is left of another one.
+ * @throws SidelockError SL-CA-001 missing, damaged or mismatched, SL-CA-002 passphrase, SL-FS-003.
+ */
+export async function openAuthority(options: AuthorityOptions): Promise<Authority> {
+  const { stateDirectory } = options;
+  for (const entry of await readdir(stateDirectory)) {
+    if (entry.startsWith(TEMPORARY)) await rm(join(stateDirectory, entry), { recursive: true });
+  }
+  const directory = join(stateDirectory, DIRECTORY);
+  const created = (await filesIn(directory)) === undefined;
+  if (created && options.usedBefore) throw broken(directory, 'it is gone, but certificates were issued here before');
+  if (created) await createCa(directory, options);
+  return { ...(await readCa(directory, options)), created };
+}
+
+async function filesIn(directory: string): Promise<string[] | undefined> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (nodeCode(error) === 'ENOENT') return undefined;
+    throw broken(directory, `it cannot be read (${nodeCode(error)})`, error);
+  }
+}
+
+async function createCa(directory: string, options: AuthorityOptions): Promise<void> {
+  const { name, keySize, validityYears, passphrase, clock, onProgress, stateDirectory } = options;
+  onProgress(`making the certificate authority ${name}: RSA ${keySize} key, valid ${validityYears} years`);
+  const key = await generateKey(`rsa-${keySize}`);
+  const now = clock.now();
+  const root = await createRoot({ name, key, now, validityYears });
+  const files: Record<string, string> = {
+    'root.crt': pemEncode('CERTIFICATE', root.der),
+    'root.key': privateKeyToPem(key, passphrase),
+  };
+  if (options.issuer) {
+    onProgress(`making its issuing certificate: RSA ${keySize} key`);
+    const issuerKey = await generateKey(`rsa-${keySize}`);
+    const issuer = await createIssuer({
+      name: `${name} Issuing`,
+      issuer: { certificate: root, key },
+      publicKey: createPublicKey(issuerKey),
+      now,
+      validityYears,
+      trustDomain: options.trustDomain,
+      dnsDomains: options.dnsDomains,
+    });
+    files['issuer.crt'] = pemEncode('CERTIFICATE', issuer.der);
+    files['issuer.key'] = privateKeyToPem(issuerKey, passphrase);
+  }
+  const temporary = await mkdtemp(join(stateDirectory, TEMPORARY));
+  for (const [file, data] of Object.entries(files)) {
+    await writeNewFile(join(temporary, file), data, file.endsWith('.key') ? KEY_MODE : CERT_MODE);
+  }
+  await syncDirectory(temporary);
+  await rename(temporary, directory);
+  await syncDirectory(stateDirectory);
+}
+
+async function readCa(directory: string, options: AuthorityOptions): Promise<Omit<Authority, 'created'>> {
+  const files = (await filesIn(directory)) ?? [];
+  const root = await readPair(directory, 'root', options);
+  if (!root.certificate.issuerDer.equals(root.certificate.subjectDer)) {
+    throw broken(join(directory, 'root.crt'), 'it is not a self-signed root');
+  }
+  const tiered = files.some((file) => file.startsWith('issuer.'));
+  if (options.issuer && !tiered) {
+    throw new SidelockError('SL-CA-001', `the CA in ${directory} has no issuing certificate`, {
+      why: 'ca.issuer is on, but this CA was made without it',
+      fix: 'set ca.issuer to false, or begin with a new storage directory',
+    });
+  }
+  const signer = tiered ? await readPair(directory, 'issuer', options) : root;
+  if (tiered && !signer.certificate.x509.verify(root.certificate.x509.publicKey)) {
+    throw broken(join(directory, 'issuer.crt'), 'root.crt did not sign it');
+  }
+  return Object.freeze({
+    name: options.name,
+    root: root.certificate,
+    signer,
+    chainPem: tiered ? pemEncode('CERTIFICATE', signer.certificate.der) : '',
+    bundlePem: pemEncode('CERTIFICATE', root.certificate.der),
+    ownKeys: new Set([root.certificate.spkiSha256, signer.certificate.spkiSha256]),
+  });
+}
+
+async function readPair(directory: string, name: 'root' | 'issuer', options: AuthorityOptions): Promise<Signer> {
+  const certPath = join(directory, `${name}.crt`);
+  const keyPath = join(directory, `${name}.key`);
+  try {
+    const [certificate, ...more] = certificatesFromPem((await readRegularFile(certPath)).data, certPath);
+    if (certificate === undefined || more.length > 0) throw broken(certPath, 'it must hold exactly one certificate');
+    if (certificate.isCa !== true) throw broken(certPath, 'it is no CA certificate');
+    const key = privateKeyFromPem(await readKeyFile(keyPath, options.log), keyPath, options.passphrase);
+    if (spkiSha256(createPublicKey(key)) !== certificate.spkiSha256) {
+      throw broken(keyPath, `its public key is not the one of ${name}.crt (sha256:${certificate.spkiSha256})`);
+    }
+    return { certificate, key };
+  } catch (error) {
+    throw explain(error, directory);
+  }
+}
+
+/** Whatever another user could have read or replaced is said, and closed to them from now on. */
+async function readKeyFile(path: string, log: Logger): Promise<Buffer> {
+  const { data, mode, uid } = await readRegularFile(path);
+  if (uid !== process.geteuid?.()) throw broken(path, `it belongs to user ${uid}, not to the one that runs this`);
+  if ((mode & 0o077) !== 0) {
+    await chmod(path, KEY_MODE);
+    const was = mode.toString(8).padStart(4, '0');
+    log.warn({ event: 'mode_repaired', file: path, was }, `${path} was open to others (mode ${was}); it is 0600 now`);
+  }
+  return data;
+}
+
+function explain(error: unknown, directory: string): unknown {
+  if (isSidelockError(error, 'SL-PEM-005')) {
+    return new SidelockError('SL-CA-002', `the CA key in ${directory} cannot be decrypted`, {
+      why: error.why ?? error.message,
+      cause: error,
+    });
+  }
+  if (isSidelockError(error, 'SL-CA-001')) return error;
+  if (isSidelockError(error)) return broken(directory, error.message, error);
+  if (nodeCode(error) === 'ENOENT') return broken(directory, 'a file of it is missing', error);
+  return broken(directory, `the system says ${nodeCode(error) ?? String(error)}`, error);
+}
+
+function broken(path: string, why: string, cause?: unknown): SidelockError {
+  return new SidelockError('SL-CA-001', `the certificate authority cannot be opened: ${path}`, { why, cause });
+}

@@ -1,0 +1,156 @@
+import type { Clock } from '../base/clock.ts';
+import { isSidelockError, SidelockError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { TrustBundle } from '../pki/bundle.ts';
+import type { AuditEvent, AuditLog } from './audit.ts';
+import { createTurns } from './in-turn.ts';
+import type { Inventory, InventoryEntry } from './inventory.ts';
+import type { Issuer } from './issuer.ts';
+import type { ManagerMetrics } from './metrics.ts';
+import { type ProvenLeaf, proveLeaf, refuseWeakerKey } from './renewal-proof.ts';
+import { checkSubject } from './subject.ts';
+import type { Tokens } from './tokens.ts';
+
+interface EnrolmentOptions {
+  readonly issuer: Issuer;
+  readonly tokens: Tokens;
+  readonly inventory: Inventory;
+  readonly audit: AuditLog;
+  readonly bundle: () => TrustBundle;
+  readonly trustDomain: string;
+  /** Milliseconds. */
+  readonly expiredGraceMs: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: ManagerMetrics;
+}
+
+export interface EnrollInput {
+  readonly token: string;
+  readonly csr: string;
+  /** Whom the caller means to be: a token for another one is refused before it is used up. */
+  readonly service?: string | undefined;
+  readonly namespace?: string | undefined;
+  /** Address of the caller. */
+  readonly remote: string;
+}
+
+export interface RenewInput {
+  /** DER of what the TLS connection showed, leaf first; empty when nothing. */
+  readonly chain: readonly Buffer[];
+  readonly csr: string;
+  readonly remote: string;
+}
+
+export interface Enrolment {
+  /** @throws SidelockError SL-TOK-001..004, SL-CSR-*, SL-KEY-001, SL-CA-003 */
+  enroll(input: EnrollInput): Promise<InventoryEntry>;
+  /** @throws SidelockError SL-API-002, SL-CERT-001, SL-CSR-*, SL-KEY-001, SL-CA-003 */
+  renew(input: RenewInput): Promise<InventoryEntry>;
+}
+
+/** Certificates for those who prove who they are: once by a join token, from then on by the current leaf. */
+export function createEnrolment(options: EnrolmentOptions): Enrolment {
+  const { issuer, tokens, inventory, audit, clock, log, metrics } = options;
+  const inTurn = createTurns();
+
+  /** Does `work`; a refusal becomes a line of the audit log before it reaches the caller. */
+  const audited = async <T>(
+    who: Pick<AuditEvent, 'actor' | 'remote' | 'service' | 'serial'>,
+    work: () => Promise<T>,
+  ) => {
+    try {
+      return await work();
+    } catch (error) {
+      if (isSidelockError(error)) {
+        const action = error.code.startsWith('SL-TOK-') ? 'token_refused' : 'certificate_refused';
+        if (action === 'token_refused') metrics.token('refused').value++;
+        log.warn({ event: action, ...who, code: error.code, why: error.why }, error.message);
+        await audit.append({ action, ...who, result: 'refused', why: error.code });
+      }
+      throw error;
+    }
+  };
+
+  /** Whether this leaf may be used once more, and a note in the audit log when that is out of the ordinary. */
+  const permitReuse = async (
+    entry: InventoryEntry | undefined,
+    { leaf, service, spiffeId, expired }: ProvenLeaf,
+    remote: string,
+  ) => {
+    const reused = entry?.supersededBy !== undefined;
+    if (reused && (expired || entry.reusedAt !== undefined)) {
+      throw new SidelockError('SL-API-002', `serial ${leaf.serial} of ${service} was already renewed`, {
+        why: `it was renewed to serial ${entry.supersededBy}; if that was not this service, somebody else has its key`,
+        fix: `look at the audit log, then: sidelock token create ${service}`,
+      });
+    }
+    if (!reused && !expired) return;
+    const why = reused ? `it was already renewed to ${entry.supersededBy}` : 'it is expired, within the grace';
+    log.warn({ event: 'leaf_reused', service, serial: leaf.serial }, `renewal of ${service} by an old leaf: ${why}`);
+    const who = { actor: spiffeId.uri, remote, service, serial: leaf.serial };
+    await audit.append({ action: 'leaf_reused', ...who, result: 'ok', why });
+  };
+
+  return {
+    async enroll({ token, csr, service, namespace, remote }) {
+      const { claims, additionalSans } = await audited({ actor: 'token', remote, service }, () => tokens.check(token));
+      const actor = `token:${claims.id.slice(0, 8)}`;
+      return await audited({ actor, remote, service: claims.sub }, async () => {
+        if ((service ?? claims.sub) !== claims.sub || (namespace ?? claims.ns) !== claims.ns) {
+          throw new SidelockError('SL-TOK-004', `the join token is not for ${service ?? claims.sub}`, {
+            why: `it was made for ${claims.sub} in namespace ${claims.ns}`,
+          });
+        }
+        const subject = { service: claims.sub, namespace: claims.ns, type: claims.type, additionalSans };
+        return await issuer.signCsr({
+          csr,
+          subject: checkSubject(subject, []),
+          by: 'token',
+          actor,
+          remote,
+          async permit({ spkiSha256 }) {
+            await tokens.consume(claims, { spkiSha256, remote });
+            await audit.append({ action: 'token_used', actor, remote, service: claims.sub, result: 'ok' });
+          },
+        });
+      });
+    },
+
+    async renew({ chain, csr, remote }) {
+      const proven = await audited({ actor: 'nobody', remote }, async () =>
+        proveLeaf({
+          chain,
+          bundle: options.bundle(),
+          trustDomain: options.trustDomain,
+          now: clock.now(),
+          expiredGraceMs: options.expiredGraceMs,
+        }),
+      );
+      const { leaf, spiffeId, service, namespace } = proven;
+      const actor = spiffeId.uri;
+      return await inTurn(leaf.serial, () =>
+        audited({ actor, remote, service, serial: leaf.serial }, async () => {
+          const presented = inventory.get(leaf.serial);
+          const subject = { service, namespace, type: presented?.type, additionalSans: presented?.additionalSans };
+          const entry = await issuer.signCsr({
+            csr,
+            subject: checkSubject(subject, []),
+            by: 'renew',
+            presented,
+            actor,
+            remote,
+            async permit({ keyType }) {
+              if (leaf.keyType !== undefined) refuseWeakerKey(leaf.keyType, keyType, service);
+              await permitReuse(presented, proven, remote);
+            },
+          });
+          if (entry.serial !== presented?.supersededBy) {
+            await inventory.supersede(leaf.serial, entry.serial, clock.now());
+          }
+          return entry;
+        }),
+      );
+    },
+  };
+}

@@ -1,0 +1,292 @@
+import { chmod, mkdir, stat } from 'node:fs/promises';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import { createSecureContext, type SecureContext } from 'node:tls';
+import { DAY, HOUR, MINUTE } from '../base/clock.ts';
+import { isSidelockError, SidelockError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { parseBundle, type TrustBundle } from '../pki/bundle.ts';
+import type { IdentityMaterial } from '../pki/material.ts';
+import { serviceOf } from '../pki/names.ts';
+import type { ServiceType } from '../pki/profiles.ts';
+import { nextRenewal } from '../pki/renewal.ts';
+import { openFileStore } from '../store/file-store.ts';
+import { DIRECTORY_MODE, STATE_DIR } from '../store/layout.ts';
+import { lockDirectory } from '../store/lock.ts';
+import type { CertStore, ServiceCertificate } from '../store/store.ts';
+import { type AuditLog, openAuditLog } from './audit.ts';
+import { openAuthority } from './ca.ts';
+import { createEnrolment, type Enrolment } from './enrolment.ts';
+import { createTurns } from './in-turn.ts';
+import { type InventoryEntry, openInventory } from './inventory.ts';
+import { type Caller, checkClock, createIssuer } from './issuer.ts';
+import { createManagerMetrics } from './metrics.ts';
+import type { ManagerOptions } from './options.ts';
+import { createOwnIdentity } from './own-identity.ts';
+import { type RotationManager, startRotation } from './rotation.ts';
+import { checkSubject, type Subject } from './subject.ts';
+import { openTokens, type TokenRecord } from './tokens.ts';
+
+interface ServiceRequest {
+  readonly serviceName: string;
+  readonly serviceType: ServiceType;
+  readonly additionalSans?: readonly string[];
+  /** `default` unless given. */
+  readonly namespace?: string;
+}
+
+interface TokenRequest {
+  readonly service: string;
+  readonly namespace?: string | undefined;
+  readonly type?: string | undefined;
+  readonly additionalSans?: readonly string[] | undefined;
+  /** Milliseconds. */
+  readonly ttlMs?: number | undefined;
+}
+
+/** The certificate manager of one storage directory. Safe to use from many callers at once. */
+export interface Manager extends Enrolment, AsyncDisposable {
+  readonly ca: { readonly caName: string; readonly rootSha256: string; readonly rootNotAfter: number };
+  readonly store: CertStore & { readonly storagePath: string };
+  readonly trustDomain: string;
+  /** Where sidecars reach the API. */
+  address(): string;
+  /** Makes key and certificate for a service and keeps them in the store, in place of what was there. */
+  initializeServiceCertificate(request: ServiceRequest): Promise<ServiceCertificate>;
+  /** For either side of a connection of that service; the same one until the files change. @throws SL-STORE-001 */
+  getSslContext(service: string): Promise<SecureContext>;
+  /** The newest certificate of each identity, by `service`, or `namespace/service` outside of `default`. */
+  listAllCertificates(): Map<string, InventoryEntry>;
+  trustBundle(): TrustBundle;
+  readonly tokens: {
+    create(request: TokenRequest): Promise<{ readonly token: string; readonly id: string; readonly expiresAt: number }>;
+    list(): Promise<TokenRecord[]>;
+    /** False when there is no such unused token. */
+    revoke(id: string): Promise<boolean>;
+  };
+  readonly rotationManager: RotationManager;
+  readonly audit: AuditLog;
+  /** When this certificate should be renewed, ms since the epoch. */
+  renewAt(entry: InventoryEntry): number;
+  /** Why no certificate can be issued now; empty when one can. */
+  blockers(): ReadonlyArray<{ readonly name: string; readonly why: string }>;
+  /** What the API is served with. */
+  managerIdentity(): Promise<IdentityMaterial>;
+  readonly version: string;
+  /** ms since the epoch. */
+  readonly startedAt: number;
+}
+
+/**
+ * Opens the storage, making the certificate authority at the first start.
+ * @throws SidelockError SL-STORE-002 another manager runs on it, SL-CA-001, SL-CA-002, SL-CA-003, SL-FS-003.
+ */
+export async function createManager(options: ManagerOptions): Promise<Manager> {
+  const { storagePath, clock, random, log, trustDomain = 'ai-teddy.local', version = 'unknown' } = options;
+  const { ca = {}, certificates = {}, tokens: tokenOptions = {} } = options;
+  const address = () => (typeof options.address === 'string' ? options.address : options.address());
+  const thresholdMs = certificates.rotationThresholdMs ?? 30 * DAY;
+  const metrics = createManagerMetrics(options.metrics, version);
+  const stateDirectory = join(storagePath, STATE_DIR);
+  const startedAt = clock.now();
+
+  await using opened = new AsyncDisposableStack();
+  await openPrivateDirectory(stateDirectory, log);
+  opened.use(await lockDirectory(stateDirectory, { clock }));
+  const store = await openFileStore({ path: storagePath, clock, log, repairModes: true });
+  const audit = opened.use(await openAuditLog({ path: join(stateDirectory, 'audit.log'), clock, log, metrics }));
+  const inventory = await openInventory(join(stateDirectory, 'inventory'), log);
+  const authority = await openAuthority({
+    stateDirectory,
+    name: ca.name ?? 'AI-Teddy-CA',
+    keySize: ca.keySize ?? 4096,
+    validityYears: ca.validityYears ?? 10,
+    passphrase: ca.passphrase,
+    issuer: ca.issuer ?? false,
+    trustDomain,
+    dnsDomains: (certificates.allowedSans ?? [])
+      .filter((name) => isIP(name) === 0)
+      .map((name) => name.replace(/^\./, '')),
+    usedBefore: inventory.size > 0 || audit.head().seq > 0,
+    clock,
+    log,
+    onProgress: options.onProgress ?? (() => {}),
+  });
+  const rootSha256 = authority.root.fingerprint256;
+  if (authority.created) {
+    await audit.append({ action: 'ca_created', actor: 'manager', serial: authority.root.serial, result: 'ok' });
+  }
+  log.info({ event: 'ca_opened', name: authority.name, rootSha256, created: authority.created }, 'CA is open');
+
+  const bundle = parseBundle(authority.bundlePem, 'the bundle of the CA', clock.now());
+  const tokens = await openTokens({
+    directory: join(stateDirectory, 'tokens'),
+    rootSha256,
+    address,
+    ttlMs: tokenOptions.ttlMs ?? 10 * MINUTE,
+    maxTtlMs: tokenOptions.maxTtlMs ?? HOUR,
+    clock,
+    metrics,
+  });
+  const issuer = createIssuer({
+    authority,
+    inventory,
+    audit,
+    trustDomain,
+    keyType: certificates.keyType ?? 'rsa-2048',
+    validityMs: certificates.validityMs,
+    clock,
+    log,
+    metrics,
+  });
+  const enrolment = createEnrolment({
+    issuer,
+    tokens,
+    inventory,
+    audit,
+    bundle: () => bundle,
+    trustDomain,
+    expiredGraceMs: certificates.expiredGraceMs ?? DAY,
+    clock,
+    log,
+    metrics,
+  });
+  const managerIdentity = createOwnIdentity({ authority, trustDomain, address, audit, clock, log });
+  await managerIdentity();
+  const inTurn = createTurns();
+  const subjectOf = (request: Parameters<typeof checkSubject>[0]) =>
+    checkSubject(request, certificates.allowedSans ?? []);
+
+  /** Issues into the store: certificate and key appear there together, or not at all. */
+  const issueInto = (subject: Subject, caller: Caller) =>
+    inTurn(subject.service, async () => {
+      const { entry, privateKey } = await issuer.issueForService(subject, caller);
+      await store.save(subject.service, {
+        certificate: Buffer.from(entry.pem),
+        privateKey,
+        caCertificate: Buffer.from(authority.bundlePem),
+      });
+      return entry;
+    });
+  const loaded = async (service: string): Promise<ServiceCertificate> => {
+    const found = await store.load(service);
+    if (found !== undefined) return found;
+    throw new SidelockError('SL-STORE-001', `there is no certificate of ${service} in ${storagePath}`);
+  };
+
+  const stop = new AbortController();
+  const rotationManager = startRotation({
+    store,
+    inventory,
+    thresholdMs,
+    async reissue(entry) {
+      const next = await issueInto(subjectOf(entry), { actor: 'manager' });
+      await inventory.supersede(entry.serial, next.serial, clock.now());
+    },
+    clock,
+    random,
+    log,
+    signal: stop.signal,
+  });
+  metrics.showCertificates(() => [
+    ...inventory.newest().map((entry) => ({ ...entry, source: 'issued' as const })),
+    { ...authority.root, service: authority.name, namespace: '', source: 'ca' },
+  ]);
+  const contexts = new Map<string, { readonly fingerprint: string; readonly context: SecureContext }>();
+  const running = opened.move();
+
+  return {
+    ...enrolment,
+    ca: { caName: authority.name, rootSha256, rootNotAfter: authority.root.notAfter },
+    store: { ...store, storagePath },
+    trustDomain,
+    address,
+    async initializeServiceCertificate({ serviceName, serviceType, additionalSans, namespace }) {
+      const subject = subjectOf({ service: serviceName, type: serviceType, additionalSans, namespace });
+      await refuseOtherNamespace(store, subject);
+      await issueInto(subject, { actor: 'operator' });
+      return await loaded(serviceName);
+    },
+    async getSslContext(service) {
+      const { certificate, privateKey, caCertificate, leaf } = await loaded(service);
+      const known = contexts.get(service);
+      if (known?.fingerprint === leaf.fingerprint256) return known.context;
+      const context = createSecureContext({
+        cert: certificate,
+        key: privateKey,
+        ca: caCertificate,
+        minVersion: 'TLSv1.3',
+      });
+      contexts.set(service, { fingerprint: leaf.fingerprint256, context });
+      return context;
+    },
+    listAllCertificates() {
+      const newest = inventory.newest().map((entry) => [listName(entry), entry] as const);
+      return new Map(newest.sort(([a], [b]) => (a < b ? -1 : 1)));
+    },
+    trustBundle: () => bundle,
+    tokens: {
+      async create({ ttlMs, ...request }) {
+        const subject = subjectOf(request);
+        const created = await tokens.create({ ...subject, ttlMs });
+        await audit.append({
+          action: 'token_created',
+          actor: 'operator',
+          service: subject.service,
+          result: 'ok',
+          why: `id ${created.id}`,
+        });
+        return created;
+      },
+      list: () => tokens.list(),
+      async revoke(id) {
+        const revoked = await tokens.revoke(id);
+        if (revoked) await audit.append({ action: 'token_revoked', actor: 'operator', result: 'ok', why: `id ${id}` });
+        return revoked;
+      },
+    },
+    rotationManager,
+    audit,
+    renewAt: (entry) => nextRenewal(entry, thresholdMs, () => 0),
+    blockers() {
+      try {
+        checkClock(authority, inventory, clock.now());
+        return [];
+      } catch (error) {
+        if (!isSidelockError(error)) throw error;
+        return [{ name: 'ca', why: error.why ?? error.message }];
+      }
+    },
+    managerIdentity,
+    version,
+    startedAt,
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await running.disposeAsync();
+    },
+  };
+}
+
+/** `.sidelock` holds the CA key: nobody else may even list it. */
+async function openPrivateDirectory(path: string, log: Logger): Promise<void> {
+  await mkdir(path, { recursive: true, mode: DIRECTORY_MODE });
+  const { mode } = await stat(path);
+  if ((mode & 0o077) === 0) return;
+  await chmod(path, DIRECTORY_MODE);
+  log.warn({ event: 'mode_repaired', file: path, was: (mode & 0o777).toString(8) }, `${path} is private now`);
+}
+
+/** The directory of a service has its bare name, so one name cannot serve two namespaces. */
+async function refuseOtherNamespace(store: CertStore, { service, namespace }: Subject): Promise<void> {
+  const { leaf } = (await store.load(service)) ?? {};
+  const held = leaf?.spiffeId === undefined ? undefined : serviceOf(leaf.spiffeId)?.namespace;
+  if (held === undefined || held === namespace) return;
+  throw new SidelockError('SL-NAME-004', `${service} of namespace ${namespace} cannot be kept in this store`, {
+    why: `the directory ${service} holds the certificate of ${service} in namespace ${held}`,
+    fix: `sidelock token create ${service} --namespace ${namespace}   lets its sidecar keep its own files`,
+  });
+}
+
+function listName({ service, namespace }: InventoryEntry): string {
+  return namespace === 'default' ? service : `${namespace}/${service}`;
+}

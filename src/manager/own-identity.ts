@@ -1,0 +1,93 @@
+import { createPublicKey } from 'node:crypto';
+import { type Clock, DAY } from '../base/clock.ts';
+import { isSidelockError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { issueLeaf } from '../pki/issue.ts';
+import { generateKey, privateKeyToPem } from '../pki/keys.ts';
+import { type IdentityMaterial, readIdentity } from '../pki/material.ts';
+import { parseSan, type San, serviceSpiffeId } from '../pki/names.ts';
+import { pemEncode } from '../pki/pem.ts';
+import type { AuditLog } from './audit.ts';
+import type { Authority } from './ca.ts';
+import { MANAGER_NAMESPACE } from './subject.ts';
+
+interface OwnIdentityOptions {
+  readonly authority: Authority;
+  readonly trustDomain: string;
+  readonly address: () => string;
+  readonly audit: AuditLog;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const VALIDITY_MS = DAY;
+
+/**
+ * The certificate the API is served with, in memory only. Each call gives one with at least half its life left,
+ * or the old one when the CA cannot issue now.
+ */
+export function createOwnIdentity(options: OwnIdentityOptions): () => Promise<IdentityMaterial> {
+  const { clock, log } = options;
+  let current: IdentityMaterial | undefined;
+  let issuing: Promise<IdentityMaterial> | undefined;
+
+  return async () => {
+    const now = clock.now();
+    if (current !== undefined && now >= current.leaf.notBefore && now < current.leaf.notAfter - VALIDITY_MS / 2) {
+      return current;
+    }
+    issuing ??= issue(options).finally(() => {
+      issuing = undefined;
+    });
+    try {
+      current = await issuing;
+    } catch (error) {
+      if (current === undefined || !isSidelockError(error)) throw error;
+      log.error({ event: 'own_identity_failed', code: error.code }, `no new certificate for the API: ${error.message}`);
+    }
+    return current;
+  };
+}
+
+async function issue({ authority, trustDomain, address, audit, clock }: OwnIdentityOptions): Promise<IdentityMaterial> {
+  const key = await generateKey('ecdsa-p256');
+  const now = clock.now();
+  const spiffeId = serviceSpiffeId({ trustDomain, namespace: MANAGER_NAMESPACE, service: 'manager' });
+  const leaf = issueLeaf({
+    signer: authority.signer,
+    publicKey: createPublicKey(key),
+    spiffeId,
+    sans: ownNames(address()),
+    validityMs: VALIDITY_MS,
+    now,
+  });
+  const material = readIdentity(
+    {
+      cert: pemEncode('CERTIFICATE', leaf.der) + authority.chainPem,
+      key: privateKeyToPem(key),
+      ca: authority.bundlePem,
+    },
+    { now, expectedId: spiffeId },
+  );
+  await audit.append({
+    action: 'certificate_issued',
+    actor: 'manager',
+    service: 'manager',
+    serial: leaf.serial,
+    result: 'ok',
+  });
+  return material;
+}
+
+/** For people with curl; sidecars check the SPIFFE id. A host that is no name of the PKI is left out. */
+function ownNames(address: string): San[] {
+  const host = URL.parse(address)?.hostname.replace(/^\[|\]$/g, '');
+  const names = new Set(['manager', 'localhost', '127.0.0.1', '::1', ...(host === undefined ? [] : [host])]);
+  return [...names].flatMap((name) => {
+    try {
+      return [parseSan(name)];
+    } catch {
+      return [];
+    }
+  });
+}

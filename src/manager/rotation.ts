@@ -1,0 +1,85 @@
+import { type Clock, MINUTE, type Random } from '../base/clock.ts';
+import { isAbort, isSidelockError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import { nextRenewal } from '../pki/renewal.ts';
+import type { CertStore } from '../store/store.ts';
+import type { Inventory, InventoryEntry } from './inventory.ts';
+
+interface RotationOptions {
+  readonly store: CertStore;
+  readonly inventory: Inventory;
+  /** Milliseconds before the end. */
+  readonly thresholdMs: number;
+  /** Issues again what `entry` says, into the store. */
+  readonly reissue: (entry: InventoryEntry) => Promise<void>;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+export interface RotationManager {
+  /** Rotates `service` at the first check after `when` (a Date, or ms since the epoch), due or not. */
+  scheduleRotation(service: string, when: Date | number): void;
+  /** Rotates what is due and returns its names. A failure is logged and tried again at the next check. */
+  checkAndRotateCertificates(): Promise<string[]>;
+}
+
+const TICK_MS = MINUTE;
+
+/** Rotates the certificates whose keys the manager holds. Sidecars that enrolled renew theirs by themselves. */
+export function startRotation(options: RotationOptions): RotationManager {
+  const { store, inventory, thresholdMs, reissue, clock, random, log } = options;
+  const scheduled = new Map<string, number>();
+  /** By serial, so that the jitter of a certificate is decided once. */
+  const due = new Map<string, number>();
+
+  const dueOf = ({ serial, notBefore, notAfter }: InventoryEntry): number => {
+    const at = due.get(serial) ?? nextRenewal({ notBefore, notAfter }, thresholdMs, random);
+    due.set(serial, at);
+    return at;
+  };
+
+  const rotate = async (service: string): Promise<boolean> => {
+    const held = await store.load(service);
+    const entry = held === undefined ? undefined : inventory.get(held.leaf.serial);
+    if (entry === undefined) return false;
+    if (clock.now() < Math.min(dueOf(entry), scheduled.get(service) ?? Number.POSITIVE_INFINITY)) return false;
+    await reissue(entry);
+    due.delete(entry.serial);
+    scheduled.delete(service);
+    return true;
+  };
+
+  const rotation: RotationManager = {
+    scheduleRotation(service, when) {
+      scheduled.set(service, typeof when === 'number' ? when : when.getTime());
+    },
+    async checkAndRotateCertificates() {
+      const rotated: string[] = [];
+      for (const service of await store.list()) {
+        try {
+          if (await rotate(service)) rotated.push(service);
+        } catch (error) {
+          const code = isSidelockError(error) ? error.code : undefined;
+          log.error({ event: 'rotation_failed', service, code, err: error }, `rotation of ${service} failed`);
+        }
+      }
+      return rotated;
+    },
+  };
+  void tick(rotation, options);
+  return rotation;
+}
+
+/** Never rejects: it ends with the signal, and a failed check is no reason to stop checking. */
+async function tick(rotation: RotationManager, { clock, log, signal }: RotationOptions): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await clock.sleep(TICK_MS, signal);
+      await rotation.checkAndRotateCertificates();
+    } catch (error) {
+      if (!isAbort(error)) log.error({ event: 'rotation_failed', err: error }, 'the check for due rotations failed');
+    }
+  }
+}
