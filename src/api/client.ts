@@ -9,9 +9,9 @@ import { verifyCsr } from '../pki/csr.ts';
 import type { IdentityMaterial } from '../pki/material.ts';
 import { serviceSpiffeId } from '../pki/names.ts';
 import { verifyPeer } from '../pki/peer.ts';
+import { peerChain } from '../pki/peer-chain.ts';
 import { pemEncode } from '../pki/pem.ts';
 import { exchange, openClient, type Transport, unusable } from './client-transport.ts';
-import { peerChain } from './peer-chain.ts';
 import { decodeToken } from './token.ts';
 import { type IdentityAnswer, identityAnswer, PATHS, type TrustAnswer, trustAnswer } from './wire.ts';
 

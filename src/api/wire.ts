@@ -64,6 +64,8 @@ export const tokenRequest = z.strictObject({
   service: name,
   namespace: name.optional(),
   type: z.string().min(1).max(32).optional(),
+  /** Names the service may have besides its own. */
+  sans: z.array(z.string().min(1).max(255)).max(64).optional(),
   ttlSeconds: z.number().int().min(1).max(3600).optional(),
 });
 export type TokenRequest = z.infer<typeof tokenRequest>;

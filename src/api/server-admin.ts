@@ -1,0 +1,84 @@
+import { join } from 'node:path';
+import type { FastifyInstance } from 'fastify';
+import type { Clock } from '../base/clock.ts';
+import { SidelockError } from '../base/errors.ts';
+import type { InventoryEntry } from '../manager/inventory.ts';
+import type { Manager } from '../manager/manager.ts';
+import { parseServiceType } from '../pki/profiles.ts';
+import { readBody } from './server-body.ts';
+import {
+  type CertificateAnswer,
+  type CertificateList,
+  type CertificateRecord,
+  certificateRequest,
+  PATHS,
+  type StatusAnswer,
+  type TokenAnswer,
+  type TokenList,
+  tokenRequest,
+} from './wire.ts';
+
+/** The calls of an operator. Registered on the unix socket only: who may open it is the file system's decision. */
+export function adminRoutes(app: FastifyInstance, manager: Manager, clock: Clock): void {
+  const record = async (entry: InventoryEntry): Promise<CertificateRecord> => {
+    const { service, namespace, type, serial, spiffeId, sans, notBefore, notAfter, keyType } = entry;
+    const { fingerprint256, issuedAt, by, supersededBy } = entry;
+    const held = entry.by === 'generate' ? await manager.store.load(service) : undefined;
+    return {
+      ...{ service, namespace, type, serial, spiffeId, sans: [...sans], notBefore, notAfter, keyType },
+      ...{ fingerprint256, issuedAt, by },
+      ...(supersededBy === undefined ? {} : { supersededBy }),
+      ...(held?.leaf.serial === serial ? { directory: join(manager.store.storagePath, service) } : {}),
+    };
+  };
+  const answer = async (name: string): Promise<CertificateAnswer> => {
+    const entry = manager.listAllCertificates().get(name);
+    if (entry === undefined) throw new SidelockError('SL-STORE-001', `no certificate was issued for ${name}`);
+    return { certificate: await record(entry), pem: entry.pem, bundle: manager.trustBundle().pem };
+  };
+  const tokens = async (): Promise<TokenList> => ({ tokens: await manager.tokens.list() });
+
+  app.post(PATHS.tokens, async (request): Promise<TokenAnswer> => {
+    const { sans, ttlSeconds, ...wanted } = readBody(tokenRequest, request.body);
+    const ttlMs = ttlSeconds === undefined ? undefined : ttlSeconds * 1000;
+    return await manager.tokens.create({ ...wanted, additionalSans: sans, ttlMs });
+  });
+  app.get(PATHS.tokens, tokens);
+  app.delete<{ Params: { id: string } }>(`${PATHS.tokens}/:id`, async ({ params: { id } }) => {
+    if (await manager.tokens.revoke(id)) return await tokens();
+    throw new SidelockError('SL-STORE-001', `there is no unused token ${id}`, { fix: 'sidelock token list' });
+  });
+
+  app.post(PATHS.certificates, async (request) => {
+    const { service, type, sans = [], namespace = 'default' } = readBody(certificateRequest, request.body);
+    await manager.initializeServiceCertificate({
+      serviceName: service,
+      serviceType: parseServiceType(type),
+      additionalSans: sans,
+      namespace,
+    });
+    return await answer(namespace === 'default' ? service : `${namespace}/${service}`);
+  });
+  app.get(PATHS.certificates, async (): Promise<CertificateList> => {
+    return { certificates: await Promise.all([...manager.listAllCertificates().values()].map(record)) };
+  });
+  app.get<{ Params: { name: string } }>(`${PATHS.certificates}/:name`, ({ params: { name } }) => answer(name));
+
+  app.get(PATHS.status, async (): Promise<StatusAnswer> => {
+    const { caName, rootSha256, rootNotAfter } = manager.ca;
+    const open = (await manager.tokens.list()).filter(({ state }) => state === 'open').length;
+    return {
+      version: manager.version,
+      caName,
+      trustDomain: manager.trustDomain,
+      rootSha256,
+      rootNotAfter,
+      certificates: manager.listAllCertificates().size,
+      openTokens: open,
+      address: manager.address(),
+      storagePath: manager.store.storagePath,
+      startedAt: manager.startedAt,
+      time: clock.now(),
+    };
+  });
+}

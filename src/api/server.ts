@@ -1,0 +1,143 @@
+import { createServer as createHttpServer, type Server } from 'node:http';
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { type Clock, SECOND } from '../base/clock.ts';
+import { Readiness } from '../base/lifecycle.ts';
+import { formatAddress, listen } from '../base/listen.ts';
+import type { Logger } from '../base/log.ts';
+import type { Metrics } from '../base/metrics.ts';
+import type { Manager } from '../manager/manager.ts';
+import { adminRoutes } from './server-admin.ts';
+import { createApp } from './server-app.ts';
+import { healthRoutes } from './server-health.ts';
+import { type PublicLimits, publicRoutes } from './server-public.ts';
+import { listenOnSocket, removeSocket } from './server-socket.ts';
+import { contextOptions, keepIdentity } from './server-tls.ts';
+
+interface ListenAddress {
+  readonly host: string;
+  /** 0 lets the system choose. */
+  readonly port: number;
+}
+
+interface ApiLimits extends PublicLimits {
+  readonly bodyBytes: number;
+  /** For a whole request to arrive. Milliseconds. */
+  readonly requestTimeoutMs: number;
+  /** Milliseconds. */
+  readonly handshakeTimeoutMs: number;
+  readonly maxConnections: number;
+}
+
+interface ApiOptions {
+  readonly manager: Manager;
+  /** https; 0.0.0.0:9443 unless given. */
+  readonly listen?: ListenAddress;
+  /** Plain http for /healthz, /readyz and /metrics; 127.0.0.1:9444 unless given. */
+  readonly health?: ListenAddress;
+  /** For admin calls; its directory must be private. */
+  readonly socketPath: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly limits?: Partial<ApiLimits>;
+}
+
+interface Api extends AsyncDisposable {
+  readonly address: AddressInfo;
+  readonly url: string;
+  readonly health: AddressInfo;
+}
+
+const LIMITS: ApiLimits = {
+  bodyBytes: 16 * 1024,
+  requestTimeoutMs: 10 * SECOND,
+  handshakeTimeoutMs: 5 * SECOND,
+  maxConnections: 1024,
+  perAddress: { burst: 200, perSecond: 50 },
+  perLeaf: { burst: 10, perSecond: 1 },
+  refusedTokens: { burst: 10, perSecond: 10 / 60 },
+  maxSigning: 64,
+};
+
+/**
+ * Serves the API: sidecars by https, the operator by the unix socket, probes on a local port. All three are
+ * bound before it resolves, or none.
+ * @throws SidelockError SL-NET-001, SL-NET-002
+ */
+export async function startApi(options: ApiOptions): Promise<Api> {
+  const { manager, clock, log, metrics, socketPath } = options;
+  const limits = { ...LIMITS, ...options.limits };
+  const readiness = new Readiness();
+  readiness.block('starting', 'the listeners are not bound yet');
+
+  await using opened = new AsyncDisposableStack();
+  const use = <S extends Server | HttpsServer>(server: S): S => {
+    opened.defer(() => close(server));
+    limit(server, limits);
+    return server;
+  };
+  const { bodyBytes } = limits;
+  const publicApp = createApp({ log, bodyBytes, showAll: false });
+  publicRoutes(publicApp, manager, limits, clock);
+  const adminApp = createApp({ log, bodyBytes, showAll: true });
+  adminRoutes(adminApp, manager, clock);
+  healthRoutes(adminApp, manager, readiness, metrics);
+  const healthApp = createApp({ log, bodyBytes, showAll: false });
+  healthRoutes(healthApp, manager, readiness, metrics);
+  await Promise.all([publicApp.ready(), adminApp.ready(), healthApp.ready()]);
+
+  const checking = { connectionsCheckingInterval: Math.min(SECOND, limits.requestTimeoutMs) };
+  const identity = await manager.managerIdentity();
+  const https = use(
+    createHttpsServer(
+      {
+        ...checking,
+        ...contextOptions(identity),
+        requestCert: true,
+        rejectUnauthorized: false,
+        ALPNProtocols: ['http/1.1'],
+        handshakeTimeout: limits.handshakeTimeoutMs,
+      },
+      publicApp.routing,
+    ),
+  );
+  // At its handshake timeout a TLS server only tells: the connection stays open unless it is destroyed here.
+  https.on('tlsClientError', (_error, socket) => socket.destroy());
+  const admin = use(createHttpServer(checking, adminApp.routing));
+  const health = use(createHttpServer(checking, healthApp.routing));
+
+  const address = await listen(https, options.listen ?? { host: '0.0.0.0', port: 9443 }, 'the API');
+  const healthAddress = await listen(health, options.health ?? { host: '127.0.0.1', port: 9444 }, 'health and metrics');
+  await listenOnSocket(admin, socketPath);
+  opened.defer(() => removeSocket(socketPath));
+  const stop = new AbortController();
+  opened.defer(() => stop.abort());
+  void keepIdentity(https, identity, { manager, clock, log, signal: stop.signal });
+  readiness.unblock('starting');
+  const url = `https://${formatAddress({ host: address.address, port: address.port })}`;
+  const probes = formatAddress({ host: healthAddress.address, port: healthAddress.port });
+  log.info({ event: 'api_listening', url, socketPath, health: probes }, `API on ${url}`);
+
+  const running = opened.move();
+  return { address, url, health: healthAddress, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** Fastify's own defaults wait for ever (threats P20). */
+function limit(server: Server | HttpsServer, { requestTimeoutMs, maxConnections }: ApiLimits): void {
+  server.requestTimeout = requestTimeoutMs;
+  server.headersTimeout = requestTimeoutMs;
+  server.keepAliveTimeout = 5 * SECOND;
+  server.timeout = 3 * requestTimeoutMs;
+  server.maxConnections = maxConnections;
+  server.maxRequestsPerSocket = 1000;
+}
+
+/** Answers under way are finished, idle connections are not waited for. */
+async function close(server: Server | HttpsServer): Promise<void> {
+  if (!server.listening) return;
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+    server.closeIdleConnections();
+  });
+}
