@@ -1,6 +1,6 @@
 import type { DerNode } from './der.ts';
 import { readBitString, readDer, readInteger, readOid, sequenceOf, TAG } from './der.ts';
-import type { KeyType } from './keys.ts';
+import type { KeyType } from './key-types.ts';
 
 /** Signature algorithms by OID (RFC 3279, 4055, 5758, 8410). */
 const SIGNATURES: Readonly<Record<string, string>> = {

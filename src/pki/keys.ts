@@ -2,13 +2,12 @@ import { createHash, createPrivateKey, createPublicKey, generateKeyPair, KeyObje
 import { SidelockError } from '../base/errors.ts';
 import { spkiKind } from './algorithms.ts';
 import { DerError, readDer, readInteger, sequenceOf } from './der.ts';
+import type { KeyType } from './key-types.ts';
 import type { PemBlock } from './pem.ts';
 import { pemBlocks } from './pem.ts';
 import { hasSmallFactor } from './small-factor.ts';
 
-export const KEY_TYPES = ['rsa-2048', 'rsa-3072', 'rsa-4096', 'ecdsa-p256', 'ecdsa-p384', 'ed25519'] as const;
-
-export type KeyType = (typeof KEY_TYPES)[number];
+export { KEY_TYPES, type KeyType } from './key-types.ts';
 
 /** An SPKI of RSA 4096 has 550 octets; what is larger is not looked into. */
 const MAX_SPKI = 1024;
