@@ -8,7 +8,8 @@ import type { IdentityDirectory } from './identity-directory.ts';
 import type { RenewalMetrics } from './metrics-identity.ts';
 import type { ManagerIdentityOptions } from './options.ts';
 
-interface ConversationOptions extends Pick<ManagerIdentityOptions, 'service' | 'address' | 'token' | 'keyType'> {
+interface ConversationOptions
+  extends Pick<ManagerIdentityOptions, 'service' | 'address' | 'token' | 'keyType' | 'requestTimeoutMs'> {
   readonly namespace: string;
   readonly expectedId: string;
   readonly directory: IdentityDirectory;
@@ -37,16 +38,21 @@ const SKEW_WORTH_A_LINE_S = 60;
 
 export function createConversation(options: ConversationOptions): Conversation {
   const { service, namespace, expectedId, directory, metrics, clock, log, signal } = options;
-  const keyType = options.keyType ?? 'rsa-2048';
   let candidate: Candidate | undefined;
   let refusedToken: { readonly text: string; readonly error: SidelockError } | undefined;
 
   const client = async (address: string, shown?: IdentityMaterial) => {
     const { createManagerClient } = await import('../api/client.ts');
-    return createManagerClient({ address, clock, signal, ...(shown === undefined ? {} : { identity: () => shown }) });
+    return createManagerClient({
+      address,
+      clock,
+      signal,
+      ...(options.requestTimeoutMs === undefined ? {} : { timeoutMs: options.requestTimeoutMs }),
+      ...(shown === undefined ? {} : { identity: () => shown }),
+    });
   };
 
-  /** A key is kept until there is an answer to it: asked again, the manager repeats the one that was lost. */
+  /** A key is kept until there is an answer to it, over a crash too: asked again, the manager repeats what was lost. */
   const put = async (question: () => Promise<IdentityAnswer>): Promise<IdentityAnswer> => {
     const began = clock.now();
     try {
@@ -90,7 +96,7 @@ export function createConversation(options: ConversationOptions): Conversation {
         const { decodeToken } = await import('../api/token.ts');
         const { claims } = decodeToken(token);
         const address = options.address ?? claims.addr;
-        candidate ??= await createCandidate(keyType, service, await directory.savedKey());
+        candidate ??= await createCandidate(options.keyType ?? 'rsa-2048', service, await directory.savedKey());
         const { keyPem, csr } = candidate;
         // Before the token is used up: it also shows that the directory can be written.
         await directory.saveKey(keyPem);
@@ -110,8 +116,10 @@ export function createConversation(options: ConversationOptions): Conversation {
     async renew(shown) {
       const address = options.address ?? (await directory.managerAddress());
       if (address === undefined) throw noAddress();
-      candidate ??= await createCandidate(keyType, service);
+      const keyType = options.keyType ?? shown.leaf.keyType ?? 'rsa-2048';
+      candidate ??= await createCandidate(keyType, service, await directory.savedKey());
       const { keyPem, csr } = candidate;
+      await directory.saveKey(keyPem).catch(ignoreFullDisk);
       const manager = await client(address, shown);
       const answer = await put(() => manager.renew(csr));
       const now = clock.now();
@@ -127,6 +135,11 @@ const UNHEARD: ReadonlySet<string> = new Set(['SL-MGR-001', 'SL-MGR-002', 'SL-TO
 
 /** Asking again with the same token cannot end otherwise; the manager counts such tries as attacks. */
 const FINAL_FOR_TOKEN: ReadonlySet<string> = new Set(['SL-TOK-001', 'SL-TOK-002', 'SL-TOK-003', 'SL-TOK-004']);
+
+/** A renewal is worth having even when it cannot be kept: near the end it is served from memory. */
+function ignoreFullDisk(error: unknown): void {
+  if (!isSidelockError(error, 'SL-FS-003')) throw error;
+}
 
 function noToken(service: string): SidelockError {
   return new SidelockError(

@@ -39,7 +39,7 @@ export async function createCandidate(keyType: KeyType, service: string, saved?:
 
 function savedKey(pem: string, keyType: KeyType): KeyObject | undefined {
   try {
-    const key = privateKeyFromPem(pem, 'the key kept for enrolment');
+    const key = privateKeyFromPem(pem, 'the key kept from before');
     return keyTypeOf(key) === keyType ? key : undefined;
   } catch (error) {
     if (isSidelockError(error)) return undefined;

@@ -21,7 +21,7 @@ export interface IdentityDirectory {
   write(obtained: Obtained, address: string): Promise<void>;
   /** The manager that gave the identity. */
   managerAddress(): Promise<string | undefined>;
-  /** The key of an enrolment that has not ended: with it the same join token gets the lost answer once more. */
+  /** The key of a question without an answer yet: asked again with it, the manager repeats the answer that was lost. */
   savedKey(): Promise<string | undefined>;
   /** @throws SL-FS-003 */
   saveKey(keyPem: string): Promise<void>;
@@ -34,7 +34,7 @@ const ADDRESS_FILE = 'manager.json';
 const NEXT_KEY_FILE = 'next.key.pem';
 
 export function identityDirectory(directory: string, expectedId: string): IdentityDirectory {
-  const enrolment = join(directory, STATE_DIR);
+  const unanswered = join(directory, STATE_DIR);
 
   const read = async () => {
     try {
@@ -45,7 +45,7 @@ export function identityDirectory(directory: string, expectedId: string): Identi
     }
   };
 
-  const dropKey = () => rm(enrolment, { recursive: true, force: true });
+  const dropKey = () => rm(unanswered, { recursive: true, force: true });
 
   return {
     read,
@@ -86,9 +86,9 @@ export function identityDirectory(directory: string, expectedId: string): Identi
       return undefined;
     },
 
-    savedKey: () => readText(enrolment, NEXT_KEY_FILE),
+    savedKey: () => readText(unanswered, NEXT_KEY_FILE),
 
-    saveKey: (keyPem) => writeGeneration(enrolment, { [NEXT_KEY_FILE]: { data: keyPem, mode: KEY_MODE } }),
+    saveKey: (keyPem) => writeGeneration(unanswered, { [NEXT_KEY_FILE]: { data: keyPem, mode: KEY_MODE } }),
   };
 }
 

@@ -53,12 +53,17 @@ export interface ManagerIdentityOptions extends WatchOptions {
   readonly address?: string;
   /** Asked only when there is no usable identity on disk. May answer undefined: asked again later. */
   readonly token?: () => Promise<string | undefined>;
-  /** `rsa-2048` unless given. */
+  /** Of the first key `rsa-2048` unless given, of later ones that of the one before. */
   readonly keyType?: KeyType;
-  /** Renew this long before the end, ms; 30 days unless given. Short leaves renew at 2/3 of their life. */
+  /**
+   * Renew this long before the end, ms; when the manager says unless given, or else 30 days. Short leaves renew at
+   * 2/3 of their life.
+   */
   readonly renewBeforeMs?: number;
   /** How long after its end a leaf may still be used to ask for the next one, ms; 24 hours unless given. */
   readonly expiredGraceMs?: number;
+  /** For one exchange with the manager, ms; 10 s unless given. */
+  readonly requestTimeoutMs?: number;
 }
 
 /** Names inside the directory. */
@@ -118,6 +123,10 @@ export interface SidecarOptions {
   /** {@link DEFAULT_ADMIN} unless given; `false` opens none. */
   readonly admin?: HostPort | false;
   readonly limits: SidecarLimits;
+  /** Lowest TLS version; 1.3 unless given. */
+  readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
+  /** False reads sockets by 'data' events even where user buffers work. */
+  readonly userBuffers?: boolean;
 }
 
 /** What a sidecar takes from outside itself; tests give their own. */

@@ -20,6 +20,11 @@ interface ManagerSourceOptions extends ManagerIdentityOptions {
   readonly trustDomain: string;
 }
 
+interface Plan {
+  readonly serial: string;
+  readonly at: number;
+}
+
 type Pending = Given & { readonly how: 'enrolled' | 'renewed' };
 
 const RENEW_BEFORE_MS = 30 * DAY;
@@ -45,7 +50,8 @@ export async function startManagerSource(
   const report = createRenewalReport({ ...context, reader: holder, metrics });
   /** Given, but not yet on disk: what was asked for is not asked for again because a disk is full. */
   let pending: Pending | undefined;
-  let planned: { readonly serial: string; readonly at: number } | undefined;
+  let planned: Plan | undefined;
+  let advised: Plan | undefined;
 
   const due = () => {
     const identity = holder.current();
@@ -57,7 +63,10 @@ export async function startManagerSource(
 
   const plan = (identity: Identity) => {
     const now = clock.now();
-    const at = nextRenewal(identity, options.renewBeforeMs ?? RENEW_BEFORE_MS, random);
+    const at =
+      options.renewBeforeMs === undefined && advised?.serial === identity.serial
+        ? advised.at
+        : nextRenewal(identity, options.renewBeforeMs ?? RENEW_BEFORE_MS, random);
     if (at > now) return at;
     return now + random() * Math.max(0, Math.min(OVERDUE_SPREAD_MS, (identity.notAfter - now) / 2));
   };
@@ -83,6 +92,8 @@ export async function startManagerSource(
     (await options.token?.()) !== undefined;
 
   const keep = async ({ obtained, address, how }: Pending) => {
+    const { renewAt } = obtained;
+    advised = renewAt === undefined ? undefined : { serial: obtained.material.leaf.serial, at: renewAt };
     try {
       await directory.write(obtained, address);
     } catch (error) {
