@@ -32,7 +32,7 @@ export function peerRows(t: Test, section: string): PeerRows {
     ),
   );
   const judge = ({ chain, roots, purposes = BOTH, now = Date.now() }: Case) => {
-    const bundle = parseBundle(roots.map(({ pem }) => pem).join(''), 'ca.pem', Date.now());
+    const bundle = parseBundle(roots.map(({ pem }) => pem).join(''), 'ca.pem', now);
     const ders = chain.map(({ der }) => der);
     return purposes.map((purpose) => verifyPeer({ chain: ders, bundle, now, purpose, trustDomain: TRUST_DOMAIN }));
   };

@@ -37,6 +37,16 @@ row('C2', 'not yet valid', (t) => {
   refuses(t, 'in 30 s', 'not_yet_valid', leaf({ notBefore: now + 30_000 }));
 });
 
+t.test('the first and the last second count', async (t) => {
+  const [notBefore, notAfter] = [1_800_000_000_000, 1_800_000_600_000];
+  const old = makeRoot({ notBefore, notAfter: notBefore + 600 * DAY });
+  const at = (moment: number) => ({ chain: [makeLeaf(old, { notBefore, notAfter })], roots: [old], now: moment });
+  accepts(t, 'first', at(notBefore));
+  accepts(t, 'last', at(notAfter));
+  refuses(t, 'before', 'not_yet_valid', at(notBefore - 1));
+  refuses(t, 'after', 'expired', at(notAfter + 1));
+});
+
 row('C3', 'notBefore after notAfter', (t) => {
   refuses(t, 'inverted', 'validity_inverted', leaf({ notBefore: now + DAY, notAfter: now - DAY }));
 });
