@@ -39,7 +39,7 @@ row('C2', 'not yet valid', (t) => {
 
 t.test('the first and the last second count', async (t) => {
   const [notBefore, notAfter] = [1_800_000_000_000, 1_800_000_600_000];
-  const old = makeRoot({ notBefore, notAfter: notBefore + 600 * DAY });
+  const old = makeRoot({ notBefore: notBefore - DAY, notAfter: notBefore + 600 * DAY });
   const at = (moment: number) => ({ chain: [makeLeaf(old, { notBefore, notAfter })], roots: [old], now: moment });
   accepts(t, 'first', at(notBefore));
   accepts(t, 'last', at(notAfter));
