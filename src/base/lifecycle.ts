@@ -1,6 +1,7 @@
 /** Readiness as a set of named blockers: ready when none is left. Reported by name in `/readyz`. */
 export class Readiness {
   readonly #blockers = new Map<string, string>();
+  readonly #waiting = new Set<() => void>();
 
   /** Adds a blocker, or replaces the text of one that is there. */
   block(name: string, why: string): void {
@@ -9,6 +10,22 @@ export class Readiness {
 
   unblock(name: string): void {
     this.#blockers.delete(name);
+    if (!this.ready) return;
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
+  }
+
+  /** Resolves the first time nothing blocks; rejects with the reason of `signal` when it aborts before. */
+  whenReady(signal: AbortSignal): Promise<void> {
+    if (this.ready) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const aborted = () => reject(signal.reason);
+      signal.addEventListener('abort', aborted, { once: true });
+      this.#waiting.add(() => {
+        signal.removeEventListener('abort', aborted);
+        resolve();
+      });
+    });
   }
 
   get ready(): boolean {

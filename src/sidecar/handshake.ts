@@ -80,8 +80,7 @@ export interface HandshakeFacts {
 /** Names a failure by codes alone; texts of libraries are never compared. Both spellings of OpenSSL's alerts are known. */
 export function classify({ direction, error, bytesRead }: HandshakeFacts): HandshakeReason {
   const code = nodeCode(error);
-  const known =
-    code === undefined ? undefined : BY_CODE[code.replace(ALERT, 'ALERT')];
+  const known = code === undefined ? undefined : BY_CODE[code.replace(ALERT, 'ALERT')];
   if (known !== undefined) {
     return direction === 'outbound' && known.startsWith('plaintext') ? 'peer_not_tls' : known;
   }

@@ -31,7 +31,16 @@ export interface IdentityHolder extends IdentityReader {
   offer(material: IdentityMaterial): boolean;
 }
 
-export function createIdentityHolder({ log }: { readonly log: Logger }): IdentityHolder {
+interface HolderOptions {
+  readonly log: Logger;
+  /**
+   * Builds what depends on an identity (TLS contexts) before the swap. When it throws, so does `offer`, and the
+   * current identity stays.
+   */
+  readonly prepare?: (material: IdentityMaterial) => void;
+}
+
+export function createIdentityHolder({ log, prepare }: HolderOptions): IdentityHolder {
   const subscribers = new Set<(identity: Identity) => void>();
   let current: Identity | undefined;
 
@@ -44,6 +53,7 @@ export function createIdentityHolder({ log }: { readonly log: Logger }): Identit
     },
     offer(material) {
       if (current !== undefined && sameContent(current.material, material)) return false;
+      prepare?.(material);
       const identity = identityOf(material, (current?.generation ?? 0) + 1);
       current = identity;
       for (const changed of [...subscribers]) {

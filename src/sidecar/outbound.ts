@@ -1,5 +1,6 @@
 import { isIP, type Socket } from 'node:net';
-import { connect as tlsConnect, type TLSSocket } from 'node:tls';
+import { type TLSSocket, connect as tlsConnect } from 'node:tls';
+import type { SpiffeId } from '../pki/names.ts';
 import { compileAllow, expand } from './authorize.ts';
 import type { DataPlane } from './data-plane.ts';
 import { type DialFailure, dial, targetName } from './dial.ts';
@@ -7,7 +8,6 @@ import type { HandshakeReason } from './handshake.ts';
 import type { Identity } from './identity.ts';
 import { bindListener, type Listener } from './listener.ts';
 import type { OutboundOptions } from './options.ts';
-import type { SpiffeId } from '../pki/names.ts';
 import { reportHandshakeFailure } from './report.ts';
 import { secure, type VerifiedPeer } from './secure.ts';
 import { startRelay } from './start-relay.ts';
@@ -106,7 +106,13 @@ function handshake(raw: Socket, local: Socket, identity: Identity, upstream: Ups
  * In TLS 1.3 a server judges us after our side of the handshake is done, and Node's says nothing when it refuses:
  * a peer that leaves before it sent a byte, and before the app did, most likely disliked our certificate.
  */
-function watchRefusal(socket: TLSSocket, local: Socket, peer: VerifiedPeer, identity: Identity, upstream: Upstream): void {
+function watchRefusal(
+  socket: TLSSocket,
+  local: Socket,
+  peer: VerifiedPeer,
+  identity: Identity,
+  upstream: Upstream,
+): void {
   let reported = false;
   const gone = () => {
     if (reported || socket.bytesRead > 0 || local.readableEnded || local.destroyed) return;

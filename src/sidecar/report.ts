@@ -47,7 +47,7 @@ export function reportHandshakeFailure(plane: DataPlane, failure: HandshakeFailu
       why: sentence,
       fix,
     },
-    `${direction} "${listener}": ${who} ${reason === 'port_probe' ? '' : `refused: ${sentence}`}`,
+    `${direction} "${listener}": ${who}: ${sentence}`,
   );
 }
 

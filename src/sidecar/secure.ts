@@ -42,7 +42,10 @@ export function secure(handshake: Handshake, plane: DataPlane): { cancel(): void
   const started = performance.now();
   let settled = false;
 
-  const fail = (reason: HandshakeReason, more: { detail?: string; leaf?: Certificate | undefined; openssl?: string | undefined } = {}) => {
+  const fail = (
+    reason: HandshakeReason,
+    more: { detail?: string; leaf?: Certificate | undefined; openssl?: string | undefined } = {},
+  ) => {
     if (settled) return;
     settle();
     reportHandshakeFailure(plane, { direction, listener, reason, address, identity, ...more });
@@ -74,6 +77,7 @@ export function secure(handshake: Handshake, plane: DataPlane): { cancel(): void
   const settle = () => {
     settled = true;
     clearTimeout(timer);
+    socket.off('end', closed);
     socket.off('close', closed);
     socket.off('secure', judge);
   };
@@ -82,6 +86,8 @@ export function secure(handshake: Handshake, plane: DataPlane): { cancel(): void
   }, plane.limits.handshakeTimeoutMs);
   // From birth to death: an 'error' without a listener would end the process.
   socket.on('error', broke);
+  // Half-open sockets do not close by themselves when the other side leaves.
+  socket.once('end', closed);
   socket.once('close', closed);
   socket.once('secure', judge);
   return {

@@ -1,0 +1,195 @@
+import type { AddressInfo } from 'node:net';
+import { SECOND } from '../base/clock.ts';
+import { Readiness } from '../base/lifecycle.ts';
+import { formatAddress } from '../base/listen.ts';
+import { startAdmin } from './admin.ts';
+import { type Connections, createConnections } from './connections.ts';
+import type { DataPlane } from './data-plane.ts';
+import { createIdentityHolder, type Identity } from './identity.ts';
+import { bindInbound } from './inbound.ts';
+import { createPeerJudge } from './judge.ts';
+import type { Listener } from './listener.ts';
+import { dataPlaneMetrics } from './metrics.ts';
+import { readPath } from './node-internals.ts';
+import { DEFAULT_ADMIN, type HostPort, type SidecarDependencies, type SidecarOptions } from './options.ts';
+import { bindOutbound } from './outbound.ts';
+import { createRefusals } from './refusals.ts';
+import { startIdentitySource } from './sources/start.ts';
+import { createTlsContexts } from './tls.ts';
+
+interface BoundListener {
+  readonly name: string;
+  readonly address: AddressInfo;
+}
+
+export interface Sidecar extends AsyncDisposable {
+  readonly inbound: readonly BoundListener[];
+  readonly outbound: readonly BoundListener[];
+  readonly admin: HostPort | undefined;
+  /** Resolves when identity, trust and listeners are there; rejects with an AbortError when stopped before. */
+  readonly ready: Promise<void>;
+  identity(): Identity | undefined;
+  connections(): ReturnType<Connections['list']>;
+  /** Asks the identity source for something newer now; see IdentitySource.renewNow. */
+  renew(): Promise<void>;
+  /**
+   * Drains: stops inbound and lets it finish, then outbound, which the app may need until then; what is left after
+   * `limits.drainMs` is reset. Further calls wait for the same drain. Resolves false when something had to be reset.
+   */
+  shutdown(): Promise<boolean>;
+}
+
+/**
+ * Binds every port, starts the identity source, then serves. Rejects, with nothing left open, when a port cannot be
+ * bound or a pattern is wrong; a missing identity is no error: `ready` waits for it.
+ * @throws SL-NET-001, SL-NET-002, SL-CFG-003, SL-CFG-005
+ */
+export async function startSidecar(options: SidecarOptions, deps: SidecarDependencies): Promise<Sidecar> {
+  const { clock, log } = deps;
+  const stop = new AbortController();
+  const readiness = new Readiness();
+  readiness.block('starting', 'ports are being bound');
+  const metrics = dataPlaneMetrics(deps.metrics);
+  const contexts = createTlsContexts(metrics, options.minVersion ?? 'TLSv1.3');
+  const holder = createIdentityHolder({ log, prepare: contexts.prepare });
+  const connections = createConnections(options.limits, metrics, clock);
+  const refusals = createRefusals(log, clock);
+  deps.metrics.onScrape(() => connections.report());
+  const { trustDomain, namespace, limits } = options;
+  const plane: DataPlane = {
+    identity: holder,
+    contexts,
+    judge: createPeerJudge(trustDomain, clock),
+    connections,
+    refusals,
+    metrics,
+    limits,
+    clock,
+    log,
+    trustDomain,
+    namespace,
+    userBuffers: options.userBuffers ?? true,
+  };
+
+  await using undo = new AsyncDisposableStack();
+  undo.defer(() => stop.abort());
+  const inbound = await bindAll(options.inbound, (one) => bindInbound(one, plane), undo);
+  const outbound = await bindAll(options.outbound, (one) => bindOutbound(one, plane), undo);
+  const source = undo.use(
+    await startIdentitySource(options, {
+      holder,
+      clock,
+      random: deps.random,
+      log,
+      metrics: deps.metrics,
+      readiness,
+      signal: stop.signal,
+    }),
+  );
+  let drained: Promise<boolean> | undefined;
+  const shutdown = () => {
+    drained ??= drain({ inbound, outbound, connections, readiness, drainMs: limits.drainMs }).finally(() =>
+      running.disposeAsync(),
+    );
+    return drained;
+  };
+  const admin =
+    options.admin === false
+      ? undefined
+      : undo.use(
+          await startAdmin({
+            listen: options.admin ?? DEFAULT_ADMIN,
+            readiness,
+            metrics: deps.metrics,
+            identity: holder,
+            connections: () => connections.list(),
+            shutdown: () => void shutdown(),
+            renew: () => source.renewNow(),
+          }),
+        );
+  const sweeper = setInterval(() => {
+    connections.sweep();
+    refusals.sweep();
+  }, SECOND).unref();
+  undo.defer(() => clearInterval(sweeper));
+  const ready = readiness.whenReady(stop.signal);
+  ready.catch(() => {});
+
+  for (const { listener } of [...inbound, ...outbound]) listener.serve();
+  readiness.unblock('starting');
+  log.info(
+    {
+      event: 'listening',
+      inbound: inbound.map(({ name, listener }) => ({ name, address: formatAddress(hostPort(listener.address)) })),
+      outbound: outbound.map(({ name, listener }) => ({ name, address: formatAddress(hostPort(listener.address)) })),
+      admin: admin?.url,
+      readPath: plane.userBuffers ? readPath() : 'data-events',
+      node: process.version,
+      openssl: process.versions.openssl,
+    },
+    'listening',
+  );
+  const running = undo.move();
+  const named = ({ name, listener }: Bound): BoundListener => ({ name, address: listener.address });
+  return {
+    inbound: inbound.map(named),
+    outbound: outbound.map(named),
+    admin: admin?.address,
+    ready,
+    identity: () => holder.current(),
+    connections: () => connections.list(),
+    renew: () => source.renewNow(),
+    shutdown,
+    async [Symbol.asyncDispose]() {
+      await shutdown();
+    },
+  };
+}
+
+interface Bound {
+  readonly name: string;
+  readonly listener: Listener;
+}
+
+/** All ports are bound before one serves, so that a port in use stops the start and not the traffic. */
+async function bindAll<O extends { readonly name: string }>(
+  all: readonly O[],
+  bind: (one: O) => Promise<Listener>,
+  undo: AsyncDisposableStack,
+): Promise<Bound[]> {
+  const bound: Bound[] = [];
+  for (const one of all) {
+    const listener = await bind(one);
+    undo.defer(() => listener.close());
+    bound.push({ name: one.name, listener });
+  }
+  return bound;
+}
+
+interface Draining {
+  readonly inbound: readonly Bound[];
+  readonly outbound: readonly Bound[];
+  readonly connections: Connections;
+  readonly readiness: Readiness;
+  readonly drainMs: number;
+}
+
+async function drain({ inbound, outbound, connections, readiness, drainMs }: Draining): Promise<boolean> {
+  readiness.block('draining', 'the sidecar is stopping');
+  const deadline = AbortSignal.timeout(drainMs);
+  let clean = true;
+  for (const [direction, listeners] of [
+    ['inbound', inbound],
+    ['outbound', outbound],
+  ] as const) {
+    for (const { listener } of listeners) listener.close();
+    if (await connections.drains[direction].wait(deadline)) continue;
+    clean = false;
+    connections.resetAll(direction);
+  }
+  return clean;
+}
+
+function hostPort({ address, port }: AddressInfo): HostPort {
+  return { host: address, port };
+}
