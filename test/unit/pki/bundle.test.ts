@@ -21,6 +21,8 @@ const now = Date.now();
 const root = makeRoot();
 const pems = (...parties: Party[]) => parties.map(({ pem }) => pem).join('');
 
+t.teardown(() => t.comment('threats 4.2, trust bundle: 4 rows (C35 C36 C37 C38)'));
+
 function failure(pem: string): SidelockError {
   try {
     parseBundle(pem, 'ca.pem', now);

@@ -27,6 +27,8 @@ const root = makeRoot();
 const good = makeLeaf(root);
 const files = { cert: '/x/cert.pem', key: '/x/key.pem', ca: '/x/ca.pem' };
 
+t.teardown(() => t.comment('threats 4, rows L: C3 C14 C20 C27 C55 C57 C65 C67 C69 C70 refused as our own credential'));
+
 const textOf = (leaf: Party, ...rest: Party[]) => ({
   cert: [leaf, ...rest].map(({ pem }) => pem).join(''),
   key: keyPem(leaf),
@@ -100,7 +102,7 @@ t.test('error 2: a cut file is named with the line where it ends', async (t) => 
   t.match(refusal({ cert: cut, key, ca }).why, /ends at line 5 inside the CERTIFICATE block/);
 });
 
-t.test('error 3: a key of another certificate is told with both hashes', async (t) => {
+t.test('error 3, C69: a key of another certificate is told with both hashes', async (t) => {
   const other = makeLeaf(root);
   const error = refusal({ ...textOf(good), key: keyPem(other) });
   t.equal(error.code, 'SL-PAIR-001');
