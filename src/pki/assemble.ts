@@ -13,7 +13,7 @@ export function sequence(...parts: Element[]): Element {
 }
 
 /** Parts must come in the order of their encodings (X.690 11.6). */
-export function set(...parts: Element[]): Element {
+function set(...parts: Element[]): Element {
   return asn1.create(UNIVERSAL, Type.SET, true, parts);
 }
 
