@@ -1,4 +1,5 @@
 import t from 'tap';
+import { writeDer } from '../../../src/pki/der.ts';
 import {
   basicConstraints,
   DAY,
@@ -243,6 +244,28 @@ row('C34', 'self-signed leaf', (t) => {
     chain: [makeRoot({ subject: name('localhost') })],
     roots,
   });
+});
+
+t.test(
+  'name constraints bind intermediates and leaves, self-issued intermediates not (RFC 5280 4.2.1.10)',
+  async (t) => {
+    const nc = nameConstraints({ permitted: [writeDer(0xa4, name('web'))] });
+    const bound = makeRoot({ extensions: { nc } });
+    const renewed = makeCa(bound, { subject: name('AI-Teddy-CA') });
+    const other = makeCa(bound, { subject: name('Other') });
+    accepts(t, 'self-issued intermediate', { chain: [makeLeaf(renewed), renewed], roots: [bound] });
+    refuses(t, 'intermediate', 'name_constraints', { chain: [makeLeaf(other), other], roots: [bound] }, /its subject/);
+    const leaf = makeLeaf(bound, { subject: name('AI-Teddy-CA') });
+    refuses(t, 'leaf of the name of its issuer', 'name_constraints', { chain: [leaf], roots: [bound] }, /its subject/);
+  },
+);
+
+t.test('the first and the last second of an issuer count', async (t) => {
+  const [notBefore, notAfter] = [now - 9_000_000, Math.floor(now / 1_000) * 1_000 + 9_000_000];
+  const ca = makeCa(root, { notBefore, notAfter });
+  const chain = [makeLeaf(ca), ca];
+  accepts(t, 'last', { chain, roots, now: notAfter });
+  refuses(t, 'after', 'issuer_expired', { chain, roots, now: notAfter + 1 });
 });
 
 t.test('a chain of many issuers of one name ends within its budget', async (t) => {
