@@ -5,7 +5,7 @@ import type { Logger } from '../base/log.ts';
 import { issueLeaf } from '../pki/issue.ts';
 import { generateKey, privateKeyToPem } from '../pki/keys.ts';
 import { type IdentityMaterial, readIdentity } from '../pki/material.ts';
-import { parseSan, type San, serviceSpiffeId } from '../pki/names.ts';
+import { dnsNamesFor, parseSan, type San, serviceSpiffeId } from '../pki/names.ts';
 import { pemEncode } from '../pki/pem.ts';
 import type { AuditLog } from './audit.ts';
 import type { Authority } from './ca.ts';
@@ -57,7 +57,7 @@ async function issue({ authority, trustDomain, address, audit, clock }: OwnIdent
     signer: authority.signer,
     publicKey: createPublicKey(key),
     spiffeId,
-    sans: ownNames(address()),
+    sans: ownNames(authority, address(), trustDomain),
     validityMs: VALIDITY_MS,
     now,
   });
@@ -79,11 +79,15 @@ async function issue({ authority, trustDomain, address, audit, clock }: OwnIdent
   return material;
 }
 
-/** For people with curl; sidecars check the SPIFFE id. A host that is no name of the PKI is left out. */
-function ownNames(address: string): San[] {
-  const host = URL.parse(address)?.hostname.replace(/^\[|\]$/g, '');
-  const names = new Set(['manager', 'localhost', '127.0.0.1', '::1', ...(host === undefined ? [] : [host])]);
-  return [...names].flatMap((name) => {
+/**
+ * For people with curl; sidecars check the SPIFFE id. An issuing tier may vouch for names of services only, so the
+ * address and the names of this machine are left out under one, as is a host that is no name of the PKI.
+ */
+function ownNames(authority: Authority, address: string, trustDomain: string): San[] {
+  const host = URL.parse(address)?.hostname.replace(/^\[|\]$/g, '') ?? 'localhost';
+  const service = dnsNamesFor({ service: 'manager', namespace: MANAGER_NAMESPACE, trustDomain });
+  const machine = authority.chainPem === '' ? ['localhost', '127.0.0.1', '::1', host] : [];
+  return [...new Set([...service, ...machine])].flatMap((name) => {
     try {
       return [parseSan(name)];
     } catch {

@@ -12,23 +12,34 @@ import type { ManagerOptions } from '../../../src/manager/options.ts';
 import { createCsr } from '../../../src/pki/csr.ts';
 import { generateKey, type KeyType, privateKeyToPem } from '../../../src/pki/keys.ts';
 import { type IdentityMaterial, readIdentity } from '../../../src/pki/material.ts';
+import { settle } from '../fake-clock.ts';
 
 interface Teardown {
   teardown(work: () => PromiseLike<unknown>): unknown;
 }
 
-/** The system's clock with an offset that tests set. Sleeps are real, so that sockets and schedules agree. */
+/** The system's clock with an offset that tests set. A shift wakes all who sleep, as the next tick would. */
 export interface ShiftedClock extends Clock {
   shift(ms: number): void;
 }
 
 export function shiftedClock(): ShiftedClock {
   let offset = 0;
+  let shifted = new AbortController();
   return {
     now: () => systemClock.now() + offset,
-    sleep: systemClock.sleep,
+    async sleep(ms, signal) {
+      const woken = shifted.signal;
+      try {
+        await systemClock.sleep(ms, AbortSignal.any([signal, woken]));
+      } catch (error) {
+        if (signal.aborted || !woken.aborted) throw error;
+      }
+    },
     shift(ms) {
       offset += ms;
+      shifted.abort();
+      shifted = new AbortController();
     },
   };
 }
@@ -96,6 +107,12 @@ export async function startRig(t: Teardown, overrides: Overrides & ApiOverrides 
     socketPath,
     admin: socketClient(socketPath),
     client,
+    /** Lets time pass; afterwards the API is served with a certificate of the new time. */
+    async pass(ms: number): Promise<void> {
+      clock.shift(ms);
+      await manager.managerIdentity();
+      await settle();
+    },
     /** A service that has enrolled as a sidecar would. */
     async enroll(service: string, keyType: KeyType = 'ecdsa-p256'): Promise<IdentityMaterial> {
       const { token } = await manager.tokens.create({ service });
