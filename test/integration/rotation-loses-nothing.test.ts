@@ -1,0 +1,121 @@
+import { once } from 'node:events';
+import { Agent, createServer, request } from 'node:http';
+import { connect } from 'node:net';
+import { connect as tlsConnect } from 'node:tls';
+import t from 'tap';
+import { overwrite, swap, type Trio, testAuthority } from '../support/identity-files.ts';
+import { until } from '../support/identity-rig.ts';
+import { startNode } from '../support/mesh.ts';
+
+const ROTATIONS = 25;
+
+for (const [how, put] of [
+  ['one rename', swap],
+  ['overwriting one file after another', overwrite],
+] as const) {
+  t.test(`under load, ${ROTATIONS} rotations by ${how} fail no request`, async (t) => {
+    const authority = testAuthority();
+    // No keep-alive timeout: one connection idles through all of this.
+    const app = createServer({ keepAliveTimeout: 0 }, (_, response) => response.end('ok')).listen(0, '127.0.0.1');
+    await once(app, 'listening');
+    t.teardown(() => {
+      app.close();
+      app.closeAllConnections();
+    });
+    const address = app.address();
+    if (address === null || typeof address === 'string') throw new TypeError('a TCP port was expected');
+    const orders = await startNode(t, {
+      service: 'orders',
+      authority,
+      inbound: { target: { host: '127.0.0.1', port: address.port }, allow: ['web'] },
+    });
+    const web = await startNode(t, {
+      service: 'web',
+      authority,
+      outbound: { service: 'orders', address: orders.mtls },
+    });
+
+    const load = startLoad(web.local.port);
+    // Open from before the first rotation until after the last one.
+    const old = connect(web.local);
+    old.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    await once(old, 'data');
+    const probe = authority.issue('web');
+    const served = new Set<string>();
+    for (let i = 0; i < ROTATIONS; i++) {
+      const next = authority.issue('orders');
+      const answered = load.answered();
+      await Promise.all([put(orders.directory, next), put(web.directory, authority.issue('web'))]);
+      await until(() => orders.sidecar.identity()?.serial === next.serial);
+      const serial = await servedSerial(orders.mtls.port, probe);
+      t.equal(serial, next.serial, 'a new connection gets the new certificate');
+      served.add(serial);
+      await until(() => load.answered() > answered + 20);
+    }
+    t.equal(served.size, ROTATIONS);
+
+    const before = orders.lines.length;
+    await overwrite(orders.directory, { key: authority.issue('orders').key });
+    await until(() => orders.lines.slice(before).some(({ event }) => event === 'identity_refused'));
+    const answered = load.answered();
+    await until(() => load.answered() > answered + 100);
+    t.equal(orders.lines.slice(before).filter(({ event }) => event === 'identity_refused').length, 1, 'logged once');
+    t.ok(served.has(await servedSerial(orders.mtls.port, probe)), 'a broken set is refused, the old one serves on');
+    t.equal(await orders.metric('sidelock_reload_total{result="invalid"}'), 1);
+
+    old.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+    const [answer] = await once(old, 'data');
+    t.match(String(answer), /200 OK/, 'a connection from before all rotations still works');
+    const { requests, failures } = await load.stop();
+    t.same(failures, [], `${requests} requests, none failed`);
+    t.equal(await orders.metric('sidelock_tls_contexts_built_total{role="server"}'), 1 + ROTATIONS, 'one a generation');
+  });
+}
+
+/** Keep-alive requests on 8 connections and new connections in between, until stopped. */
+function startLoad(port: number) {
+  const agents = [new Agent({ keepAlive: true, maxSockets: 8 }), new Agent({ keepAlive: false })];
+  const failures: string[] = [];
+  let requests = 0;
+  let stopped = false;
+  const one = (agent: Agent | undefined) =>
+    new Promise<void>((resolve) => {
+      const sent = request({ port, host: '127.0.0.1', ...(agent === undefined ? {} : { agent }) }, (response) => {
+        if (response.statusCode !== 200) failures.push(`status ${response.statusCode}`);
+        response.resume();
+        response.once('end', () => {
+          requests++;
+          resolve();
+        });
+        response.once('error', (error) => {
+          failures.push(error.message);
+          resolve();
+        });
+      });
+      sent.once('error', (error) => {
+        failures.push(error.message);
+        resolve();
+      });
+      sent.end();
+    });
+  const workers = Array.from({ length: 10 }, async (_, i) => {
+    while (!stopped) await one(agents[i < 8 ? 0 : 1]);
+  });
+  return {
+    answered: () => requests,
+    async stop() {
+      stopped = true;
+      await Promise.all(workers);
+      for (const agent of agents) agent.destroy();
+      return { requests, failures };
+    },
+  };
+}
+
+async function servedSerial(port: number, { cert, key }: Trio): Promise<string> {
+  const socket = tlsConnect({ host: '127.0.0.1', port, cert, key, rejectUnauthorized: false });
+  await once(socket, 'secureConnect');
+  const serial = socket.getPeerX509Certificate()?.serialNumber.toLowerCase() ?? '';
+  socket.destroy();
+  return serial;
+}
