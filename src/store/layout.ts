@@ -11,9 +11,6 @@ export const DATA_LINK = '..data';
 /** Hidden directory of the manager's own state, under the storage path. */
 export const STATE_DIR = '.sidelock';
 
-/** In it: root and issuer, each a certificate and a key. */
-export const CA_DIR = 'ca';
-
 export const KEY_MODE = 0o600;
 export const CERT_MODE = 0o644;
 export const DIRECTORY_MODE = 0o700;

@@ -41,7 +41,6 @@ export async function watchDirectory(options: WatchOptions): Promise<AsyncDispos
   const observer = createObserver(dir, log, calls.request, signal);
 
   await observer.open();
-  calls.request();
   const safetyNet = untilAborted(async () => {
     for (;;) {
       await delay(pollMs, undefined, { signal, ref: false });
@@ -117,6 +116,8 @@ function createObserver(dir: string, log: Logger, changed: () => void, signal: A
     await watcher?.close();
     watcher = next;
     watched = identity;
+    // For what happened between the old watch and this one.
+    changed();
   };
 
   const open = () => {

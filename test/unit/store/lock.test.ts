@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../../src/base/clock.ts';
 import { lockDirectory } from '../../../src/store/lock.ts';
@@ -111,6 +112,17 @@ t.test('of eight processes that start together one gets it', async (t) => {
   await leaveClaim(dir, { startTime: '1' });
   const all = await Promise.all(Array.from({ length: 8 }, () => contender(t, dir)));
   t.strictSame(all.map(({ said }) => said).sort(), [...Array.from({ length: 7 }, () => 'SL-STORE-002'), 'held']);
+});
+
+t.test('the earlier of two that meet waits for the later one to give up, for a moment', async (t) => {
+  const dir = await directory(t);
+  const path = await leaveClaim(dir, { since: Date.now() + 60_000 });
+  const waiting = lockDirectory(dir, { clock });
+  await delay(100);
+  await rm(path);
+  await (await waiting)[Symbol.asyncDispose]();
+  await leaveClaim(dir, { since: Date.now() + 60_000 });
+  await t.rejects(lockDirectory(dir, { clock }), { code: 'SL-STORE-002' }, 'but not for ever');
 });
 
 t.test('a path too long for a socket is locked by pid alone', async (t) => {

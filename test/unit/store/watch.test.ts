@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -89,7 +89,9 @@ t.test('a write through the links into the generation is seen', async (t) => {
   await see('one');
   await writeGeneration(dir, cert('two'));
   await see('two');
-  await writeFile(join(dir, 'cert.pem'), 'by hand');
+  // The watch of a new generation begins a little after the swap, so the write may have to be repeated.
+  const repeated = setInterval(() => writeFile(join(dir, 'cert.pem'), 'by hand'), 50);
+  t.teardown(() => clearInterval(repeated));
   await see('by hand');
 });
 
@@ -119,15 +121,20 @@ t.test('a directory that comes later, with its parent, is found', async (t) => {
 t.test('a directory reached by a link is watched, and the new one when the link changes', async (t) => {
   const root = t.testdir({ a: { 'cert.pem': 'a' }, b: { 'cert.pem': 'b' } });
   await symlink('a', join(root, 'link'));
-  const { see } = await watchCert(t, join(root, 'link'), { pollMs: 200 });
+  const pollMs = 1_500;
+  const { see } = await watchCert(t, join(root, 'link'), { pollMs });
   await see('a');
   await writeFile(join(root, 'a', 'cert.pem'), 'a2');
   await see('a2');
   await symlink('b', join(root, 'next'));
   await rename(join(root, 'next'), join(root, 'link'));
   await see('b');
-  await writeFile(join(root, 'b', 'cert.pem'), 'b2');
-  await see('b2');
+  const start = performance.now();
+  for (let i = 0; i < 10; i++) {
+    await writeFile(join(root, 'b', 'cert.pem'), `b${i}`);
+    await see(`b${i}`);
+  }
+  t.ok(performance.now() - start < 5 * pollMs, 'ten changes were seen by the watch, not by ten polls');
 });
 
 t.test('dangling links and loops disturb nothing', async (t) => {
@@ -250,14 +257,16 @@ t.test('with no inotify instance left it polls, after one warning', { skip }, as
   child.stderr.on('data', (data: Buffer) => errors.push(data.toString()));
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   t.equal((await lines.next()).value, 'watching');
-  t.equal((await lines.next()).value, 'changed', 'the call at the start');
-  await writeFile(join(dir, 'cert.pem'), 'a second content');
-  t.equal((await lines.next()).value, 'changed', 'polling saw the change');
+  for (const text of ['second', 'the third']) {
+    await writeFile(join(dir, 'cert.pem'), text);
+    let line: unknown;
+    while (line !== `read ${text}`) line = (await lines.next()).value;
+    t.pass(`polling saw ${text}`);
+  }
   child.stdin.end();
   const [code] = await once(child, 'exit');
   t.equal(code, 0);
   const warnings = errors.join('').trim().split('\n');
   t.equal(warnings.length, 1);
   t.match(JSON.parse(warnings[0] ?? ''), { event: 'watch_polling', reason: 'EMFILE', level: 40 });
-  t.equal(await readFile(join(dir, 'cert.pem'), 'utf8'), 'a second content');
 });
