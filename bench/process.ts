@@ -15,7 +15,6 @@ interface StartOptions {
   readonly args: readonly string[];
   /** Ready when this loopback port takes a connection. */
   readonly port: number;
-  readonly environment?: NodeJS.ProcessEnv;
 }
 
 const READY_MS = 15_000;
@@ -25,11 +24,9 @@ export function startInto(stack: AsyncDisposableStack): Start {
   return (options) => start(options, stack);
 }
 
-async function start(
-  { command, args, port, environment }: StartOptions,
-  stack: AsyncDisposableStack,
-): Promise<Running> {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...environment } });
+async function start({ command, args, port }: StartOptions, stack: AsyncDisposableStack): Promise<Running> {
+  // No variable of this shell shall make one peer behave in its own way.
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'] } });
   stack.defer(() => stop(child));
   let output = '';
   const keep = (chunk: Buffer) => {
