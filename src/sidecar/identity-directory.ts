@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isSidelockError, SidelockError } from '../base/errors.ts';
+import { isSidelockError } from '../base/errors.ts';
 import type { IdentityMaterial } from '../pki/material.ts';
 import { readGeneration, writeGeneration } from '../store/generation.ts';
 import { CA_FILE, CERT_FILE, CERT_MODE, KEY_FILE, KEY_MODE, STATE_DIR } from '../store/layout.ts';
@@ -37,12 +37,8 @@ export function identityDirectory(directory: string, expectedId: string): Identi
   const unanswered = join(directory, STATE_DIR);
 
   const read = async () => {
-    try {
-      return await readDirectory({ directory, files: NAMES }, { expectedId });
-    } catch (error) {
-      if (await isEmpty(directory)) return undefined;
-      throw error;
-    }
+    if (await isEmpty(directory)) return undefined;
+    return await readDirectory({ directory, files: NAMES }, { expectedId });
   };
 
   const dropKey = () => rm(unanswered, { recursive: true, force: true });
@@ -93,17 +89,7 @@ export function identityDirectory(directory: string, expectedId: string): Identi
 }
 
 async function isEmpty(directory: string): Promise<boolean> {
-  const texts = await Promise.all(Object.values(NAMES).map((name) => readable(directory, name)));
-  return texts.every((text) => text === 'absent');
-}
-
-async function readable(directory: string, name: string): Promise<'absent' | 'present'> {
-  try {
-    await readGeneration(directory, [name]);
-    return 'present';
-  } catch (error) {
-    return error instanceof SidelockError && error.data['reason'] === 'ENOENT' ? 'absent' : 'present';
-  }
+  return (await readGeneration(directory, Object.values(NAMES))).size === 0;
 }
 
 async function readText(directory: string, name: string): Promise<string | undefined> {

@@ -21,9 +21,13 @@ export async function readFiles(directory: string, names: readonly string[]): Pr
   return (name) => {
     const path = join(directory, name);
     const found = read.get(name);
-    if (found === undefined) throw new SidelockError('SL-FS-001', `${path} is missing`, { data: { path } });
+    if (found === undefined) throw missing(path);
     return { path, data: found.data, mode: found.mode & 0o777, uid: found.uid };
   };
+}
+
+function missing(path: string): SidelockError {
+  return new SidelockError('SL-FS-001', `${path} is missing`, { data: { path, reason: 'ENOENT' } });
 }
 
 /** SHA-256 over names, contents, and who else may use the key, so that putting that right is a change too. */
