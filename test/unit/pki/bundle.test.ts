@@ -93,6 +93,13 @@ t.test('C37 expired roots are refused only when no other is in date', async (t) 
   t.match(failure(pems(early)).why, /valid from .* UTC, here it is .* UTC/);
 });
 
+t.test('the first and the last second of a root count', async (t) => {
+  const [notBefore, notAfter] = [1_800_000_000_000, 1_800_000_600_000];
+  const { pem } = makeRoot({ notBefore, notAfter });
+  for (const moment of [notBefore, notAfter]) t.equal(parseBundle(pem, 'ca.pem', moment).roots.length, 1);
+  for (const moment of [notBefore - 1, notAfter + 1]) t.throws(() => parseBundle(pem, 'ca.pem', moment));
+});
+
 t.test('C38 one bad block refuses the set', async (t) => {
   const bad = root.pem.replace(/[A-Za-z0-9]{8}\n/, 'AAAAAAAA\n');
   const error = failure(pems(root) + bad + pems(makeRoot()));

@@ -41,7 +41,7 @@ t.test('what is not DER is refused', async (t) => {
     'a length in 8 octets': '30 88 00 00 00 00 00 00 00 01 00',
     'a length cut short': '30 82 01',
     'bytes after the end': '02 01 05 00',
-    'a tag number above 30': '1f 1f 01 00',
+    'a tag number above 30': '1f 01 00',
   };
   for (const [name, bytes] of Object.entries(cases)) t.throws(() => node(bytes), DerError, name);
 });
@@ -56,9 +56,25 @@ t.test('children of a value, broken children and deep nesting are refused when l
   }, /deeper than 16/);
 });
 
+t.test('16 levels below the outermost are read, 17 are not', async (t) => {
+  const nested = (levels: number) => {
+    let bytes: Buffer = writeDer(TAG.null);
+    for (let level = 0; level < levels; level++) bytes = writeDer(TAG.sequence, bytes);
+    return readDer(bytes);
+  };
+  const depth = (at: ReturnType<typeof readDer>): number => {
+    const [child] = at.constructed ? at.children : [];
+    return child === undefined ? 0 : 1 + depth(child);
+  };
+  t.equal(depth(nested(16)), 16);
+  t.throws(() => depth(nested(17)), DerError);
+});
+
 t.test('integers are minimal', async (t) => {
   t.same(readInteger(node('02 02 00 80'), 'x'), hex('00 80'));
   t.equal(readSmallInteger(node('02 02 01 00'), 'x'), 256);
+  t.equal(readSmallInteger(node('02 01 00'), 'x'), 0);
+  t.equal(readSmallInteger(node('02 04 7f ff ff ff'), 'x'), 2 ** 31 - 1);
   for (const bad of ['02 00', '02 02 00 01', '02 03 00 00 01', '02 02 ff 80', '04 01 01']) {
     t.throws(() => readInteger(node(bad), 'x'), DerError, bad);
   }
@@ -86,13 +102,14 @@ t.test('OIDs are written and read', async (t) => {
     t.equal(readOid(readDer(writeOid(oid)), 'x'), oid);
   }
   t.equal(readOid(node('06 0b 69 ff ff ff ff ff ff ff ff ff 7f'), 'x').split('.').length, 3, 'a huge arc is no error');
-  for (const bad of ['06 00', '06 02 80 01', '06 02 55 80', `06 41 ${'01'.repeat(65)}`]) {
+  for (const bad of ['06 00', '06 02 80 01', '06 02 55 80', '06 02 55 81', `06 41 ${'01'.repeat(65)}`]) {
     t.throws(() => readOid(node(bad), 'x'), DerError, bad);
   }
 });
 
 t.test('bit strings have their unused bits clear', async (t) => {
   t.same(readBitString(node('03 02 05 a0'), 'x'), { bits: hex('a0'), unused: 5 });
+  t.same(readBitString(node('03 02 07 80'), 'x'), { bits: hex('80'), unused: 7 });
   t.same(readBitString(node('03 01 00'), 'x'), { bits: hex(''), unused: 0 });
   for (const bad of ['03 00', '03 01 01', '03 02 08 00', '03 02 05 b0']) {
     t.throws(() => readBitString(node(bad), 'x'), DerError, bad);

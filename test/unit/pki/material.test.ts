@@ -1,18 +1,21 @@
 import { createPublicKey } from 'node:crypto';
 import t from 'tap';
 import { isSidelockError, type SidelockError } from '../../../src/base/errors.ts';
+import { TAG, writeDer } from '../../../src/pki/der.ts';
 import { identityFromBundleFile, readIdentity } from '../../../src/pki/material.ts';
 import {
   basicConstraints,
   DAY,
   dns,
   ecKeys,
+  extension,
   keyPem,
   makeCa,
   makeLeaf,
   makeRoot,
   name,
   nameConstraints,
+  OID,
   type Party,
   rsaKeys,
   type Spec,
@@ -174,6 +177,11 @@ t.test('rows L of threats 4: what we would refuse of a peer we do not show', asy
     const ca = makeCa(root, spec);
     t.equal(refusal(textOf(makeLeaf(ca), ca)).code, 'SL-CERT-002', 'C20');
   }
+});
+
+t.test('C55 an empty subject is fine when the names are critical', async (t) => {
+  const san = extension(OID.san, writeDer(TAG.sequence, uri(WEB)), true);
+  t.equal(read(textOf(makeLeaf(root, { subject: name(), extensions: { san } }))).spiffeId.uri, WEB);
 });
 
 t.test('C55 an issuer without a name is refused as ours', async (t) => {

@@ -168,6 +168,9 @@ row('C68', 'big certificates', (t) => {
   refuses(t, '100 KB', 'too_large', leaf(padded(100_000)), /8192/);
   refuses(t, '1 MB', 'too_large', leaf(padded(1_000_000)));
   accepts(t, '7 KB', leaf(padded(7_000)));
+  refuses(t, '9 KB', 'too_large', leaf(padded(9_000)));
+  const roomy = makeCa(root, padded(9_000));
+  accepts(t, 'intermediate of 9 KB', { chain: [makeLeaf(roomy), roomy], roots });
   const ca = makeCa(root, padded(17_000));
   refuses(t, 'intermediate of 17 KB', 'too_large', { chain: [makeLeaf(ca), ca], roots }, /certificate 2/);
 });

@@ -117,6 +117,8 @@ row('C50', 'SAN malformed inside', (t) => {
   refuses(t, 'no sequence', 'malformed', broken(Buffer.from([0x04, 0x01, 0x00])));
   refuses(t, 'cut', 'malformed', broken(Buffer.from([0x30, 0x05, 0x82, 0x07, 0x61])));
   refuses(t, 'unknown tag', 'malformed', broken(Buffer.from([0x30, 0x03, 0x89, 0x01, 0x61])));
+  refuses(t, 'DNS name in pieces', 'malformed', broken(Buffer.from([0x30, 0x05, 0xa2, 0x03, 0x16, 0x01, 0x61])));
+  refuses(t, 'otherName that is octets', 'malformed', broken(Buffer.from([0x30, 0x03, 0x80, 0x01, 0x61])));
   refuses(t, 'bytes after the end', 'malformed', broken(Buffer.from([0x30, 0x00, 0x00])));
 });
 

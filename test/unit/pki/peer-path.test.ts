@@ -189,6 +189,9 @@ row('C30', 'depth', (t) => {
   refuses(t, '6 intermediates', 'chain_too_long', { chain: deep(6), roots }, /more than 5 intermediates/);
   refuses(t, '20 intermediates', 'chain_too_long', { chain: deep(20), roots });
   refuses(t, '99 intermediates', 'chain_too_long', { chain: deep(99), roots });
+  const strangers = (count: number) => Array.from({ length: count }, () => makeLeaf(root));
+  accepts(t, '16 sent', { chain: strangers(16), roots });
+  refuses(t, '17 sent', 'chain_too_long', { chain: strangers(17), roots }, /sent 17 certificates or more/);
 });
 
 row('C31', 'rollover root of the same name', (t) => {

@@ -63,6 +63,23 @@ t.test('dates are looked at on every call, those of the issuers too', async (t) 
   t.match(verifier.verify(below, context({ now: now + 2 * DAY })), { reason: 'issuer_expired' });
 });
 
+t.test('the first and the last second of a path count', async (t) => {
+  const verifier = createPeerVerifier();
+  const [notBefore, notAfter] = [Math.floor(now / 1_000) * 1_000 - DAY, Math.floor(now / 1_000) * 1_000 + DAY];
+  const peer = source(makeLeaf(root, { notBefore, notAfter }));
+  for (const moment of [now, notBefore, notAfter]) t.equal(verifier.verify(peer, context({ now: moment })).ok, true);
+  t.equal(peer.reads, 1);
+});
+
+t.test('a refusal brings the leaf where it could be read', async (t) => {
+  const verifier = createPeerVerifier();
+  const leaf = makeLeaf(root, { extensions: { eku: undefined } });
+  const refused = verifier.verify(source(leaf), context());
+  t.equal(refused.leaf?.fingerprint256, parseCertificate(leaf.der).fingerprint256);
+  const cut = { fingerprint256: 'x', chain: () => [leaf.der.subarray(1)] };
+  t.match(verifier.verify(cut, context()), { reason: 'malformed', leaf: undefined });
+});
+
 t.test('refusals are not remembered', async (t) => {
   const verifier = createPeerVerifier();
   const ca = makeCa(root);
