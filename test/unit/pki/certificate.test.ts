@@ -22,6 +22,7 @@ import {
   subjectAltName,
   uri,
 } from '../../support/badcert.ts';
+import { writeOid } from '../../support/oid.ts';
 
 const root = makeRoot();
 const leaf = (spec: Spec = {}) => parseCertificate(makeLeaf(root, spec).der);
@@ -102,9 +103,18 @@ t.test('the kinds of keys are told apart', async (t) => {
   t.same(kind({ keys: ecKeys('P-384') }), ['ecdsa-p384', 'EC P-384']);
   t.same(kind({ keys: ecKeys('P-521') }), [undefined, 'EC P-521']);
   t.same(kind({ keys: ecKeys('P-256', 'explicit') }), [undefined, 'EC with explicit parameters']);
-  const infinity = Buffer.from('3017301306072a8648ce3d020106082a8648ce3d0301070300', 'hex');
-  const point = Buffer.concat([Buffer.from([0x30, 0x19]), infinity.subarray(2, 23), Buffer.from([3, 2, 0, 0])]);
-  t.same(kind({ spki: point })[1], 'EC P-256 with a public point that is none');
+  t.same(kind({ spki: point('04', 64) }), ['ecdsa-p256', 'EC P-256']);
+  t.same(kind({ spki: point('02', 32) }), ['ecdsa-p256', 'EC P-256']);
+  t.same(kind({ spki: point('03', 32) }), ['ecdsa-p256', 'EC P-256']);
+  for (const [first, size] of [
+    ['00', 0],
+    ['04', 32],
+    ['02', 64],
+    ['05', 32],
+  ] as const) {
+    const none = [undefined, 'EC P-256 with a public point that is none'];
+    t.same(kind({ spki: point(first, size) }), none, `${first} and ${size} octets`);
+  }
 });
 
 t.test('signature algorithms have names', async (t) => {
@@ -172,3 +182,10 @@ t.test('a damaged certificate in a PEM text is named with its line', async (t) =
   t.match(error.message, new RegExp(`line ${root.pem.split('\n').length} of ca.pem`));
   t.match(error.why, /notAfter/);
 });
+
+/** An SPKI of P-256 whose public key is `first` and `size` octets, on the curve or not. */
+function point(first: string, size: number): Buffer {
+  const algorithm = writeDer(TAG.sequence, writeOid('1.2.840.10045.2.1'), writeOid('1.2.840.10045.3.1.7'));
+  const bits = Buffer.concat([Buffer.from(`00${first}`, 'hex'), Buffer.alloc(size, 7)]);
+  return writeDer(TAG.sequence, algorithm, writeDer(TAG.bitString, bits));
+}
