@@ -33,8 +33,8 @@ export function command(name: string, text: CommandText): Command {
     .exitOverride();
   texts.set(made, text);
   const common = [
-    new Option('-o, --format <format>', 'of results and errors').choices(['text', 'json']).default('text'),
-    new Option('--color <when>', 'colours').choices(['auto', 'always', 'never']).default('auto'),
+    new Option('-o, --format <FORMAT>', 'of results and errors').choices(['text', 'json']).default('text'),
+    new Option('--color <WHEN>', 'colours').choices(['auto', 'always', 'never']).default('auto'),
     new Option('--ascii', 'no signs outside ASCII; without it LANG decides'),
     new Option('-v, --verbose', 'stack and cause of an error'),
   ];
@@ -44,7 +44,10 @@ export function command(name: string, text: CommandText): Command {
 
 function formatHelp(cmd: Command, help: Help): string {
   const text = texts.get(cmd);
-  const sections = [`usage: ${help.commandUsage(cmd)}`, text?.description ?? ''];
+  const usage = help
+    .commandUsage(cmd)
+    .replace(/<(\w+)(\.{3})?>/g, (_, name: string, more = '') => name.toUpperCase() + more);
+  const sections = [`usage: ${usage}`, text?.description ?? ''];
   if (text !== undefined) sections.push(examples(text.examples));
   const groups = Map.groupBy(help.visibleCommands(cmd), (sub) => sub.helpGroup() || 'Commands');
   for (const [heading, commands] of groups) {
@@ -67,7 +70,7 @@ function formatHelp(cmd: Command, help: Help): string {
     sections.push(
       section(
         heading,
-        list.map((option) => [option.flags, describe(option)] as const),
+        list.map((option) => [option.flags.replace(/[<>]/g, ''), describe(option)] as const),
       ),
     );
   }

@@ -2,10 +2,12 @@ import { inspect } from 'node:util';
 import { type ErrorCode, SidelockError, SidelockErrors } from '../base/errors.ts';
 import { scrub } from '../base/log.ts';
 
-/** 0 ok · 1 failed or refused · 2 usage or config · 3 not reachable, retry helps · 4 not permitted. */
+/** 0 ok · 1 failed or refused · 2 usage or config · 3 not reachable, retry helps · 4 not permitted · 126, 127 as shells. */
 export function exitCodeOf(error: unknown): number {
-  const code = errorsOf(error)[0]?.code;
-  if (code === undefined) return 1;
+  const [first] = errorsOf(error);
+  if (first === undefined) return 1;
+  const { code, data } = first;
+  if (code === 'SL-RUN-001') return data['system'] === 'ENOENT' ? 127 : 126;
   if (/^SL-(?:USAGE|CFG|ENV)-/.test(code)) return 2;
   return EXIT_CODES[code] ?? 1;
 }

@@ -11,11 +11,21 @@ interface Signs {
   readonly to: string;
   readonly plain: string;
   readonly tls: string;
+  readonly head: string;
   readonly dash: string;
 }
 
-const UNICODE: Signs = { ok: '✔', warn: '‼', fail: '✖', to: '→', plain: '──', tls: '══', dash: '…' };
-const ASCII: Signs = { ok: '[ok]', warn: '[warn]', fail: '[fail]', to: '->', plain: '--', tls: '==', dash: '...' };
+const UNICODE: Signs = { ok: '✔', warn: '‼', fail: '✖', to: '→', plain: '──', tls: '══', head: '▶', dash: '…' };
+const ASCII: Signs = {
+  ok: '[ok]',
+  warn: '[warn]',
+  fail: '[fail]',
+  to: '->',
+  plain: '--',
+  tls: '==',
+  head: '>',
+  dash: '...',
+};
 
 export type Style = 'bold' | 'dim' | 'green' | 'yellow' | 'red';
 
@@ -24,6 +34,8 @@ export interface Output {
   /** True with `--format json`. */
   readonly json: boolean;
   readonly signs: Signs;
+  /** Columns of the terminal that results go to; undefined in a pipe. */
+  readonly width: number | undefined;
   readonly progress: Progress;
   /** The result of a command: a document with `--format json`, else text. */
   result(document: object, text: () => string): void;
@@ -66,6 +78,7 @@ export function createOutput({ json, color, ascii, verbose, stdout, stderr }: Ou
   return {
     json,
     signs,
+    width: stdout.isTTY ? stdout.columns : undefined,
     progress,
     result(document, text) {
       write(stdout, json ? `${JSON.stringify(document, undefined, 2)}\n` : text());

@@ -1,12 +1,20 @@
-import { readFileSync } from 'node:fs';
 import { type Command, CommanderError } from 'commander';
 import { SidelockError } from '../base/errors.ts';
 import { type Context, command } from './command.ts';
 import { configCommand } from './config.ts';
+import { devCommand } from './dev.ts';
 import { explainCommand } from './explain.ts';
 import { exitCodeOf } from './failure.ts';
+import { generateCommand } from './generate.ts';
+import { listCommand } from './list.ts';
+import { managerCommand } from './manager.ts';
 import { createOutput, needsAscii, type Output } from './output.ts';
+import { runCommand } from './run.ts';
+import { showCommand } from './show.ts';
+import { sidecarCommand } from './sidecar.ts';
 import { checkSurroundings, nodeWarning, surroundings } from './surroundings.ts';
+import { tokenCommand } from './token.ts';
+import { packageVersion } from './version.ts';
 
 /** Commands that only read and print: they start in any surroundings. */
 const HARMLESS = new Set(['explain', 'config', 'validate', 'print', 'schema']);
@@ -20,7 +28,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
   // A reader that leaves early (`| head`) is no failure.
   process.stdout.on('error', () => process.exit(context.exitCode));
   try {
-    await build(context).parseAsync([...args], { from: 'user' });
+    await buildProgram(context).parseAsync([...args], { from: 'user' });
     return context.exitCode;
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
@@ -31,7 +39,8 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
   }
 }
 
-function build(context: Context): Command {
+/** Every command there is. */
+export function buildProgram(context: Context): Command {
   const program = command('sidelock', {
     summary: '',
     description: 'Mutual TLS for services that know nothing of TLS: a certificate manager and a small sidecar proxy.',
@@ -45,13 +54,24 @@ function build(context: Context): Command {
     ],
   })
     .version(packageVersion(), '-V, --version', 'version of this program')
+    .commandsGroup('Long-running')
+    .addCommand(devCommand(context))
+    .addCommand(managerCommand(context))
+    .addCommand(sidecarCommand(context))
+    .addCommand(runCommand(context))
+    .commandsGroup('Certificates')
+    .addCommand(generateCommand(context))
+    .addCommand(listCommand(context))
+    .addCommand(showCommand(context))
+    .addCommand(tokenCommand(context))
     .commandsGroup('Look things up')
     .addCommand(configCommand(context))
     .addCommand(explainCommand(context));
   program.hook('preAction', (_, action) => {
     if (HARMLESS.has(action.name())) return;
-    checkSurroundings(surroundings());
-    const warning = LASTING.has(action.name()) ? nodeWarning(process.versions.node) : undefined;
+    const lasting = LASTING.has(action.name());
+    checkSurroundings(surroundings(lasting));
+    const warning = lasting ? nodeWarning(process.versions.node) : undefined;
     if (warning !== undefined) context.output.warn(warning);
   });
   return program;
@@ -81,10 +101,4 @@ function usageError(error: CommanderError): SidelockError {
   const [sentence = '', suggestion] = error.message.replace(/^error: /, '').split('\n');
   const fix = suggestion?.replace(/^\(Did you mean (.*)\)$/, 'did you mean $1');
   return new SidelockError('SL-USAGE-001', sentence, { fix, cause: error });
-}
-
-function packageVersion(): string {
-  const file = new URL('../../package.json', import.meta.url);
-  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { readonly version: string };
-  return version;
 }

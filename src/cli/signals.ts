@@ -5,18 +5,21 @@ import { constants } from 'node:os';
  * opens its inspector, which is full memory read for any local process, on a SIGUSR1 without one.
  */
 
-type StopSignal = 'SIGTERM' | 'SIGINT' | 'SIGHUP';
+type Handled = 'SIGTERM' | 'SIGINT' | 'SIGHUP' | 'SIGQUIT' | 'SIGUSR1' | 'SIGUSR2';
 
 const stop = new AbortController();
 let graceful = false;
+let take: ((signal: Handled) => void) | undefined;
 
-process.on('SIGUSR1', () => {});
-process.on('SIGTERM', stopped);
-process.on('SIGINT', stopped);
+process.on('SIGUSR1', received);
+process.on('SIGTERM', received);
+process.on('SIGINT', received);
 
-function stopped(signal: StopSignal): void {
-  if (!graceful || stop.signal.aborted) process.exit(128 + constants.signals[signal]);
-  stop.abort(signal);
+function received(signal: Handled): void {
+  if (take !== undefined) take(signal);
+  else if (signal === 'SIGUSR1' || signal === 'SIGUSR2') return;
+  else if (!graceful || stop.signal.aborted) process.exit(128 + constants.signals[signal]);
+  else stop.abort(signal);
 }
 
 /**
@@ -30,7 +33,13 @@ export function stopSignal(): AbortSignal {
 
 /** SIGHUP is left to the system, so that nohup works, except where a terminal that closes must be cleaned up after. */
 export function stopOnHangup(): void {
-  process.on('SIGHUP', stopped);
+  process.on('SIGHUP', received);
+}
+
+/** From now on `taker` gets every signal that a program may be sent on purpose. */
+export function takeSignals(taker: (signal: NodeJS.Signals) => void): void {
+  take = taker;
+  for (const signal of ['SIGHUP', 'SIGQUIT', 'SIGUSR2'] as const) process.on(signal, received);
 }
 
 /** Resolves when `signal` aborts. */

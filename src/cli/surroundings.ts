@@ -7,17 +7,22 @@ interface Surroundings {
   readonly execArgv: readonly string[];
   /** Address of an open inspector. */
   readonly inspector: string | undefined;
+  /**
+   * True for what faces the network for long. Only there NODE_EXTRA_CA_CERTS is refused: no connection of ours uses
+   * Node's own roots, and machines behind an inspecting proxy have it set for everything else.
+   */
+  readonly lasting: boolean;
 }
 
-export function surroundings(): Surroundings {
-  return { env: process.env, execArgv: process.execArgv, inspector: inspectorUrl() };
+export function surroundings(lasting: boolean): Surroundings {
+  return { env: process.env, execArgv: process.execArgv, inspector: inspectorUrl(), lasting };
 }
 
 /**
  * Refuses what would switch off a protection or write keys and traffic to a file, and names it.
  * @throws SL-ENV-001
  */
-export function checkSurroundings({ env, execArgv, inspector }: Surroundings): void {
+export function checkSurroundings({ env, execArgv, inspector, lasting }: Surroundings): void {
   for (const [where, text] of [
     ['NODE_OPTIONS', env['NODE_OPTIONS'] ?? ''],
     ['the command line of node', execArgv.join(' ')],
@@ -26,6 +31,7 @@ export function checkSurroundings({ env, execArgv, inspector }: Surroundings): v
     if (flag !== undefined) throw unsafe(`${flag} in ${where}`, 'that flag takes a protection away', `remove ${flag}`);
   }
   for (const [name, why] of UNSAFE_VARIABLES) {
+    if (name === 'NODE_EXTRA_CA_CERTS' && !lasting) continue;
     if (env[name] !== undefined && env[name] !== '') throw unsafe(name, why, `unset ${name}`);
   }
   if (env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0') {

@@ -24,8 +24,8 @@ export function table(
 /** `29 d`, `5 h`, `3 min`, `12 s`: the largest unit that is not zero, of a span in ms. */
 export function roughly(ms: number): string {
   const span = Math.abs(ms);
-  for (const [name, size] of SPANS) if (span >= size) return `${Math.floor(span / size)} ${name}`;
-  return `${Math.floor(span / 1_000)} s`;
+  for (const [name, size] of SPANS) if (span >= size) return `${Math.round(span / size)} ${name}`;
+  return `${Math.round(span / 1_000)} s`;
 }
 
 const SPANS: ReadonlyArray<readonly [string, number]> = [

@@ -11,19 +11,32 @@ const service = z.strictObject({
   calls: z
     .array(
       z.strictObject({
-        service: label().describe('another service of this file'),
+        service: label().describe('a service that stands above this one'),
         listen: listenAddress('127.0.0.1').describe('where this service reaches it without TLS'),
       }),
     )
     .prefault([]),
 });
 
+/** Services are started as they stand, and each must know the address of those it calls. */
+function checkOrder(services: ReadonlyArray<z.output<typeof service>>, context: z.RefinementCtx): void {
+  services.forEach(({ name, calls }, i) => {
+    const above = services.slice(0, i).map((other) => other.name);
+    if (above.includes(name)) context.addIssue({ code: 'custom', path: [i, 'name'], message: 'is taken already' });
+    calls.forEach((call, j) => {
+      if (above.includes(call.service)) return;
+      const message = 'expected a service that stands above this one in the file';
+      context.addIssue({ code: 'custom', path: [i, 'calls', j, 'service'], message });
+    });
+  });
+}
+
 export const demoSchema = z
   .strictObject({
     ...head('Demo'),
     trustDomain: trustDomain(),
     ca: z.strictObject({ name: z.string().min(1).max(64).prefault('AI-Teddy-CA') }).prefault({}),
-    services: z.array(service).min(1, { error: 'at least one service is needed' }),
+    services: z.array(service).min(1, { error: 'at least one service is needed' }).superRefine(checkOrder),
   })
   .describe('What `sidelock dev` starts: a manager, and for each service a small app with its sidecar');
 

@@ -16,10 +16,10 @@ interface Problem {
 }
 
 /** Text that `parse` reads, or a problem at this key. The JSON Schema shows what is written, not what is read. */
-function text<T>(parse: (value: string) => T | Problem, input: z.ZodType<string | number> = z.string()) {
-  return input.transform((value, context): T => {
+function text<R>(parse: (value: string) => R, input: z.ZodType<string | number> = z.string()) {
+  return input.transform((value, context): Exclude<R, Problem> => {
     const result = parse(String(value));
-    if (!isProblem(result)) return result;
+    if (!isProblem(result)) return result as Exclude<R, Problem>;
     context.addIssue({ code: 'custom', message: result.problem });
     return z.NEVER;
   });

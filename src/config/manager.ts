@@ -40,7 +40,7 @@ export const managerSchema = z
         allowedSans: z
           .array(z.string().min(1))
           .prefault([])
-          .describe('names that services may ask for beyond their own: exact, or .suffix'),
+          .describe('further names a certificate may have: exact, or .suffix; any unless given'),
       })
       .prefault({}),
     tokens: z

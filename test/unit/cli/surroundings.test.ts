@@ -4,9 +4,14 @@ import t from 'tap';
 import { isSidelockError } from '../../../src/base/errors.ts';
 import { checkSurroundings, nodeWarning } from '../../../src/cli/surroundings.ts';
 
-function refusal(env: Readonly<Record<string, string>>, execArgv: readonly string[] = [], inspector?: string) {
+function refusal(
+  env: Readonly<Record<string, string>>,
+  execArgv: readonly string[] = [],
+  inspector?: string,
+  lasting = true,
+) {
   try {
-    checkSurroundings({ env, execArgv, inspector });
+    checkSurroundings({ env, execArgv, inspector, lasting });
     return undefined;
   } catch (error) {
     if (isSidelockError(error, 'SL-ENV-001')) return error.message;
@@ -19,6 +24,7 @@ t.test('each variable that weakens TLS or leaks keys is refused by its name', as
     t.equal(refusal({ [name]: 'x' }), `will not start with ${name} set`);
     t.equal(refusal({ [name]: '' }), undefined);
   }
+  t.equal(refusal({ NODE_EXTRA_CA_CERTS: 'x' }, [], undefined, false), undefined, 'but not where nothing lasts');
   t.match(refusal({ NODE_TLS_REJECT_UNAUTHORIZED: '0' }), /NODE_TLS_REJECT_UNAUTHORIZED=0/);
   t.equal(refusal({ NODE_TLS_REJECT_UNAUTHORIZED: '1' }), undefined);
 });

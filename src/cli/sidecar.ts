@@ -1,0 +1,43 @@
+import type { Command } from 'commander';
+import { type Context, command } from './command.ts';
+import { createLogging } from './logging.ts';
+import { addSidecarFlags, type SidecarFlags } from './sidecar-flags.ts';
+import { aborted, stopSignal } from './signals.ts';
+import { describeSidecar, loadSidecarConfig, sidecarDocument, startConfigured } from './start-sidecar.ts';
+
+export function sidecarCommand(context: Context): Command {
+  const made = command('sidecar', {
+    summary: 'the proxy beside one service',
+    description: 'Serves until SIGTERM or Ctrl-C, then lets open connections finish.',
+    examples: [
+      ['sidelock sidecar --config config/sidecar.yaml', 'from a file'],
+      [
+        'sidelock sidecar --service orders --inbound 8443:8080 --allow web --token-file /run/token',
+        'in front of a service',
+      ],
+      [
+        'sidelock sidecar --service web --upstream 9101=orders@10.0.0.5:8443 --token-file /run/token',
+        'for a service that calls another',
+      ],
+    ],
+  });
+  return addSidecarFlags(made).action((flags: SidecarFlags) => serve(context, flags));
+}
+
+async function serve(context: Context, flags: SidecarFlags): Promise<void> {
+  const { output } = context;
+  const stop = stopSignal();
+  const config = loadSidecarConfig(context, flags);
+  const log = createLogging(output, { level: config.log.level });
+  await using sidecar = await startConfigured(config, log, flags.token);
+  await Promise.race([sidecar.ready, aborted(stop)]);
+  if (!stop.aborted) {
+    output.result(
+      sidecarDocument(sidecar),
+      () => `sidecar ready\n${describeSidecar(sidecar, config, output).join('\n')}\n`,
+    );
+    await aborted(stop);
+  }
+  log.info({ event: 'stopping', signal: stop.reason }, 'sidecar is stopping');
+  await sidecar.shutdown();
+}

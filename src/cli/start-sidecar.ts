@@ -1,0 +1,83 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { systemClock, systemRandom } from '../base/clock.ts';
+import { formatAddress } from '../base/listen.ts';
+import type { Logger } from '../base/log.ts';
+import { createMetrics } from '../base/metrics.ts';
+import { loadConfig } from '../config/load.ts';
+import type { SidecarConfig } from '../config/sidecar.ts';
+import type { Sidecar } from '../sidecar/sidecar.ts';
+import type { Context } from './command.ts';
+import { readConfigFile } from './config-file.ts';
+import type { Output } from './output.ts';
+import { type SidecarFlags, sidecarSettings } from './sidecar-flags.ts';
+import { IDENTITY_HOME, sidecarOptions } from './sidecar-options.ts';
+import { day } from './table.ts';
+
+export function loadSidecarConfig({ env }: Context, flags: SidecarFlags): SidecarConfig {
+  const file = flags.config === undefined ? undefined : readConfigFile(flags.config);
+  return loadConfig('Sidecar', { file, env, flags: sidecarSettings(flags, env) }).config;
+}
+
+/** Binds every port and starts to obtain an identity. `ready` of the result tells when it serves. */
+export async function startConfigured(config: SidecarConfig, log: Logger, token?: string): Promise<Sidecar> {
+  const options = sidecarOptions(config, token);
+  const { startSidecar } = await import('../sidecar/sidecar.ts');
+  if (
+    options.identity.source === 'manager' &&
+    config.identity.source === 'manager' &&
+    config.identity.directory === undefined
+  ) {
+    await keepOutOfGit();
+  }
+  const metrics = createMetrics({ processMetrics: true });
+  return await startSidecar(options, { clock: systemClock, random: systemRandom, log, metrics });
+}
+
+/** The default directory may lie in somebody's repository, and it holds a private key. */
+async function keepOutOfGit(): Promise<void> {
+  await mkdir(IDENTITY_HOME, { recursive: true, mode: 0o700 });
+  await writeFile(join(IDENTITY_HOME, '.gitignore'), '*\n');
+}
+
+/** Who the sidecar is and where each of its ports leads, a line each. */
+export function describeSidecar(sidecar: Sidecar, config: SidecarConfig, { signs }: Output): string[] {
+  const identity = sidecar.identity();
+  const until = identity === undefined ? '' : ` until ${day(identity.notAfter)}`;
+  const inbound = sidecar.inbound.map(({ address }, i) => {
+    const { target, allow = [] } = config.inbound[i] ?? {};
+    const who = allow === 'any' ? 'any' : allow.join(', ');
+    return `${shown(address.address, address.port)} (mTLS, allow ${who}) ${signs.to} ${target === undefined ? '' : targetText(target)}`;
+  });
+  const outbound = sidecar.outbound.map(({ address }, i) => {
+    const { service = '', address: remote, expect = [] } = config.outbound[i] ?? {};
+    const peers = expect.length === 0 ? service : expect.join(', ');
+    const at = remote === undefined ? '' : formatAddress(remote);
+    return `${shown(address.address, address.port)} ${signs.to} ${service} at ${at}, expecting ${peers}`;
+  });
+  const admin = sidecar.admin === undefined ? [] : [`admin on http://${formatAddress(sidecar.admin)}`];
+  return [`identity ${identity?.spiffeId ?? 'none'}${until}`, ...inbound, ...outbound, ...admin];
+}
+
+/** `:8443` for every interface. */
+function shown(host: string, port: number): string {
+  return host === '0.0.0.0' || host === '::' ? `:${port}` : formatAddress({ host, port });
+}
+
+function targetText(target: SidecarConfig['inbound'][number]['target']): string {
+  return 'path' in target ? `unix:${target.path}` : formatAddress(target);
+}
+
+/** The same for machines. */
+export function sidecarDocument(sidecar: Sidecar): object {
+  const identity = sidecar.identity();
+  return {
+    ready: true,
+    spiffeId: identity?.spiffeId,
+    serial: identity?.serial,
+    notAfter: identity && new Date(identity.notAfter).toISOString(),
+    inbound: sidecar.inbound,
+    outbound: sidecar.outbound,
+    admin: sidecar.admin,
+  };
+}

@@ -1,0 +1,99 @@
+import { existsSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import type { socketClient } from '../api/client-socket.ts';
+import { systemClock } from '../base/clock.ts';
+import { nodeCode, SidelockError } from '../base/errors.ts';
+import { createMetrics } from '../base/metrics.ts';
+import type { ManagerConfig } from '../config/manager.ts';
+import { STATE_DIR } from '../store/layout.ts';
+import type { Context } from './command.ts';
+import { createLogging } from './logging.ts';
+import { loadManagerConfig, type ManagerFlags, managerOptions } from './manager-options.ts';
+import { packageVersion } from './version.ts';
+
+type Client = ReturnType<typeof socketClient>;
+
+/** Where the manager of a storage answers to commands. */
+export function socketPathOf(storage: string): string {
+  return join(storage, STATE_DIR, 'manager.sock');
+}
+
+export function addStorageFlags(command: Command): Command {
+  return command
+    .optionsGroup('Which manager')
+    .option('--storage <DIR>', 'its storage; MTLS_STORAGE_PATH or ./pki unless given')
+    .option('--config <FILE>', 'its config file');
+}
+
+interface Use<T> {
+  /** Makes the certificate authority where there is none yet. */
+  readonly create?: boolean;
+  readonly work: (client: Client) => Promise<T>;
+}
+
+/**
+ * Runs `work` against the manager that holds the storage. When none runs, one is started for this call alone: it
+ * takes the lock, so that none can start meanwhile, and answers on the socket only to us.
+ * @throws SL-STORE-003 when there is no storage and `create` is not given.
+ */
+export async function withManager<T>(
+  context: Context,
+  flags: ManagerFlags,
+  { create = false, work }: Use<T>,
+): Promise<T> {
+  const { socketClient } = await import('../api/client-socket.ts');
+  const config = loadManagerConfig(context, flags);
+  const socketPath = socketPathOf(config.storage.path);
+  if (await answers(socketPath)) return await work(socketClient(socketPath));
+  if (!create && !existsSync(join(config.storage.path, STATE_DIR, 'ca'))) throw noStorage(config.storage.path);
+  await using manager = await startForOneCall(context, config, socketPath);
+  return await work(socketClient(manager.socketPath));
+}
+
+async function startForOneCall(context: Context, config: ManagerConfig, socketPath: string) {
+  const [{ createManager }, { startApi }] = await Promise.all([
+    import('../manager/manager.ts'),
+    import('../api/server.ts'),
+  ]);
+  const { progress } = context.output;
+  const log = createLogging(context.output, { level: 'warn' });
+  const metrics = createMetrics();
+  await using started = new AsyncDisposableStack();
+  const options = managerOptions(config, { log, metrics, version: packageVersion(), onProgress: progress.tell });
+  const manager = started.use(await progress.during('opening the storage', () => createManager(options)));
+  const local = { host: '127.0.0.1', port: 0 };
+  started.use(await startApi({ manager, listen: local, health: local, socketPath, clock: systemClock, log, metrics }));
+  const running = started.move();
+  return { socketPath, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** Whether a manager listens there. What a dead one left answers nothing. @throws SL-API-002 */
+function answers(socketPath: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(socketPath);
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', (cause) => {
+      if (nodeCode(cause) !== 'EACCES') return resolve(false);
+      const why = 'the socket belongs to the user that the manager runs as';
+      reject(
+        new SidelockError('SL-API-002', `may not open ${socketPath}`, {
+          why,
+          fix: 'run the command as that user',
+          cause,
+        }),
+      );
+    });
+  });
+}
+
+function noStorage(path: string): SidelockError {
+  return new SidelockError('SL-STORE-003', `there is no certificate storage in ${path}`, {
+    why: 'no manager has run there yet',
+    fix: `give --storage or MTLS_STORAGE_PATH, or start one: sidelock manager --storage ${path}`,
+  });
+}
