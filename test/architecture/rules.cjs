@@ -96,6 +96,18 @@ const others = [
     { dependencyTypes: ['core'], pathNot: '^(node:)?(crypto|buffer|net)$' },
   ),
   rule(
+    'sidecar-never-signs',
+    'a sidecar asks for certificates and makes none: what issues them is not even loaded beside an app',
+    { path: '^src/sidecar/' },
+    { path: '^src/pki/issue[.]ts$', reachable: true },
+  ),
+  rule(
+    'peers-judged-natively',
+    'what a stranger sends is read by our strict reader and node:crypto: node-forge never sees it',
+    { path: '^src/pki/(peer|chain|certificate|bundle)[.-]' },
+    { path: npm('node-forge'), reachable: true },
+  ),
+  rule(
     'known-layer',
     'each file of src/ belongs to a layer of the table in test/architecture/rules.cjs: add a row or move the file',
     { path: '^src/', pathNot: [known, ROOTS] },
