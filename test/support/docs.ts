@@ -1,10 +1,17 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { ERROR_PAGES } from '../../src/base/errors.ts';
 
 /** Generated parts of the documents, by the name in their markers. `npm run docs` writes them. */
-const PARTS: Readonly<Record<string, () => string>> = { 'error-codes': errorTable };
+const PARTS: Readonly<Record<string, () => string>> = {
+  'error-codes': errorCodes,
+  layers: () => rules('layer-', 'layer'),
+  packages: () => rules('package-', 'package'),
+};
 
+/** The documents that have such parts. */
+export const GENERATED = ['README.md', 'ARCHITECTURE.md'];
 export const root = join(import.meta.dirname, '../..');
 
 /** `text` with every marked part written anew. A marker without a known name throws. */
@@ -16,17 +23,30 @@ export function generate(text: string): string {
   });
 }
 
-function errorTable(): string {
-  const rows = Object.entries(ERROR_PAGES).map(([code, { title, fix }]) => `| \`${code}\` | ${title} | ${cell(fix)} |`);
-  return ['| code | what it says | what to do |', '|---|---|---|', ...rows, ''].join('\n');
+function errorCodes(): string {
+  const rows = Object.entries(ERROR_PAGES).map(([code, { title, fix }]) => [`\`${code}\``, title, fix]);
+  return table(['code', 'what it says', 'what to do'], rows);
 }
 
-/** A pipe would end the cell. */
-function cell(text: string): string {
-  return text.replaceAll('|', '\\|');
+/** The sentences of the rules whose name begins with `prefix`. */
+function rules(prefix: string, title: string): string {
+  const { forbidden }: { forbidden: ReadonlyArray<{ name: string; comment: string }> } = createRequire(import.meta.url)(
+    '../architecture/rules.cjs',
+  );
+  const rows = forbidden
+    .filter(({ name }) => name.startsWith(prefix))
+    .map(({ name, comment }) => [`\`${name.slice(prefix.length)}\``, comment]);
+  return table([title, 'rule'], rows);
+}
+
+function table(header: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
+  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`;
+  return `${line(header)}|${'---|'.repeat(header.length)}\n${rows.map(line).join('')}`;
 }
 
 if (import.meta.main) {
-  const readme = join(root, 'README.md');
-  await writeFile(readme, generate(await readFile(readme, 'utf8')));
+  for (const name of GENERATED) {
+    const path = join(root, name);
+    await writeFile(path, generate(await readFile(path, 'utf8')));
+  }
 }

@@ -1,0 +1,64 @@
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { ERROR_PAGES } from '../../src/base/errors.ts';
+import { GENERATED, generate, root } from '../support/docs.ts';
+
+const DOCUMENTS = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md', 'bench/README.md'];
+
+t.test('the table of error codes in README.md is that of the source, both ways', async (t) => {
+  const readme = await read('README.md');
+  const listed = [...readme.matchAll(/^\| `(SL-[A-Z]+-\d+)` \|/gm)].map(([, code]) => code);
+  t.strictSame(listed, Object.keys(ERROR_PAGES));
+});
+
+t.test('generated parts are current: else run npm run docs', async (t) => {
+  for (const document of GENERATED) {
+    const text = await read(document);
+    t.match(text, '<!-- generated: ', document);
+    t.equal(generate(text), text, document);
+  }
+});
+
+t.test('documents name only files, scripts and codes that exist', async (t) => {
+  const { scripts }: { scripts: Record<string, string> } = JSON.parse(await read('package.json'));
+  const files = await sources();
+  for (const document of DOCUMENTS) {
+    const text = await read(document);
+    const paths = all(text, /`((?:[\w.-]+\/)*[\w.-]+\.(?:ts|cjs|sh)|(?:src|test|bench|config|\.ci)\/[\w./-]*)`/g);
+    t.strictSame(
+      paths.filter((path) => !existsSync(join(root, path)) && !files.some((file) => `/${file}`.endsWith(`/${path}`))),
+      [],
+      `${document}: paths`,
+    );
+    const runs = all(text, /\bnpm run (?:-s |--silent )?([a-z][a-z:]*)/g);
+    t.strictSame(
+      runs.filter((name) => scripts[name] === undefined),
+      [],
+      `${document}: scripts`,
+    );
+    const codes = all(text, /\b(SL-[A-Z]+-\d+)\b/g);
+    t.strictSame(
+      codes.filter((code) => !(code in ERROR_PAGES)),
+      [],
+      `${document}: codes`,
+    );
+  }
+});
+
+function read(path: string): Promise<string> {
+  return readFile(join(root, path), 'utf8');
+}
+
+/** Documents call a file by as much of its path as tells it from others. */
+async function sources(): Promise<string[]> {
+  const folders = ['src', 'test', 'bench'].map(async (folder) =>
+    (await readdir(join(root, folder), { recursive: true })).map((path) => `${folder}/${path}`),
+  );
+  return (await Promise.all(folders)).flat();
+}
+
+function all(text: string, expression: RegExp): string[] {
+  return [...text.matchAll(expression)].map((found) => found[1] ?? '');
+}
