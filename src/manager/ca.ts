@@ -1,5 +1,5 @@
 import { createPublicKey } from 'node:crypto';
-import { chmod, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { isSidelockError, nodeCode, SidelockError } from '../base/errors.ts';
@@ -10,6 +10,7 @@ import { generateKey, privateKeyFromPem, privateKeyToPem, spkiSha256 } from '../
 import { pemEncode } from '../pki/pem.ts';
 import { readRegularFile, syncDirectory, writeNewFile } from '../store/files.ts';
 import { CERT_MODE, KEY_MODE } from '../store/layout.ts';
+import { checkRights } from '../store/rights.ts';
 
 /** What signs leaves, and what proves it. */
 export interface Authority {
@@ -151,15 +152,10 @@ async function readPair(directory: string, name: 'root' | 'issuer', options: Aut
   }
 }
 
-/** Whatever another user could have read or replaced is said, and closed to them from now on. */
+/** A mode that lets others read the key is said and corrected; an owner who is neither this user nor root is refused. */
 async function readKeyFile(path: string, log: Logger): Promise<Buffer> {
-  const { data, mode, uid } = await readRegularFile(path);
-  if (uid !== process.geteuid?.()) throw broken(path, `it belongs to user ${uid}, not to the one that runs this`);
-  if ((mode & 0o077) !== 0) {
-    await chmod(path, KEY_MODE);
-    const was = mode.toString(8).padStart(4, '0');
-    log.warn({ event: 'mode_repaired', file: path, was }, `${path} was open to others (mode ${was}); it is 0600 now`);
-  }
+  const { data, ...rights } = await readRegularFile(path);
+  await checkRights('key', { path, ...rights }, { repair: true, log });
   return data;
 }
 

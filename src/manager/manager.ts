@@ -1,10 +1,9 @@
-import { chmod, mkdir, stat } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { DAY, HOUR, MINUTE } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
-import type { Logger } from '../base/log.ts';
 import { parseBundle, type TrustBundle } from '../pki/bundle.ts';
 import type { IdentityMaterial } from '../pki/material.ts';
 import { serviceOf } from '../pki/names.ts';
@@ -13,6 +12,7 @@ import { nextRenewal } from '../pki/renewal.ts';
 import { openFileStore } from '../store/file-store.ts';
 import { DIRECTORY_MODE, STATE_DIR } from '../store/layout.ts';
 import { lockDirectory } from '../store/lock.ts';
+import { checkDirectory } from '../store/rights.ts';
 import type { CertStore, ServiceCertificate } from '../store/store.ts';
 import { type AuditLog, openAuditLog } from './audit.ts';
 import { openAuthority } from './ca.ts';
@@ -91,7 +91,9 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   const startedAt = clock.now();
 
   await using opened = new AsyncDisposableStack();
-  await openPrivateDirectory(stateDirectory, log);
+  // It holds the CA key: nobody else may even list it.
+  await mkdir(stateDirectory, { recursive: true, mode: DIRECTORY_MODE });
+  await checkDirectory(stateDirectory, { repair: true, log });
   opened.use(await lockDirectory(stateDirectory, { clock }));
   const store = await openFileStore({ path: storagePath, clock, log, repairModes: true });
   const audit = opened.use(await openAuditLog({ path: join(stateDirectory, 'audit.log'), clock, log, metrics }));
@@ -265,15 +267,6 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
       await running.disposeAsync();
     },
   };
-}
-
-/** `.sidelock` holds the CA key: nobody else may even list it. */
-async function openPrivateDirectory(path: string, log: Logger): Promise<void> {
-  await mkdir(path, { recursive: true, mode: DIRECTORY_MODE });
-  const { mode } = await stat(path);
-  if ((mode & 0o077) === 0) return;
-  await chmod(path, DIRECTORY_MODE);
-  log.warn({ event: 'mode_repaired', file: path, was: (mode & 0o777).toString(8) }, `${path} is private now`);
 }
 
 /** The directory of a service has its bare name, so one name cannot serve two namespaces. */
