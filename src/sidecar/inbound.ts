@@ -3,11 +3,9 @@ import { TLSSocket } from 'node:tls';
 import { type Authorizer, compileAllow, expand } from './authorize.ts';
 import type { DataPlane } from './data-plane.ts';
 import { type DialFailure, dial, remoteName, targetName } from './dial.ts';
-import type { Identity } from './identity.ts';
 import { bindListener, type Listener } from './listener.ts';
 import type { InboundOptions } from './options.ts';
-import { secure, type VerifiedPeer } from './secure.ts';
-import { socketLink } from './socket-link.ts';
+import { type PeerLink, secure } from './secure.ts';
 import { startRelay } from './start-relay.ts';
 
 /**
@@ -50,12 +48,12 @@ function accept(raw: Socket, options: InboundOptions, allowed: Authorizer, plane
       address: remoteName(raw),
       identity,
       failed: () => plane.connections.dismiss(),
-      verified: (peer) => {
-        if (allowed(peer.spiffeId)) {
+      verified: (link) => {
+        if (allowed(link.peer.spiffeId)) {
           plane.metrics.authz.with({ listener, result: 'allowed' }).value++;
-          connectTarget(socket, peer, identity, options, plane);
+          connectTarget(link, options, plane);
         } else {
-          deny(socket, peer, options, plane);
+          deny(link, options, plane);
         }
       },
     },
@@ -63,9 +61,9 @@ function accept(raw: Socket, options: InboundOptions, allowed: Authorizer, plane
   );
 }
 
-function deny(socket: TLSSocket, peer: VerifiedPeer, options: InboundOptions, plane: DataPlane): void {
+function deny({ link, peer }: PeerLink, options: InboundOptions, plane: DataPlane): void {
   plane.connections.dismiss();
-  socket.destroy();
+  link.reset();
   plane.metrics.authz.with({ listener: options.name, result: 'denied' }).value++;
   const id = peer.spiffeId.uri;
   const patterns = options.allow === 'any' ? ['any'] : options.allow.map((pattern) => expand(pattern, plane));
@@ -85,30 +83,17 @@ function deny(socket: TLSSocket, peer: VerifiedPeer, options: InboundOptions, pl
   );
 }
 
-function connectTarget(
-  socket: TLSSocket,
-  peer: VerifiedPeer,
-  identity: Identity,
-  options: InboundOptions,
-  plane: DataPlane,
-): void {
-  // The caller may give up while we connect.
-  const left = () => {
-    app.destroy();
-    plane.connections.dismiss();
-  };
+function connectTarget(link: PeerLink, options: InboundOptions, plane: DataPlane): void {
   const app = dial(options.target, plane.limits.connectTimeoutMs, (failure) => {
-    socket.off('close', left);
     if (failure === undefined) {
-      startRelay({ direction: 'inbound', listener: options.name, peer, identity, secured: socket, plain: app }, plane);
+      startRelay('inbound', options.name, link, app, plane);
       return;
     }
     plane.connections.dismiss();
     // An error, not a clean end: the caller must not take silence for an empty answer.
-    socketLink(socket).reset();
+    link.link.reset();
     targetDown(failure, options, plane);
   });
-  socket.once('close', left);
 }
 
 function targetDown({ reason, system }: DialFailure, options: InboundOptions, plane: DataPlane): void {

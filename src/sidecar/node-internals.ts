@@ -46,7 +46,11 @@ export function useUserBuffers(socket: Socket, reader: UserBufferReader): boolea
   const first = reader.space();
   own[symbols.buffer] = first;
   own[symbols.callback] = (n: number) => reader.filled(n);
-  own[symbols.generator] = () => reader.space();
+  // Undefined means the same again, which saves Node a look into the buffer for each small read.
+  own[symbols.generator] = () => {
+    const next = reader.space();
+    return next === own[symbols.buffer] ? undefined : next;
+  };
   handle.useUserBuffer(first);
   return true;
 }

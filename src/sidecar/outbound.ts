@@ -9,7 +9,7 @@ import type { Identity } from './identity.ts';
 import { bindListener, type Listener } from './listener.ts';
 import type { OutboundOptions } from './options.ts';
 import { reportHandshakeFailure } from './report.ts';
-import { secure, type VerifiedPeer } from './secure.ts';
+import { type PeerLink, secure } from './secure.ts';
 import { startRelay } from './start-relay.ts';
 
 interface Upstream {
@@ -52,25 +52,17 @@ function accept(local: Socket, upstream: Upstream): void {
     local.resetAndDestroy();
     return;
   }
-  let attempt: { cancel(): void } | undefined;
   const raw = dial(options.address, plane.limits.connectTimeoutMs, (failure) => {
     if (failure === undefined) {
-      attempt = handshake(raw, local, identity, upstream, left);
+      handshake(raw, local, identity, upstream);
     } else {
-      refuse(local, left, plane);
+      refuse(local, plane);
       upstreamDown(failure, upstream);
     }
   });
-  // The caller may give up while we connect.
-  const left = () => {
-    attempt?.cancel();
-    raw.destroy();
-    plane.connections.dismiss();
-  };
-  local.once('close', left);
 }
 
-function handshake(raw: Socket, local: Socket, identity: Identity, upstream: Upstream, left: () => void) {
+function handshake(raw: Socket, local: Socket, identity: Identity, upstream: Upstream): void {
   const { options, plane, check } = upstream;
   const { host } = options.address;
   const socket = tlsConnect({
@@ -81,7 +73,7 @@ function handshake(raw: Socket, local: Socket, identity: Identity, upstream: Ups
     rejectUnauthorized: false,
     checkServerIdentity: () => undefined,
   });
-  return secure(
+  secure(
     {
       direction: 'outbound',
       listener: options.name,
@@ -90,12 +82,10 @@ function handshake(raw: Socket, local: Socket, identity: Identity, upstream: Ups
       address: targetName(options.address),
       identity,
       check,
-      failed: () => refuse(local, left, plane),
-      verified: (peer) => {
-        local.off('close', left);
-        watchRefusal(socket, local, peer, identity, upstream);
-        const pair = { listener: options.name, peer, identity, secured: socket, plain: local };
-        startRelay({ direction: 'outbound', ...pair }, plane);
+      failed: () => refuse(local, plane),
+      verified: (link) => {
+        watchRefusal(socket, local, link, upstream);
+        startRelay('outbound', options.name, link, local, plane);
       },
     },
     plane,
@@ -106,13 +96,7 @@ function handshake(raw: Socket, local: Socket, identity: Identity, upstream: Ups
  * In TLS 1.3 a server judges us after our side of the handshake is done, and Node's says nothing when it refuses:
  * a peer that leaves before it sent a byte, and before the app did, most likely disliked our certificate.
  */
-function watchRefusal(
-  socket: TLSSocket,
-  local: Socket,
-  peer: VerifiedPeer,
-  identity: Identity,
-  upstream: Upstream,
-): void {
+function watchRefusal(socket: TLSSocket, local: Socket, { peer, identity }: PeerLink, upstream: Upstream): void {
   let reported = false;
   const gone = () => {
     if (reported || socket.bytesRead > 0 || local.readableEnded || local.destroyed) return;
@@ -130,8 +114,7 @@ function watchRefusal(
   socket.once('close', gone);
 }
 
-function refuse(local: Socket, left: () => void, plane: DataPlane): void {
-  local.off('close', left);
+function refuse(local: Socket, plane: DataPlane): void {
   plane.connections.dismiss();
   local.resetAndDestroy();
 }

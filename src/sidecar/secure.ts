@@ -6,9 +6,11 @@ import type { SpiffeId } from '../pki/names.ts';
 import type { DataPlane } from './data-plane.ts';
 import { classify, type HandshakeReason } from './handshake.ts';
 import type { Identity } from './identity.ts';
+import type { Link } from './link.ts';
 import type { Direction } from './metrics.ts';
 import { opensslVerdict, releaseControl } from './node-internals.ts';
 import { reportHandshakeFailure } from './report.ts';
+import { socketLink } from './socket-link.ts';
 
 interface Handshake {
   readonly direction: Direction;
@@ -22,22 +24,25 @@ interface Handshake {
   readonly identity: Identity;
   /** A last rule on a peer that verified: undefined, or why it is not the right one. */
   readonly check?: (id: SpiffeId) => { reason: HandshakeReason; detail: string } | undefined;
-  readonly verified: (peer: VerifiedPeer) => void;
+  readonly verified: (link: PeerLink) => void;
   /** Called once instead of `verified`; counted, explained and destroyed by then. */
   readonly failed: () => void;
 }
 
-export interface VerifiedPeer {
-  readonly address: string;
-  readonly spiffeId: SpiffeId;
-  readonly leaf: Certificate;
+/** A link to a peer that was verified, with what was agreed. Nothing was read from or written to it yet. */
+export interface PeerLink {
+  readonly link: Link;
+  readonly peer: { readonly address: string; readonly spiffeId: SpiffeId; readonly leaf: Certificate };
+  /** Ours, as the peer saw it. */
+  readonly identity: Identity;
+  readonly tls: { readonly version: string; readonly cipher: string; readonly group: string | undefined };
 }
 
 /**
  * Waits for the handshake of either side and judges the peer: our own pass over its chain, OpenSSL's verdict, then
- * `check`. Nothing was read from or written to the connection when `verified` is called. `cancel` ends it unreported.
+ * `check`.
  */
-export function secure(handshake: Handshake, plane: DataPlane): { cancel(): void } {
+export function secure(handshake: Handshake, plane: DataPlane): void {
   const { direction, listener, raw, socket, address, identity } = handshake;
   const started = performance.now();
   let settled = false;
@@ -72,7 +77,12 @@ export function secure(handshake: Handshake, plane: DataPlane): { cancel(): void
     releaseControl(socket);
     plane.metrics.handshakes.with({ direction, listener, result: 'ok', reason: '' }).value++;
     plane.metrics.handshakeSeconds.with({ direction, listener }).observe((performance.now() - started) / 1000);
-    handshake.verified({ address, spiffeId: verdict.spiffeId, leaf: verdict.leaf });
+    handshake.verified({
+      link: socketLink(socket, plane),
+      peer: { address, spiffeId: verdict.spiffeId, leaf: verdict.leaf },
+      identity,
+      tls: tlsFacts(socket, direction),
+    });
   };
   const settle = () => {
     settled = true;
@@ -90,11 +100,14 @@ export function secure(handshake: Handshake, plane: DataPlane): { cancel(): void
   socket.once('end', closed);
   socket.once('close', closed);
   socket.once('secure', judge);
+}
+
+function tlsFacts(socket: TLSSocket, direction: Direction): PeerLink['tls'] {
+  // Node tells the key exchange group on the client side only.
+  const key = direction === 'outbound' ? socket.getEphemeralKeyInfo() : null;
   return {
-    cancel() {
-      if (settled) return;
-      settle();
-      socket.destroy();
-    },
+    version: socket.getProtocol() ?? 'unknown',
+    cipher: socket.getCipher().name,
+    group: key !== null && 'name' in key && typeof key.name === 'string' ? key.name : undefined,
   };
 }
