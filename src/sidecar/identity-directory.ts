@@ -1,15 +1,17 @@
-import { rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSidelockError } from '../base/errors.ts';
 import type { IdentityMaterial } from '../pki/material.ts';
 import { readGeneration, writeGeneration } from '../store/generation.ts';
-import { CA_FILE, CERT_FILE, CERT_MODE, KEY_FILE, KEY_MODE, STATE_DIR } from '../store/layout.ts';
+import { CA_FILE, CERT_FILE, CERT_MODE, DIRECTORY_MODE, KEY_FILE, KEY_MODE, STATE_DIR } from '../store/layout.ts';
 import type { Obtained } from './enroll.ts';
 import { readDirectory } from './sources/files.ts';
 import type { FileSet } from './sources/reload.ts';
 
 /** The directory a sidecar keeps its own identity in. It belongs to one sidecar and is written by nobody else. */
 export interface IdentityDirectory {
+  /** Makes it, so that it can be watched from the start. Where that fails, so will `write`, which says why. */
+  make(): Promise<void>;
   /** Undefined when nothing is there, which is how every sidecar begins. @throws SL-FS-001, SL-CERT-004 */
   read(): Promise<FileSet | undefined>;
   /**
@@ -46,6 +48,10 @@ export function identityDirectory(directory: string, expectedId: string): Identi
   return {
     read,
     dropKey,
+
+    async make() {
+      await mkdir(directory, { recursive: true, mode: DIRECTORY_MODE }).catch(() => {});
+    },
 
     async readExpired(now) {
       try {

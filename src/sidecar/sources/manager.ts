@@ -121,6 +121,7 @@ export async function startManagerSource(
     }
   };
 
+  await directory.make();
   const looking = await keepLooking(reloader, [options.directory], options, context);
   const loop = startRenewLoop({ ...context, due, attempt });
   const unsubscribe = holder.subscribe(() => loop.changed());
