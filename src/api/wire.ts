@@ -37,7 +37,6 @@ export const enrollRequest = z.strictObject({
   service: name.optional(),
   namespace: name.optional(),
 });
-export type EnrollRequest = z.infer<typeof enrollRequest>;
 
 /** POST /v1/renew, over mTLS with the current leaf. */
 export const renewRequest = z.strictObject({

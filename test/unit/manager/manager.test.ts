@@ -66,7 +66,7 @@ t.test('one SecureContext serves both sides until the files change', async (t) =
     requestCert: true,
     rejectUnauthorized: true,
   };
-  const server = createServer(options, (socket) => socket.end(socket.getPeerX509Certificate()?.subject));
+  const server = createServer(options, (socket) => socket.end(socket.getPeerX509Certificate()?.subject ?? ''));
   t.teardown(() => server.close());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as { port: number };
