@@ -35,7 +35,7 @@ export const managerSchema = z
     certificates: z
       .strictObject({
         keyType: z.enum(KEY_TYPES).prefault('rsa-2048').describe('key type of the leaves that `generate` makes'),
-        validity: duration({ min: '30s', max: '825d' }).prefault('90d').describe('life of a leaf'),
+        validity: duration({ min: '30s', max: '398d' }).prefault('90d').describe('life of a leaf'),
         rotationThreshold: duration().prefault('30d').describe('a leaf is renewed this long before its end'),
         allowedSans: z
           .array(z.string().min(1))

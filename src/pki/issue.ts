@@ -194,7 +194,8 @@ function validityUnder({ certificate }: Signer, now: number, notAfter: number): 
     throw new SidelockError('SL-CA-003', `${subject} cannot issue now`, { why });
   }
   return {
-    notBefore: Math.max(now - BACKDATE, certificate.notBefore),
+    // Less for a short leaf: its 2/3 of life, when it is renewed, must not lie before it was made.
+    notBefore: Math.max(now - Math.min(BACKDATE, (notAfter - now) / 10), certificate.notBefore),
     notAfter: Math.min(notAfter, certificate.notAfter),
   };
 }

@@ -138,6 +138,6 @@ t.test('one setting may contradict another', async (t) => {
 });
 
 t.test('a certificate life that no peer would accept is refused', async (t) => {
-  t.match(problemsIn('Manager', 'certificates: { validity: 826d }\n'), [/certificates.validity: at most 825d/]);
+  t.match(problemsIn('Manager', 'certificates: { validity: 399d }\n'), [/certificates.validity: at most 398d/]);
   t.match(problemsIn('Manager', 'certificates: { validity: 5s }\n'), [/certificates.validity: at least 30s/]);
 });
