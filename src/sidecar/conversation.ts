@@ -1,4 +1,4 @@
-import type { IdentityAnswer } from '../api/wire.ts';
+import type { TrustAnswer } from '../api/wire.ts';
 import { type Clock, SECOND } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -31,6 +31,8 @@ export interface Conversation {
   enroll(): Promise<Given>;
   /** By mTLS with the identity there is. @throws SL-MGR-*, or what the manager answered */
   renew(shown: IdentityMaterial): Promise<Given>;
+  /** What the manager trusts now; costs it nothing. @throws SL-MGR-* */
+  trust(shown: IdentityMaterial): Promise<TrustAnswer>;
 }
 
 /** More than this and dates start to disagree: the manager back-dates certificates by two minutes. */
@@ -53,7 +55,7 @@ export function createConversation(options: ConversationOptions): Conversation {
   };
 
   /** A key is kept until there is an answer to it, over a crash too: asked again, the manager repeats what was lost. */
-  const put = async (question: () => Promise<IdentityAnswer>): Promise<IdentityAnswer> => {
+  const put = async <A extends { readonly time: number }>(question: () => Promise<A>): Promise<A> => {
     const began = clock.now();
     try {
       const answer = await question();
@@ -80,6 +82,12 @@ export function createConversation(options: ConversationOptions): Conversation {
       { event: 'clock_skew', code: 'SL-CLOCK-001', seconds: Math.round(seconds), fix: 'timedatectl set-ntp true' },
       `our clock is ${Math.abs(Math.round(seconds))} s ${side} that of the manager`,
     );
+  };
+
+  const knownAddress = async (): Promise<string> => {
+    const address = options.address ?? (await directory.managerAddress());
+    if (address === undefined) throw noAddress();
+    return address;
   };
 
   const newToken = async (): Promise<string> => {
@@ -114,8 +122,7 @@ export function createConversation(options: ConversationOptions): Conversation {
     },
 
     async renew(shown) {
-      const address = options.address ?? (await directory.managerAddress());
-      if (address === undefined) throw noAddress();
+      const address = await knownAddress();
       const keyType = options.keyType ?? shown.leaf.keyType ?? 'rsa-2048';
       candidate ??= await createCandidate(keyType, service, await directory.savedKey());
       const { keyPem, csr } = candidate;
@@ -126,6 +133,11 @@ export function createConversation(options: ConversationOptions): Conversation {
       const obtained = checkAnswer(answer, { keyPem, expectedId, known: shown.bundle, now });
       candidate = undefined;
       return { obtained, address };
+    },
+
+    async trust(shown) {
+      const manager = await client(await knownAddress(), shown);
+      return put(() => manager.trust());
     },
   };
 }

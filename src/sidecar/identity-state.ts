@@ -5,7 +5,7 @@ import type { Logger } from '../base/log.ts';
 import type { Identity, IdentityReader } from './identity.ts';
 
 /** The blocker that stands while there is no identity that peers would accept. */
-export const IDENTITY_BLOCKER = 'identity';
+const IDENTITY_BLOCKER = 'identity';
 
 const TICK_MS = 30 * SECOND;
 const WARN_BEFORE_MS = [7 * DAY, DAY, HOUR];

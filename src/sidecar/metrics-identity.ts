@@ -78,8 +78,14 @@ export function renewalMetrics(metrics: Metrics): RenewalMetrics {
   return {
     ok: () => void renewals.with({ result: 'ok', reason: 'none' }).value++,
     failed: (reason) => void renewals.with({ result: 'failed', reason }).value++,
-    managerUp: up.with({}),
+    managerUp: startingAt(1, up.with({})),
     clockSkew: skew.with({}),
     renewalDue: due.with({}),
   };
+}
+
+/** Until it was asked nothing speaks against the manager, and an alarm at each start would be ignored soon. */
+function startingAt(value: number, cell: Cell): Cell {
+  cell.value = value;
+  return cell;
 }

@@ -47,6 +47,8 @@ t.test('a token becomes an identity: in memory, and on disk with the right modes
   const identity = rig.holder.current();
   t.equal(identity?.spiffeId, spiffeIdOf('orders'));
   t.equal(identity?.material.leaf.keyType, 'ecdsa-p256');
+  const trust = await manager.client(identity?.material).trust();
+  t.equal(trust.sha256, identity?.trustGeneration, 'both ends count trust generations alike');
   const mode = async (name: string) => ((await stat(join(directory, name))).mode & 0o777).toString(8);
   t.same(await Promise.all(['cert.pem', 'key.pem', 'ca.pem', ''].map(mode)), ['644', '600', '644', '700']);
   t.match(rig.events('enrolled'), [{ serial: identity?.serial, spiffeId: spiffeIdOf('orders') }]);

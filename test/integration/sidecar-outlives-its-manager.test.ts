@@ -44,8 +44,8 @@ async function situation(t: Test, { disk, token, up = true, parent = t.testdir({
   return { clock, manager, directory, trio, start };
 }
 
-/** What sleeps when nothing is under way: the watch over the end of the leaf, and the loop of renewals. */
-const AT_REST = 2;
+/** What sleeps when nothing is under way: the watch over the end of the leaf, the loop of renewals, the probe. */
+const AT_REST = 3;
 
 /** Moves the clock until `condition`, but never while an attempt is under way: that takes real time. */
 async function advanceUntil(clock: FakeClock, condition: () => boolean | Promise<boolean>): Promise<void> {
@@ -210,22 +210,38 @@ t.test('F20: a clock that jumps ahead renews within 30 s, one that is set back c
   await clock.advance(MINUTE);
   t.ok(rig.readiness.ready);
   t.equal(rig.serial(), trio.serial);
-  t.equal(manager.state.connections, 0);
+  t.same(manager.state.asked, []);
   clock.jump(65 * DAY);
   const jumped = clock.now();
   await clock.advance(30 * SECOND);
   await until(() => rig.serial() !== trio.serial);
   t.ok(clock.now() - jumped <= 30 * SECOND);
-  t.ok(Math.max(...clock.sleeps) <= 30 * SECOND, 'no long timer anywhere');
+  t.ok(Math.max(...clock.sleeps) <= 6 * MINUTE, 'no long timer anywhere');
 });
 
 t.test('many that start overdue at once do not renew at once', async (t) => {
   const { start, manager, clock, trio } = await situation(t, { disk: { from: -80 * DAY, to: 10 * DAY } });
   const rig = await start();
   await clock.advance(14 * SECOND);
-  t.equal(manager.state.connections, 0, 'random 0.5 of 30 s');
+  t.same(manager.state.asked, [], 'random 0.5 of 30 s');
   await clock.advance(SECOND);
   await until(() => rig.serial() !== trio.serial);
+});
+
+t.test('another trust bundle is fetched within minutes, not at the next renewal', async (t) => {
+  const { start, manager, clock, trio } = await situation(t, { disk: { from: -DAY, to: 89 * DAY } });
+  const rig = await start();
+  const both = authority.root.pem + testAuthority('AI-Teddy-CA (2)').root.pem;
+  manager.state.bundle = both;
+  await advanceUntil(clock, () => rig.holder.current()?.material.bundle.roots.length === 2);
+  t.not(rig.serial(), trio.serial);
+  t.match(rig.events('trust_changed'), [{ from: rig.seen[0]?.trustGeneration, to: rig.seen[1]?.trustGeneration }]);
+  const asked = manager.state.asked.length;
+  manager.state.up = false;
+  await advanceUntil(clock, async () => (await rig.metric('sidelock_manager_up')) === 0);
+  t.ok(rig.readiness.ready);
+  t.equal(manager.state.asked.length, asked);
+  t.equal(await failures(rig), undefined, 'a probe is no renewal');
 });
 
 t.test(

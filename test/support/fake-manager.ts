@@ -40,7 +40,6 @@ export async function startFakeManager(t: Test, authority: TestAuthority, option
     notAfter: now() + 300 * DAY,
     extensions: { san: subjectAltName(uri('spiffe://ai-teddy.local/ns/sidelock-system/sa/manager'), dns('localhost')) },
   });
-  const bundle = parseBundle(authority.root.pem, 'ca.pem', now());
   const state = {
     /** False: connections are closed at once, as when nothing is there. */
     up: true,
@@ -51,6 +50,8 @@ export async function startFakeManager(t: Test, authority: TestAuthority, option
     open: 0,
     mostOpen: 0,
     connections: 0,
+    /** What it trusts. */
+    bundle: authority.root.pem,
   };
   const sockets = new Set<Socket>();
 
@@ -71,7 +72,7 @@ export async function startFakeManager(t: Test, authority: TestAuthority, option
   const answerWith = (certificate: string, changes: object = {}): FakeReply => ({
     body: JSON.stringify({
       certificate,
-      bundle: authority.root.pem,
+      bundle: state.bundle,
       spiffeId: spiffeIdOf('orders'),
       notBefore: now() - 120_000,
       notAfter: now() + 90 * DAY,
@@ -86,6 +87,7 @@ export async function startFakeManager(t: Test, authority: TestAuthority, option
 
   const replyTo = async (request: IncomingMessage): Promise<FakeReply | undefined> => {
     if (request.url === '/v1/trust') {
+      const bundle = parseBundle(state.bundle, 'ca.pem', now());
       const rootSha256 = bundle.roots.map(({ fingerprint256 }) => fingerprint256);
       const { pem, sha256 } = bundle;
       return { body: JSON.stringify({ bundle: pem, sha256, rootSha256, trustDomain: 'ai-teddy.local', time: now() }) };
@@ -113,7 +115,10 @@ export async function startFakeManager(t: Test, authority: TestAuthority, option
   );
   server.on('connection', (socket: Socket) => {
     state.connections++;
-    if (!state.up) return socket.destroy();
+    if (!state.up) {
+      socket.destroy();
+      return;
+    }
     sockets.add(socket);
     state.mostOpen = Math.max(state.mostOpen, ++state.open);
     socket.on('error', () => {});

@@ -7,6 +7,7 @@ import { nextRenewal } from '../../pki/renewal.ts';
 import { createConversation, type Given } from '../conversation.ts';
 import type { Identity } from '../identity.ts';
 import { identityDirectory } from '../identity-directory.ts';
+import { probeManager } from '../manager-probe.ts';
 import { renewalMetrics } from '../metrics-identity.ts';
 import type { ManagerIdentityOptions } from '../options.ts';
 import { startRenewLoop } from '../renew-loop.ts';
@@ -124,12 +125,14 @@ export async function startManagerSource(
   await directory.make();
   const looking = await keepLooking(reloader, [options.directory], options, context);
   const loop = startRenewLoop({ ...context, due, attempt });
+  const bundleChanged = () => void loop.now().catch(() => {});
+  const probing = probeManager({ ...context, conversation, reader: holder, bundleChanged });
   const unsubscribe = holder.subscribe(() => loop.changed());
   return {
     renewNow: () => loop.now(),
     async [Symbol.asyncDispose]() {
       unsubscribe();
-      await loop.ended;
+      await Promise.all([loop.ended, probing]);
       await looking[Symbol.asyncDispose]();
     },
   };
