@@ -60,6 +60,8 @@ const LIMITS: ApiLimits = {
   maxSigning: 64,
 };
 
+const CLOSE_MS = 5 * SECOND;
+
 /**
  * Serves the API: sidecars by https, the operator by the unix socket, probes on a local port. All three are
  * bound before it resolves, or none.
@@ -75,6 +77,8 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const use = <S extends Server | HttpsServer>(server: S): S => {
     opened.defer(() => close(server));
     limit(server, limits);
+    // accept(2) can fail while others are served; before that, listen() has its own answer.
+    server.on('error', (err) => server.listening && log.error({ event: 'accept_failed', err }, 'accept failed'));
     return server;
   };
   const { bodyBytes } = limits;
@@ -102,8 +106,6 @@ export async function startApi(options: ApiOptions): Promise<Api> {
       publicApp.routing,
     ),
   );
-  // At its handshake timeout a TLS server only tells: the connection stays open unless it is destroyed here.
-  https.on('tlsClientError', (_error, socket) => socket.destroy());
   const admin = use(createHttpServer(checking, adminApp.routing));
   const health = use(createHttpServer(checking, healthApp.routing));
 
@@ -133,11 +135,14 @@ function limit(server: Server | HttpsServer, { requestTimeoutMs, maxConnections 
   server.maxRequestsPerSocket = 1000;
 }
 
-/** Answers under way are finished, idle connections are not waited for. */
+/** Answers under way get a moment to end, idle connections are not waited for. */
 async function close(server: Server | HttpsServer): Promise<void> {
   if (!server.listening) return;
+  // A closing server enforces no request timeout any more, so a client that trickles would hold it open.
+  const deadline = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
   await new Promise<void>((resolve) => {
     server.close(() => resolve());
     server.closeIdleConnections();
   });
+  clearTimeout(deadline);
 }

@@ -119,9 +119,10 @@ export function createIssuer(options: IssuerOptions): Issuer {
       fingerprint256: leaf.fingerprint256,
       pem: pemEncode('CERTIFICATE', leaf.der) + authority.chainPem,
     };
-    await inventory.add(entry);
     const action = by === 'renew' ? 'certificate_renewed' : 'certificate_issued';
+    // The journal first: after a crash between the two there is a line too many, never a certificate without one.
     await audit.append({ action, ...caller, service: subject.service, serial: leaf.serial, result: 'ok' });
+    await inventory.add(entry);
     metrics.issued(by).value++;
     metrics.issueDuration.observe((performance.now() - started) / 1000);
     const { service, serial, notAfter } = entry;

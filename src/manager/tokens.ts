@@ -1,7 +1,7 @@
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, DAY } from '../base/clock.ts';
 import { SidelockError } from '../base/errors.ts';
 import { type JoinTokenClaims, readJoinToken, writeJoinToken } from '../pki/join-token.ts';
 import { privateKeyFromPem, privateKeyToPem } from '../pki/keys.ts';
@@ -93,6 +93,13 @@ export async function openTokens(options: TokensOptions): Promise<Tokens> {
   const hashes = async () =>
     (await readdir(directory)).filter((file) => /^[0-9a-f]{64}\.json$/.test(file)).map((file) => file.slice(0, 64));
 
+  for (const hash of await hashes()) {
+    const claims = await readJsonFile<StoredToken>(recordPath(hash));
+    if (claims === undefined || claims.exp > clock.now() - KEPT_MS) continue;
+    await rm(recordPath(hash), { force: true });
+    await rm(usedPath(hash), { force: true });
+  }
+
   return {
     async create({ service, namespace, type, additionalSans, ttlMs = options.ttlMs }) {
       const now = clock.now();
@@ -173,6 +180,9 @@ export async function openTokens(options: TokensOptions): Promise<Tokens> {
 interface StoredToken extends Pick<JoinTokenClaims, 'sub' | 'ns' | 'type' | 'iat' | 'exp'> {
   readonly additionalSans: readonly string[];
 }
+
+/** How long the list shows a token after its end. Without its record a token is not valid, so forgetting is safe. */
+const KEPT_MS = 7 * DAY;
 
 /** A clock that was set back a little must not make fresh tokens invalid. */
 const CLOCK_STEP_MS = 120_000;

@@ -1,23 +1,29 @@
 import { readFileSync } from 'node:fs';
 import { systemClock } from '../../../src/base/clock.ts';
+import { createLogger } from '../../../src/base/log.ts';
 import { openManager } from './rig.ts';
 
 /**
- * Enrols once and dies by SIGKILL when it looks at the clock for the nth time on the way. Every step of an enrolment
- * takes the time (check, use, sign, record, audit), so the numbers from 1 on are points between them.
- * Arguments: storage, n, file with the token, file with the request. Prints `done` when it survived.
+ * Enrols once and dies by SIGKILL at the nth time that it looks at the clock or writes a line to its log on the way.
+ * Every step of an enrolment does one of them (check, use, sign, audit, record), so the numbers from 1 on are points
+ * between the steps. Arguments: storage, n, file with the token, file with the request. Prints `done` when it survived.
  */
 const [storage = '', nth = '', tokenFile = '', csrFile = ''] = process.argv.slice(2);
 let left = Number.POSITIVE_INFINITY;
+const step = () => {
+  left -= 1;
+  if (left === 0) process.kill(process.pid, 'SIGKILL');
+};
 const clock = {
   ...systemClock,
   now() {
-    left -= 1;
-    if (left === 0) process.kill(process.pid, 'SIGKILL');
+    step();
     return systemClock.now();
   },
 };
-await using manager = await openManager(storage, clock);
+await using manager = await openManager(storage, clock, {
+  log: createLogger({ level: 'info', stream: { write: step } }),
+});
 left = Number(nth);
 await manager.enroll({
   token: readFileSync(tokenFile, 'utf8'),

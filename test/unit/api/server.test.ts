@@ -248,8 +248,11 @@ t.test('P20 a slow trickle, of head or body, ends at the request timeout', async
     const socket = connectTls({ port: Number(new URL(url).port), host: '127.0.0.1', rejectUnauthorized: false });
     socket.on('error', () => {});
     socket.write(beginning);
+    // Never idle, so only the limit on the whole request can end it.
+    const trickle = setInterval(() => socket.write('x'), 50);
     socket.resume();
     await once(socket, 'close');
+    clearInterval(trickle);
     t.pass('the server closed the connection');
   }
 });

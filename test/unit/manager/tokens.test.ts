@@ -197,6 +197,19 @@ t.test('the list shows what became of each token, and nothing to use it with', a
   t.equal(list[0]?.id, short.id);
 });
 
+t.test('a week after its end a token is forgotten at the next start, and is still not valid', async (t) => {
+  const directory = t.testdir();
+  const clock = fakeClock();
+  const tokens = await open(directory, clock);
+  const { token } = await tokens.create(wanted);
+  await tokens.consume((await tokens.check(token)).claims, use);
+  clock.jump(8 * 24 * 60 * MINUTE);
+  t.same(await (await open(directory, clock)).list(), []);
+  t.same(await readdir(directory), ['signing.key']);
+  clock.jump(-8 * 24 * 60 * MINUTE);
+  await t.rejects(tokens.check(token), { code: 'SL-TOK-001' });
+});
+
 t.test('a token of a lost record, or of a manager that was set up anew, is not valid', async (t) => {
   const directory = t.testdir();
   const tokens = await open(directory, fakeClock());
