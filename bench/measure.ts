@@ -11,6 +11,12 @@ import type { Scenario } from './scenarios.ts';
 import { median, spread } from './statistics.ts';
 import { type Load, type LoadResult, wrk } from './wrk.ts';
 
+/** Bytes of memory, shared pages in proportion. */
+interface Pss {
+  readonly server: number;
+  readonly client: number;
+}
+
 /** Medians over the runs. CPU is microseconds a request; `cpuUs` is both proxies together. */
 export interface Result {
   readonly peer: string;
@@ -23,8 +29,9 @@ export interface Result {
   readonly cpuClientUs: number;
   /** How far the runs' CPU figures lie apart, as a share of the median. */
   readonly cpuSpread: number;
-  readonly pssServerBytes: number;
-  readonly pssClientBytes: number;
+  readonly pss: Pss;
+  /** Before the first byte. */
+  readonly pssIdle: Pss;
   readonly errors: number;
 }
 
@@ -54,8 +61,9 @@ export async function measure(options: MeasureOptions): Promise<Result[]> {
     const directory = join(options.directory, scenario.name, peer.name);
     await mkdir(directory, { recursive: true });
     const chain = await peer.start({ directory, material: options.material, backendPort: backend.port, start });
+    const idle = pssOf(chain);
     await checkBytes(peer.name, chain, backend);
-    entries.push({ peer, chain, samples: [] as Sample[] });
+    entries.push({ peer, chain, idle, samples: [] as Sample[] });
   }
   const load = { path: scenario.path, connections: scenario.connections, close: scenario.close };
   for (const { peer, chain } of entries) {
@@ -68,17 +76,17 @@ export async function measure(options: MeasureOptions): Promise<Result[]> {
       samples.push(await sample(options, chain, { ...load, port: chain.port, seconds: options.seconds }));
     }
   }
-  return entries.map(({ peer, samples }) => summarise(peer.name, samples));
+  return entries.map(({ peer, idle, samples }) => summarise(peer.name, idle, samples));
 }
 
 interface Sample extends LoadResult {
   readonly cpuServerUs: number;
   readonly cpuClientUs: number;
-  readonly pssServerBytes: number;
-  readonly pssClientBytes: number;
+  readonly pss: Pss;
 }
 
-async function sample(options: MeasureOptions, { server, client }: Chain, load: Load): Promise<Sample> {
+async function sample(options: MeasureOptions, chain: Chain, load: Load): Promise<Sample> {
+  const { server, client } = chain;
   const before = { server: cpuMicroseconds(server.pid), client: cpuMicroseconds(client.pid) };
   const result = await loadOnce(options, load);
   const requests = Math.max(1, result.requests);
@@ -86,16 +94,19 @@ async function sample(options: MeasureOptions, { server, client }: Chain, load: 
     ...result,
     cpuServerUs: (cpuMicroseconds(server.pid) - before.server) / requests,
     cpuClientUs: (cpuMicroseconds(client.pid) - before.client) / requests,
-    pssServerBytes: pssBytes(server.pid),
-    pssClientBytes: pssBytes(client.pid),
+    pss: pssOf(chain),
   };
+}
+
+function pssOf({ server, client }: Chain): Pss {
+  return { server: pssBytes(server.pid), client: pssBytes(client.pid) };
 }
 
 function loadOnce({ script }: MeasureOptions, load: Load): Promise<LoadResult> {
   return wrk(programPath('wrk'), script, load);
 }
 
-function summarise(peer: string, samples: readonly Sample[]): Result {
+function summarise(peer: string, pssIdle: Pss, samples: readonly Sample[]): Result {
   const middle = (figure: (sample: Sample) => number) => median(samples.map(figure));
   const cpu = (s: Sample) => s.cpuServerUs + s.cpuClientUs;
   return {
@@ -108,8 +119,8 @@ function summarise(peer: string, samples: readonly Sample[]): Result {
     cpuServerUs: middle((s) => s.cpuServerUs),
     cpuClientUs: middle((s) => s.cpuClientUs),
     cpuSpread: spread(samples.map(cpu)),
-    pssServerBytes: middle((s) => s.pssServerBytes),
-    pssClientBytes: middle((s) => s.pssClientBytes),
+    pss: { server: middle((s) => s.pss.server), client: middle((s) => s.pss.client) },
+    pssIdle,
     errors: samples.reduce((sum, s) => sum + s.errors, 0),
   };
 }

@@ -11,7 +11,8 @@ export function renderScenario(scenario: Scenario, results: readonly Result[]): 
     'p99',
     'CPU us server/client',
     '+-',
-    'PSS MB',
+    'PSS MB idle',
+    'loaded',
     'x ghostunnel',
     'x haproxy',
   ];
@@ -23,7 +24,8 @@ export function renderScenario(scenario: Scenario, results: readonly Result[]): 
     duration(r.p99Us),
     `${r.cpuServerUs.toFixed(1)}/${r.cpuClientUs.toFixed(1)}`,
     `${(r.cpuSpread * 100).toFixed(0)}%`,
-    `${megabytes(r.pssServerBytes)}/${megabytes(r.pssClientBytes)}`,
+    `${megabytes(r.pssIdle.server)}/${megabytes(r.pssIdle.client)}`,
+    `${megabytes(r.pss.server)}/${megabytes(r.pss.client)}`,
     ratio(r, results, 'ghostunnel'),
     ratio(r, results, 'haproxy'),
   ]);

@@ -25,8 +25,8 @@ const result = (peer: string, cpuUs: number, megabytesPerSecond: number, errors 
   cpuServerUs: cpuUs / 2,
   cpuClientUs: cpuUs / 2,
   cpuSpread: 0.05,
-  pssServerBytes: 2e7,
-  pssClientBytes: 3e7,
+  pss: { server: 2e7, client: 3e7 },
+  pssIdle: { server: 1e7, client: 1e7 },
   errors,
 });
 
