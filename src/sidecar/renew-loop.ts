@@ -33,6 +33,8 @@ export function startRenewLoop({ due, attempt, clock, random, log, signal }: Ren
   let nap = new AbortController();
   let failures = 0;
   let asked: Array<PromiseWithResolvers<void>> = [];
+  /** Those whom the attempt under way answers. */
+  let answered: Array<PromiseWithResolvers<void>> = [];
 
   const rest = async (wait: (signal: AbortSignal) => Promise<void>) => {
     nap = new AbortController();
@@ -51,17 +53,17 @@ export function startRenewLoop({ due, attempt, clock, random, log, signal }: Ren
       else await rest((stop) => sleepUntil(clock, due(), stop));
       const needless = asked.length === 0 && (failures === 0 ? clock.now() < due() : failures !== before);
       if (needless) continue;
-      const waiting = asked;
+      answered = asked;
       asked = [];
       const good = await attempt();
       failures = good ? 0 : failures + 1;
-      for (const { resolve } of waiting) resolve();
+      for (const { resolve } of answered) resolve();
     }
   };
 
   const ended = run().catch((error: unknown) => {
     if (!isAbort(error)) log.error({ event: 'internal_error', err: error }, 'certificates are no longer renewed');
-    for (const { reject } of asked) reject(new DOMException('stopped', 'AbortError'));
+    for (const { reject } of [...answered, ...asked]) reject(new DOMException('stopped', 'AbortError'));
   });
 
   return {

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../src/base/clock.ts';
+import { isAbort } from '../../src/base/errors.ts';
 import { basicConstraints, DAY, dns, extKeyUsage, keyUsage, PURPOSE, subjectAltName, uri } from '../support/badcert.ts';
 import { type Answering, startFakeManager } from '../support/fake-manager.ts';
 import { spiffeIdOf, swap, testAuthority } from '../support/identity-files.ts';
@@ -213,4 +214,16 @@ t.test('no log line of all this holds a key', async (t) => {
   const text = JSON.stringify(lines);
   t.notMatch(text, /PRIVATE KEY/);
   t.notMatch(text, holder.current()?.material.keyPem.split('\n')[1] ?? 'none');
+});
+
+t.test('the end of the source ends a question under way', async (t) => {
+  const manager = await startFakeManager(t, authority);
+  manager.answer(() => undefined);
+  const { source, events } = await serving(t, manager.address, { requestTimeoutMs: 3_600_000 });
+  const asking = source.renewNow().catch((error: unknown) => error);
+  await until(() => manager.state.asked.length > 0);
+  await source[Symbol.asyncDispose]();
+  t.ok(isAbort(await asking));
+  t.same(events('renewal_failed'), [], 'and is no failure');
+  t.ok(isAbort(await source.renewNow().catch((error: unknown) => error)));
 });

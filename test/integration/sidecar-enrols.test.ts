@@ -145,7 +145,7 @@ t.test(
     const lost = await manager.client().enroll(token, csr);
 
     const rig = await start(t, path, { token });
-    await until(() => rig.readiness.ready);
+    await until(() => rig.events('enrolled').length > 0);
     t.equal(rig.holder.current()?.material.certPem.trim(), lost.certificate.trim());
     t.equal(await directory.savedKey(), undefined);
   },
@@ -198,4 +198,30 @@ t.test('files put there by an operator are taken up', async (t) => {
   }
   await until(() => first.serial() === second.serial());
   t.ok(first.readiness.ready);
+});
+
+t.test('expired and refused for it: a token gets a new identity, a good identity is never enrolled anew', async (t) => {
+  const strict = await startRig(t, { certificates: { validityMs: 10 * MINUTE, expiredGraceMs: 1 } });
+  const path = directoryIn(t);
+  let tokens = 0;
+  const token = async () => {
+    tokens++;
+    return (await strict.manager.tokens.create({ service: 'orders' })).token;
+  };
+  const startStrict = () =>
+    startIdentity(t, { source: 'manager', service: 'orders', directory: path, token }, { clock: strict.clock });
+  const first = await startStrict();
+  await until(() => first.readiness.ready);
+  await first.source[Symbol.asyncDispose]();
+  const asked = tokens;
+  strict.clock.shift(20 * MINUTE);
+  const second = await startStrict();
+  await until(() => second.events('enrolled').length > 0);
+  t.ok(second.readiness.ready);
+  t.not(second.serial(), first.serial());
+  t.ok(tokens > asked);
+  t.match(
+    strict.lines.filter(({ event }) => event === 'certificate_refused'),
+    [{ code: 'SL-CERT-001' }],
+  );
 });

@@ -155,14 +155,18 @@ t.test('a back-off is not prolonged by a clock that is set back', async (t) => {
 });
 
 t.test('the end: no attempt more, and who waits hears of it', async (t) => {
-  const { clock, stop, loop, holdAttempts } = start(t);
+  const { clock, stop, state, loop, holdAttempts } = start(t);
   const gate = Promise.withResolvers<void>();
   holdAttempts(gate.promise);
-  await clock.advance(HOUR);
+  const served = loop.now().catch((error: unknown) => error);
+  await settle();
   const waiting = loop.now().catch((error: unknown) => error);
   stop.abort();
-  gate.resolve();
+  gate.reject(stop.signal.reason);
   await loop.ended;
+  t.ok(isAbort(await served), 'also whose attempt was under way');
   t.ok(isAbort(await waiting));
   t.ok(isAbort(await loop.now().catch((error: unknown) => error)));
+  await clock.advance(DAY);
+  t.equal(state.attempts.length, 1);
 });
