@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { text } from 'node:stream/consumers';
 import { nodeCode, SidelockError } from '../base/errors.ts';
 
 interface ConfigFile {
@@ -7,11 +8,11 @@ interface ConfigFile {
 }
 
 /** `-` is standard input. @throws SL-CFG-001 */
-export function readConfigFile(path: string): ConfigFile {
+export async function readConfigFile(path: string): Promise<ConfigFile> {
   try {
     return path === '-'
-      ? { name: 'stdin', text: readFileSync(0, 'utf8') }
-      : { name: path, text: readFileSync(path, 'utf8') };
+      ? { name: 'stdin', text: await text(process.stdin) }
+      : { name: path, text: await readFile(path, 'utf8') };
   } catch (cause) {
     const why = { ENOENT: 'there is no such file', EACCES: 'this user may not read it', EISDIR: 'it is a directory' };
     const code = nodeCode(cause) ?? '';

@@ -34,8 +34,8 @@ function validateCommand(context: Context): Command {
     ],
   })
     .argument('<file...>', 'YAML files; - is standard input')
-    .action((files: readonly string[]) => {
-      const checked = files.map((path) => check(path, context.env));
+    .action(async (files: readonly string[]) => {
+      const checked = await Promise.all(files.map((path) => check(path, context.env)));
       const problems = checked.flatMap((file) => file.problems);
       if (problems.length > 0) throw new SidelockErrors('invalid config', problems);
       const items = checked.map(({ path, kind }) => ({ file: path, kind }));
@@ -51,9 +51,9 @@ interface Checked {
   readonly problems: readonly SidelockError[];
 }
 
-function check(path: string, env: Context['env']): Checked {
+async function check(path: string, env: Context['env']): Promise<Checked> {
   try {
-    const file = readConfigFile(path);
+    const file = await readConfigFile(path);
     const kind = kindOf(file.text, file.name);
     loadConfig(kind, { file, env });
     return { path, kind, problems: [] };
@@ -77,8 +77,8 @@ function printCommand(context: Context): Command {
   })
     .argument('<file>', 'a YAML file; - is standard input')
     .option('--origin', 'where each value came from')
-    .action((path: string, flags: { readonly origin?: boolean }) => {
-      const file = readConfigFile(path);
+    .action(async (path: string, flags: { readonly origin?: boolean }) => {
+      const file = await readConfigFile(path);
       const { effective, origin } = loadConfig(kindOf(file.text, file.name), { file, env: context.env });
       output.result(effective as object, () =>
         flags.origin === true ? printOrigins(effective, origin) : printConfig(effective),

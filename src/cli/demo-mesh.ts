@@ -153,7 +153,7 @@ async function startService(service: DemoConfig['services'][number], place: Serv
       {
         clock: systemClock,
         random: systemRandom,
-        log: createLogging(output, { level: 'warn', people: true, prefix: `  ${name}'s sidecar: ` }),
+        log: createLogging(output, { level: 'warn', people: true, prefix: `  sidecar(${name}): ` }),
         metrics: createMetrics(),
       },
     ),

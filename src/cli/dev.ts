@@ -39,7 +39,7 @@ export function devCommand(context: Context): Command {
 async function demo(context: Context, flags: DevFlags, stop: AbortSignal): Promise<void> {
   const { output, env } = context;
   stopOnHangup();
-  const { config } = loadConfig('Demo', { file: readConfigFile(flags.config), env });
+  const { config } = loadConfig('Demo', { file: await readConfigFile(flags.config), env });
   await using mesh = await startMesh(config, output, stop);
   for (const service of mesh.services) output.print(serviceText(service, output));
 

@@ -21,8 +21,8 @@ export interface ManagerFlags {
   readonly logLevel?: string;
 }
 
-export function loadManagerConfig({ env }: Context, flags: ManagerFlags): ManagerConfig {
-  const file = flags.config === undefined ? undefined : readConfigFile(flags.config);
+export async function loadManagerConfig({ env }: Context, flags: ManagerFlags): Promise<ManagerConfig> {
+  const file = flags.config === undefined ? undefined : await readConfigFile(flags.config);
   const given: ReadonlyArray<readonly [Setting['path'], string | undefined, string]> = [
     [['storage', 'path'], flags.storage, '--storage'],
     [['listen'], flags.listen, '--listen'],

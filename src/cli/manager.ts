@@ -34,7 +34,7 @@ export function managerCommand(context: Context): Command {
 async function serve(context: Context, flags: ManagerFlags): Promise<void> {
   const { output } = context;
   const stop = stopSignal();
-  const config = loadManagerConfig(context, flags);
+  const config = await loadManagerConfig(context, flags);
   const { path: storage } = config.storage;
   const log = createLogging(output, { level: config.log.level });
   const metrics = createMetrics({ processMetrics: true });

@@ -46,7 +46,7 @@ async function wrap(context: Context, words: readonly string[], flags: SidecarFl
     else if (signal !== 'SIGUSR1' && signal !== 'SIGUSR2') early.resolve(signal);
   });
 
-  const config = loadSidecarConfig(context, flags);
+  const config = await loadSidecarConfig(context, flags);
   const level = flags.logLevel === undefined ? 'warn' : config.log.level;
   const log = createLogging(output, { level, prefix: 'sidelock: ', people: true });
   await using sidecar = await startConfigured(config, log, flags.token);

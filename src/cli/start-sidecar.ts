@@ -14,8 +14,8 @@ import { type SidecarFlags, sidecarSettings } from './sidecar-flags.ts';
 import { IDENTITY_HOME, sidecarOptions } from './sidecar-options.ts';
 import { day } from './table.ts';
 
-export function loadSidecarConfig({ env }: Context, flags: SidecarFlags): SidecarConfig {
-  const file = flags.config === undefined ? undefined : readConfigFile(flags.config);
+export async function loadSidecarConfig({ env }: Context, flags: SidecarFlags): Promise<SidecarConfig> {
+  const file = flags.config === undefined ? undefined : await readConfigFile(flags.config);
   return loadConfig('Sidecar', { file, env, flags: sidecarSettings(flags, env) }).config;
 }
 

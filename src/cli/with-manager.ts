@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import type { Command } from 'commander';
 import type { socketClient } from '../api/client-socket.ts';
 import { systemClock } from '../base/clock.ts';
@@ -15,9 +15,11 @@ import { packageVersion } from './version.ts';
 
 type Client = ReturnType<typeof socketClient>;
 
-/** Where the manager of a storage answers to commands. */
+/** Where the manager of a storage answers to commands: the shorter way to it, since a socket's path is limited. */
 export function socketPathOf(storage: string): string {
-  return join(storage, STATE_DIR, 'manager.sock');
+  const path = join(storage, STATE_DIR, 'manager.sock');
+  const fromHere = relative('', path);
+  return fromHere.length < path.length ? fromHere : path;
 }
 
 export function addStorageFlags(command: Command): Command {
@@ -44,7 +46,7 @@ export async function withManager<T>(
   { create = false, work }: Use<T>,
 ): Promise<T> {
   const { socketClient } = await import('../api/client-socket.ts');
-  const config = loadManagerConfig(context, flags);
+  const config = await loadManagerConfig(context, flags);
   const socketPath = socketPathOf(config.storage.path);
   if (await answers(socketPath)) return await work(socketClient(socketPath));
   if (!create && !existsSync(join(config.storage.path, STATE_DIR, 'ca'))) throw noStorage(config.storage.path);

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -12,6 +13,8 @@ interface CliOptions {
   /** Flags of node itself, before the program. */
   readonly node?: readonly string[];
   readonly stdin?: string;
+  /** In a process group of its own, so that a signal can reach all of it, as Ctrl-C does. */
+  readonly group?: boolean;
 }
 
 export interface Cli {
@@ -47,11 +50,21 @@ export function cli(args: readonly string[], options: CliOptions = {}): Promise<
 export function startProgram(
   program: string,
   args: readonly string[],
-  { env, cwd = ROOT, stdin }: CliOptions = {},
+  { env, cwd = ROOT, stdin, group = false }: CliOptions = {},
 ): Cli {
   const own = { PATH: process.env['PATH'], HOME: process.env['HOME'], TMPDIR: tmpdir(), LANG: 'C.UTF-8', ...env };
   const variables = Object.entries(own).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
-  return watch(spawn('env', ['-i', ...variables, program, ...args], { cwd, stdio: ['pipe', 'pipe', 'pipe'] }), stdin);
+  return watch(
+    spawn('env', ['-i', ...variables, program, ...args], { cwd, detached: group, stdio: ['pipe', 'pipe', 'pipe'] }),
+    stdin,
+  );
+}
+
+/** A directory whose path is short enough for the socket in it (107 bytes), removed with the test. */
+export function shortDirectory(t: { teardown(remove: () => void): void }): string {
+  const directory = mkdtempSync(join(tmpdir(), 'slk-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
 }
 
 function watch(child: ChildProcess, stdin: string | undefined): Cli {
