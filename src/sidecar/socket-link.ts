@@ -46,6 +46,8 @@ class SocketLink implements Link {
       queueMicrotask(() => user.closed(this.#error));
       return;
     }
+    // Ended while nobody listened yet, as when a caller leaves before the app was reached.
+    this.#restEnded = socket.readableEnded;
     for (let early = socket.read(); early !== null; early = socket.read()) this.#keep(early);
     if (this.#wantUserBuffers && useUserBuffers(socket, user)) {
       if (this.#deliver()) socket.resume();

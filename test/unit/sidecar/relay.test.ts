@@ -55,6 +55,15 @@ async function listening(t: Test, server: Server): Promise<number> {
   return address.port;
 }
 
+/** Two ends of one connection, half-closes kept. */
+async function socketPair(t: Test): Promise<[Socket, Socket]> {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true });
+  const accepted = once(server, 'connection');
+  const dialled = connect({ port: await listening(t, server), host: '127.0.0.1', allowHalfOpen: true });
+  const [socket] = await accepted;
+  return [socket, dialled];
+}
+
 /** Everything until the other side ends. Async iteration would destroy the socket then, and with it the way back. */
 function all(socket: Socket): Promise<Buffer> {
   const chunks: Buffer[] = [];
@@ -102,7 +111,7 @@ for (const userBuffers of [true, false]) {
       const received: Buffer[] = [];
       let bytes = 0;
       socket.on('data', (d) => {
-        received.push(d);
+        received.push(d: Buffer);
         bytes += d.length;
         if (bytes === total) socket.end();
       });
@@ -193,6 +202,23 @@ for (const userBuffers of [true, false]) {
       t.equal(only?.takeActivity(), false, 'and stands still, for the idle limit to see');
       only?.reset();
       await rig.end();
+    });
+
+    t.test('a side that had ended before the relay began ends the other', async (t) => {
+      const [ended, caller] = await socketPair(t);
+      const [open, app] = await socketPair(t);
+      caller.end();
+      ended.resume();
+      await once(ended, 'end');
+      const closed = new Promise<Error | undefined>((resolve) => {
+        const cells = { received: { value: 0 }, sent: { value: 0 } };
+        relay(socketLink(ended, { userBuffers }), socketLink(open, { userBuffers }), { ...cells, closed: resolve });
+      });
+      app.resume();
+      await once(app, 'end');
+      app.end('bye');
+      t.equal((await all(caller)).toString(), 'bye');
+      t.equal(await closed, undefined);
     });
 
     t.test('activity is seen once, and a relay can be reset', async (t) => {
