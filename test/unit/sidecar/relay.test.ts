@@ -110,8 +110,8 @@ for (const userBuffers of [true, false]) {
       const sent: Buffer[] = [];
       const received: Buffer[] = [];
       let bytes = 0;
-      socket.on('data', (d) => {
-        received.push(d: Buffer);
+      socket.on('data', (d: Buffer) => {
+        received.push(d);
         bytes += d.length;
         if (bytes === total) socket.end();
       });
