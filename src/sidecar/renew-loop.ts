@@ -6,6 +6,8 @@ import { backoffDelay } from '../base/retry.ts';
 interface RenewLoopOptions {
   /** When the next attempt is due, ms since the epoch; asked again after each wait. */
   readonly due: () => number;
+  /** When what is to be renewed ends, ms since the epoch; undefined when there is nothing yet. */
+  readonly end?: () => number | undefined;
   /** One attempt; true when it ended well. Must not reject but for an abort. */
   readonly attempt: () => Promise<boolean>;
   readonly clock: Clock;
@@ -26,10 +28,12 @@ export interface RenewLoop {
 const RETRY = { min: SECOND, max: 30 * SECOND };
 
 /**
- * Runs `attempt` when due, one at a time, until the signal aborts; after a failure again with back-off up to 30 s.
+ * Runs `attempt` when due, one at a time, until the signal aborts; after a failure again with back-off up to 30 s, or
+ * up to a quarter of what is left before `end`, so that a short leaf gets several attempts.
  * The due time is compared with the wall clock every 30 s, so a clock that jumps or a machine that slept is noticed.
  */
-export function startRenewLoop({ due, attempt, clock, random, log, signal }: RenewLoopOptions): RenewLoop {
+export function startRenewLoop(options: RenewLoopOptions): RenewLoop {
+  const { due, attempt, clock, random, log, signal } = options;
   let nap = new AbortController();
   let failures = 0;
   let asked: Array<PromiseWithResolvers<void>> = [];
@@ -46,10 +50,16 @@ export function startRenewLoop({ due, attempt, clock, random, log, signal }: Ren
     signal.throwIfAborted();
   };
 
+  const pause = () => {
+    const left = (options.end?.() ?? Number.POSITIVE_INFINITY) - clock.now();
+    const max = left <= 0 ? RETRY.max : Math.max(RETRY.min, Math.min(RETRY.max, left / 4));
+    return backoffDelay(failures - 1, { ...RETRY, max }, random);
+  };
+
   const run = async () => {
     for (;;) {
       const before = failures;
-      if (failures > 0) await rest((stop) => clock.sleep(backoffDelay(failures - 1, RETRY, random), stop));
+      if (failures > 0) await rest((stop) => clock.sleep(pause(), stop));
       else await rest((stop) => sleepUntil(clock, due(), stop));
       const needless = asked.length === 0 && (failures === 0 ? clock.now() < due() : failures !== before);
       if (needless) continue;

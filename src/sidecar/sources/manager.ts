@@ -124,7 +124,7 @@ export async function startManagerSource(
 
   await directory.make();
   const looking = await keepLooking(reloader, [options.directory], options, context);
-  const loop = startRenewLoop({ ...context, due, attempt });
+  const loop = startRenewLoop({ ...context, due, attempt, end: () => holder.current()?.notAfter });
   const bundleChanged = () => void loop.now().catch(() => {});
   const probing = probeManager({ ...context, conversation, reader: holder, bundleChanged });
   const unsubscribe = holder.subscribe(() => loop.changed());

@@ -7,7 +7,7 @@ import { fakeClock, settle } from '../../support/fake-clock.ts';
 
 const log = createLogger({ level: 'silent' });
 
-function start(t: Test, { dueIn = HOUR, random = (): number => 1 } = {}) {
+function start(t: Test, { dueIn = HOUR, random = (): number => 1, endIn = Number.POSITIVE_INFINITY } = {}) {
   const clock = fakeClock();
   const stop = new AbortController();
   const began = clock.now();
@@ -19,6 +19,7 @@ function start(t: Test, { dueIn = HOUR, random = (): number => 1 } = {}) {
     log,
     signal: stop.signal,
     due: () => state.due,
+    end: () => began + endIn,
     async attempt() {
       state.attempts.push(clock.now() - began);
       state.most = Math.max(state.most, ++state.inFlight);
@@ -169,4 +170,12 @@ t.test('the end: no attempt more, and who waits hears of it', async (t) => {
   t.ok(isAbort(await loop.now().catch((error: unknown) => error)));
   await clock.advance(DAY);
   t.equal(state.attempts.length, 1);
+});
+
+t.test('a leaf that ends soon is asked for several times before its end', async (t) => {
+  const { clock, state } = start(t, { dueIn: 20 * SECOND, endIn: 30 * SECOND });
+  state.good = false;
+  for (let i = 0; i < 60; i++) await clock.advance(SECOND / 2);
+  const before = state.attempts.filter((at) => at < 30 * SECOND);
+  t.ok(before.length >= 5, `${before.length} attempts in the last ten seconds: ${before}`);
 });
