@@ -39,7 +39,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
   }
 }
 
-/** Every command there is. */
+/** Every command there is. @internal */
 export function buildProgram(context: Context): Command {
   const program = command('sidelock', {
     summary: '',

@@ -1,6 +1,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { decodeToken } from '../api/token.ts';
 import { systemClock, systemRandom } from '../base/clock.ts';
+import { SidelockError } from '../base/errors.ts';
 import { formatAddress } from '../base/listen.ts';
 import type { Logger } from '../base/log.ts';
 import { createMetrics } from '../base/metrics.ts';
@@ -22,6 +24,7 @@ export async function loadSidecarConfig({ env }: Context, flags: SidecarFlags): 
 /** Binds every port and starts to obtain an identity. `ready` of the result tells when it serves. */
 export async function startConfigured(config: SidecarConfig, log: Logger, token?: string): Promise<Sidecar> {
   const options = sidecarOptions(config, token);
+  if (token !== undefined) checkToken(token, config);
   const { startSidecar } = await import('../sidecar/sidecar.ts');
   if (
     options.identity.source === 'manager' &&
@@ -32,6 +35,20 @@ export async function startConfigured(config: SidecarConfig, log: Logger, token?
   }
   const metrics = createMetrics({ processMetrics: true });
   return await startSidecar(options, { clock: systemClock, random: systemRandom, log, metrics });
+}
+
+/**
+ * A token of the command line that can never work is told at once, rather than tried for ever: the substitution
+ * that made it may have failed and left nothing.
+ * @throws SL-TOK-001, SL-TOK-004
+ */
+function checkToken(token: string, { service, namespace }: SidecarConfig): void {
+  const { claims } = decodeToken(token);
+  if (claims.sub === service && claims.ns === namespace) return;
+  throw new SidelockError('SL-TOK-004', `the join token is for ${claims.ns}/${claims.sub}`, {
+    why: `this is ${namespace}/${service}`,
+    fix: `sidelock token create ${service}`,
+  });
 }
 
 /** The default directory may lie in somebody's repository, and it holds a private key. */

@@ -45,7 +45,7 @@ export function fromEnvironment(shape: Shape, aliases: typeof MANAGER_ALIASES, e
   return { settings, problems: [...problems, ...doubled(settings)] };
 }
 
-/** `MTLS_CERTIFICATES_KEY_TYPE` for certificates.keyType. */
+/** `MTLS_CERTIFICATES_KEY_TYPE` for certificates.keyType. @internal */
 export function variableName(path: Path): string {
   return PREFIX + path.map(upperSnake).join('_');
 }

@@ -6,10 +6,11 @@ import { parseDuration } from './units.ts';
 
 export const KEY_TYPES = ['rsa-2048', 'rsa-3072', 'rsa-4096', 'ecdsa-p256', 'ecdsa-p384', 'ed25519'] as const;
 
-interface HostPort {
+// A type, not an interface: the declarations of the schemas spell it out.
+type HostPort = {
   readonly host: string;
   readonly port: number;
-}
+};
 
 interface Problem {
   readonly problem: string;

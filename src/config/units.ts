@@ -22,17 +22,3 @@ export function parseDuration(text: string): number | { readonly problem: string
   }
   return total;
 }
-
-/** The shortest text that `parseDuration` reads back: `90d`, `1h30m`, `250ms`. */
-export function formatDuration(ms: number): string {
-  let left = Math.round(ms);
-  if (left === 0) return '0s';
-  let text = '';
-  for (const unit of ['d', 'h', 'm', 's', 'ms']) {
-    const size = UNITS[unit] ?? 1;
-    const amount = Math.floor(left / size);
-    if (amount > 0) text += `${amount}${unit}`;
-    left -= amount * size;
-  }
-  return text;
-}

@@ -85,6 +85,15 @@ t.test('sidelock run and sidelock sidecar, enrolled by token', async (t) => {
     t.match(await cli(web, { cwd }), { code: 2, stderr: /missing required argument 'command'/ });
   });
 
+  await t.test('a token that can never work is told at once', async (t) => {
+    t.match(await cli([...web, '--token', '', ...script('')], { cwd }), { code: 1, stderr: /SL-TOK-001/ });
+    const wrong = ['run', '--service', 'other', '--upstream', `127.0.0.1:0=orders@${mtls}`, '--token', token];
+    t.match(await cli([...wrong, ...script('')], { cwd }), {
+      code: 1,
+      stderr: /✖ the join token is for default\/web\n/,
+    });
+  });
+
   await t.test('a signal before the sidecar is ready ends it, and the command never starts', async (t) => {
     const lost = [
       'run',
@@ -95,7 +104,7 @@ t.test('sidelock run and sidelock sidecar, enrolled by token', async (t) => {
       '--manager',
       'https://127.0.0.1:1',
       '--token',
-      token,
+      await tokenFor('lost'),
     ];
     const waiting = startCli([...lost, ...script('console.log("started")')], { cwd });
     await waiting.saw(/sidelock: ✖/);
