@@ -7,7 +7,7 @@ import { parseDuration } from './units.ts';
 export const KEY_TYPES = ['rsa-2048', 'rsa-3072', 'rsa-4096', 'ecdsa-p256', 'ecdsa-p384', 'ed25519'] as const;
 
 // A type, not an interface: the declarations of the schemas spell it out.
-type HostPort = {
+export type HostPort = {
   readonly host: string;
   readonly port: number;
 };

@@ -1,5 +1,5 @@
 import { type ErrorCode, nodeCode } from '../base/errors.ts';
-import { PEER_REASONS, type PeerReason } from '../pki/peer.ts';
+import type { PeerReason } from '../pki/peer.ts';
 import type { Direction } from './metrics.ts';
 
 /**
@@ -51,12 +51,6 @@ interface Page {
 
 type OwnReason = keyof typeof OWN_REASONS;
 export type HandshakeReason = OwnReason | `client_${PeerReason}` | `peer_${PeerReason}`;
-
-export const HANDSHAKE_REASONS: readonly HandshakeReason[] = [
-  ...(Object.keys(OWN_REASONS) as OwnReason[]),
-  ...PEER_REASONS.map((reason) => `client_${reason}` as const),
-  ...PEER_REASONS.map((reason) => `peer_${reason}` as const),
-];
 
 /** The sentence, fix and code of a reason. For reasons of the chain pass the verdict's own detail is the sentence. */
 export function explain(reason: HandshakeReason, detail: string | undefined): Page {

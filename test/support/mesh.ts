@@ -11,7 +11,7 @@ import { startSidecar } from '../../src/sidecar/sidecar.ts';
 import { recordingLog } from './identity-fakes.ts';
 import { swap, type TestAuthority, testAuthority } from './identity-files.ts';
 
-export const ANY_PORT: HostPort = { host: '127.0.0.1', port: 0 };
+const ANY_PORT: HostPort = { host: '127.0.0.1', port: 0 };
 
 interface NodeOptions {
   readonly service: string;
@@ -21,8 +21,6 @@ interface NodeOptions {
   readonly limits?: Partial<SidecarLimits>;
   readonly userBuffers?: boolean;
 }
-
-export type MeshNode = Awaited<ReturnType<typeof startNode>>;
 
 /** One sidecar in this process with an identity of `authority` on disk, and all that can be seen of it. */
 export async function startNode(t: Test, options: NodeOptions) {

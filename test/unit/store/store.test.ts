@@ -2,7 +2,6 @@ import { join } from 'node:path';
 import t from 'tap';
 import { systemClock as clock } from '../../../src/base/clock.ts';
 import { openFileStore } from '../../../src/store/file-store.ts';
-import { MemoryStore } from '../../../src/store/memory-store.ts';
 import type { CertStore } from '../../../src/store/store.ts';
 import { recordingLogger } from '../../support/store/log-lines.ts';
 import { trio } from '../../support/store/trio.ts';
@@ -10,7 +9,6 @@ import { trio } from '../../support/store/trio.ts';
 const { log } = recordingLogger();
 const STORES: ReadonlyArray<readonly [string, (directory: string) => Promise<CertStore>]> = [
   ['file', (directory) => openFileStore({ path: join(directory, 'storage'), clock, log, repairModes: true })],
-  ['memory', async () => new MemoryStore({ clock })],
 ];
 
 for (const [name, open] of STORES) {
