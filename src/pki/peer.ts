@@ -8,7 +8,7 @@ import { leafFault } from './peer-leaf.ts';
 import type { Fault, PeerPurpose, PeerReason } from './peer-reasons.ts';
 import { fault } from './peer-reasons.ts';
 
-export { PEER_REASONS, type PeerPurpose, type PeerReason } from './peer-reasons.ts';
+export type { PeerPurpose, PeerReason } from './peer-reasons.ts';
 
 /** What TLS limits too late: a certificate message may hold 100 KB and Node parses all of it. */
 const MAX_LEAF_BYTES = 8 * 1024;
