@@ -64,7 +64,7 @@ async function serve(context: Context, flags: ManagerFlags): Promise<void> {
   const root = `sha256:${manager.ca.rootSha256}`;
   output.result({ ready: true, url: api.url, health: api.health, root, storage, address: manager.address() }, () => {
     const short = `${root.slice(0, 11)}${output.signs.dash}${root.slice(-4)}`;
-    const flag = flags.storage === undefined ? '' : ` --storage ${storage}`;
+    const flag = storage === (context.env['MTLS_STORAGE_PATH'] ?? './pki') ? '' : ` --storage ${storage}`;
     return `manager ready on ${api.url}   root ${short}   storage ${storage}\nnext: sidelock token create orders${flag}\n`;
   });
   if (config.address === undefined && ['0.0.0.0', '::'].includes(config.listen.host)) {

@@ -43,7 +43,7 @@ export interface Output {
   print(text: string): void;
   /** Exactly these bytes on standard output, for other programs to take. */
   raw(text: string): void;
-  /** A line for people on standard error. */
+  /** A line for people on standard error; nothing with `--format json`. */
   note(text: string): void;
   warn(text: string): void;
   failure(error: unknown): void;
@@ -87,8 +87,12 @@ export function createOutput({ json, color, ascii, verbose, stdout, stderr }: Ou
       if (!json) write(stdout, `${text}\n`);
     },
     raw: (text) => write(stdout, text),
-    note: (text) => write(stderr, `${text}\n`),
-    warn: (text) => write(stderr, `${onErr('yellow', signs.warn)} ${text}\n`),
+    note(text) {
+      if (!json) write(stderr, `${text}\n`);
+    },
+    warn(text) {
+      write(stderr, json ? `${JSON.stringify({ warning: text })}\n` : `${onErr('yellow', signs.warn)} ${text}\n`);
+    },
     failure(error) {
       const style = { mark: onErr('red', signs.fail), dim: (text: string) => onErr('dim', text), verbose };
       write(stderr, json ? `${JSON.stringify(failureDocument(error))}\n` : failureText(error, style));

@@ -27,6 +27,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
   const context: Context = { output, env: process.env, exitCode: 0 };
   // A reader that leaves early (`| head`) is no failure.
   process.stdout.on('error', () => process.exit(context.exitCode));
+  process.stderr.on('error', () => {});
   try {
     await buildProgram(context).parseAsync([...args], { from: 'user' });
     return context.exitCode;

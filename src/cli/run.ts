@@ -46,8 +46,9 @@ async function wrap(context: Context, words: readonly string[], flags: SidecarFl
     else if (signal !== 'SIGUSR1' && signal !== 'SIGUSR2') early.resolve(signal);
   });
 
-  const config = await loadSidecarConfig(context, flags);
-  const level = flags.logLevel === undefined ? 'warn' : config.log.level;
+  const { config, origin } = await loadSidecarConfig(context, flags);
+  // The terminal belongs to the command: unless more was asked for, only what is wrong is told.
+  const level = origin(['log', 'level']).from === 'default' ? 'warn' : config.log.level;
   const log = createLogging(output, { level, prefix: 'sidelock: ', people: true });
   await using sidecar = await startConfigured(config, log, flags.token);
   const first = await Promise.race([sidecar.ready, early.promise]);

@@ -27,7 +27,7 @@ export function sidecarCommand(context: Context): Command {
 async function serve(context: Context, flags: SidecarFlags): Promise<void> {
   const { output } = context;
   const stop = stopSignal();
-  const config = await loadSidecarConfig(context, flags);
+  const { config } = await loadSidecarConfig(context, flags);
   const log = createLogging(output, { level: config.log.level });
   await using sidecar = await startConfigured(config, log, flags.token);
   await Promise.race([sidecar.ready, aborted(stop)]);

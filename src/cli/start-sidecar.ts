@@ -16,9 +16,9 @@ import { type SidecarFlags, sidecarSettings } from './sidecar-flags.ts';
 import { IDENTITY_HOME, sidecarOptions } from './sidecar-options.ts';
 import { day } from './table.ts';
 
-export async function loadSidecarConfig({ env }: Context, flags: SidecarFlags): Promise<SidecarConfig> {
+export async function loadSidecarConfig({ env }: Context, flags: SidecarFlags) {
   const file = flags.config === undefined ? undefined : await readConfigFile(flags.config);
-  return loadConfig('Sidecar', { file, env, flags: sidecarSettings(flags, env) }).config;
+  return loadConfig('Sidecar', { file, env, flags: sidecarSettings(flags, env) });
 }
 
 /** Binds every port and starts to obtain an identity. `ready` of the result tells when it serves. */

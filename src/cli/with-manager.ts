@@ -1,10 +1,11 @@
 import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join, relative } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { socketClient } from '../api/client-socket.ts';
 import { systemClock } from '../base/clock.ts';
-import { nodeCode, SidelockError } from '../base/errors.ts';
+import { isSidelockError, nodeCode, SidelockError } from '../base/errors.ts';
 import { createMetrics } from '../base/metrics.ts';
 import type { ManagerConfig } from '../config/manager.ts';
 import { STATE_DIR } from '../store/layout.ts';
@@ -35,6 +36,9 @@ interface Use<T> {
   readonly work: (client: Client) => Promise<T>;
 }
 
+/** How long a command waits for a manager that holds the storage and does not answer yet: it may be starting. */
+const PATIENCE = { times: 50, everyMs: 200 };
+
 /**
  * Runs `work` against the manager that holds the storage. When none runs, one is started for this call alone: it
  * takes the lock, so that none can start meanwhile, and answers on the socket only to us.
@@ -47,14 +51,22 @@ export async function withManager<T>(
 ): Promise<T> {
   const { socketClient } = await import('../api/client-socket.ts');
   const config = await loadManagerConfig(context, flags);
-  const socketPath = socketPathOf(config.storage.path);
-  if (await answers(socketPath)) return await work(socketClient(socketPath));
-  if (!create && !existsSync(join(config.storage.path, STATE_DIR, 'ca'))) throw noStorage(config.storage.path);
-  await using manager = await startForOneCall(context, config, socketPath);
-  return await work(socketClient(manager.socketPath));
+  const { path: storage } = config.storage;
+  const socketPath = socketPathOf(storage);
+  for (let attempt = 1; ; attempt++) {
+    if (await answers(socketPath)) return await work(socketClient(socketPath));
+    if (!create && !existsSync(join(storage, STATE_DIR))) throw noStorage(storage);
+    try {
+      await using _manager = await startForOneCall(context, config, socketPath);
+      return await work(socketClient(socketPath));
+    } catch (error) {
+      if (!isSidelockError(error, 'SL-STORE-002') || attempt === PATIENCE.times) throw error;
+      await setTimeout(PATIENCE.everyMs);
+    }
+  }
 }
 
-async function startForOneCall(context: Context, config: ManagerConfig, socketPath: string) {
+async function startForOneCall(context: Context, config: ManagerConfig, socketPath: string): Promise<AsyncDisposable> {
   const [{ createManager }, { startApi }] = await Promise.all([
     import('../manager/manager.ts'),
     import('../api/server.ts'),
@@ -67,8 +79,7 @@ async function startForOneCall(context: Context, config: ManagerConfig, socketPa
   const manager = started.use(await progress.during('opening the storage', () => createManager(options)));
   const local = { host: '127.0.0.1', port: 0 };
   started.use(await startApi({ manager, listen: local, health: local, socketPath, clock: systemClock, log, metrics }));
-  const running = started.move();
-  return { socketPath, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return started.move();
 }
 
 /** Whether a manager listens there. What a dead one left answers nothing. @throws SL-API-002 */

@@ -97,6 +97,23 @@ t.test('without a manager the commands open the storage themselves, and leave it
   );
 });
 
+t.test('commands at the same time, and beside a manager that is starting, wait for their turn', async (t) => {
+  const storage = join(shortDirectory(t), 'pki');
+  const run = (...args: string[]) => cli([...args, '--storage', storage], { env: QUICK });
+  const services = ['a', 'b', 'c'];
+  const made = await Promise.all(services.map((service) => run('generate', '--service', service)));
+  t.strictSame(
+    made.map(({ code }) => code),
+    [0, 0, 0],
+  );
+
+  const manager = startCli(['manager', '--storage', storage, ...LOCAL]);
+  t.teardown(() => manager.child.kill('SIGKILL'));
+  await manager.saw(/"event":"ca_opened"/);
+  t.match(await run('token', 'create', 'a'), { code: 0, stdout: /^slk_/ });
+  t.match(await run('list', '--no-headers'), { stdout: /^a .*\nb .*\nc / });
+});
+
 t.test('a port in use names what wanted it and who has it', async (t) => {
   const holder = createServer();
   t.teardown(() => holder.close());
