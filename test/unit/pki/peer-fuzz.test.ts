@@ -4,7 +4,8 @@ import { isSidelockError } from '../../../src/base/errors.ts';
 import { parseBundle } from '../../../src/pki/bundle.ts';
 import { type Certificate, parseCertificate } from '../../../src/pki/certificate.ts';
 import { readDer } from '../../../src/pki/der.ts';
-import { PEER_REASONS, verifyPeer } from '../../../src/pki/peer.ts';
+import { verifyPeer } from '../../../src/pki/peer.ts';
+import { PEER_REASONS } from '../../../src/pki/peer-reasons.ts';
 import { dns, makeCa, makeLeaf, makeRoot, nameConstraints, TRUST_DOMAIN } from '../../support/badcert.ts';
 
 const now = Date.now();
