@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { chmod, stat } from 'node:fs/promises';
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
-import { connect as connectTcp } from 'node:net';
+import { connect as connectTcp, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { connect as connectTls } from 'node:tls';
 import t, { type Test } from 'tap';
@@ -251,7 +251,7 @@ t.test('P20 a slow trickle, of head or body, ends at the request timeout', async
     // Never idle, so only the limit on the whole request can end it.
     const trickle = setInterval(() => socket.write('x'), 50);
     socket.resume();
-    await once(socket, 'close');
+    await closed(socket);
     clearInterval(trickle);
     t.pass('the server closed the connection');
   }
@@ -262,12 +262,12 @@ t.test('a client that never ends its handshake is let go', async (t) => {
   const silent = connectTcp({ port: Number(new URL(url).port), host: '127.0.0.1' });
   silent.on('error', () => {});
   silent.resume();
-  await once(silent, 'close');
+  await closed(silent);
   const garbage = connectTcp({ port: Number(new URL(url).port), host: '127.0.0.1' });
   garbage.on('error', () => {});
   garbage.end('GET / HTTP/1.1\r\n\r\n');
   garbage.resume();
-  await once(garbage, 'close');
+  await closed(garbage);
   t.equal((await ask(PATHS.trust, { url })).status, 200, 'and others are served');
 });
 
@@ -336,6 +336,11 @@ t.test('a port in use is named, and nothing stays open', async (t) => {
   });
   await t.rejects(failing, { code: 'SL-NET-001', message: new RegExp(`127.0.0.1:${port} for health and metrics`) });
 });
+
+/** `once` would reject for the reset that may come before it. */
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => socket.once('close', () => resolve()));
+}
 
 async function limited(t: Test, limits: NonNullable<Parameters<typeof startApi>[0]['limits']>) {
   const { log } = recordingLog();
