@@ -8,15 +8,15 @@ import { isSidelockError } from '../base/errors.ts';
 import { formatAddress, listen } from '../base/listen.ts';
 import { createMetrics } from '../base/metrics.ts';
 import type { DemoConfig } from '../config/demo.ts';
+import { loadConfig } from '../config/load.ts';
 import { DEFAULT_LIMITS } from '../sidecar/options.ts';
 import type { Sidecar } from '../sidecar/sidecar.ts';
 import { startDemoApp } from './demo-app.ts';
 import { createLogging } from './logging.ts';
 import type { Output } from './output.ts';
 import { aborted } from './signals.ts';
+import { socketPathOf, startManager } from './start-manager.ts';
 import { day } from './table.ts';
-import { packageVersion } from './version.ts';
-import { socketPathOf } from './with-manager.ts';
 
 export interface DemoService {
   readonly name: string;
@@ -45,7 +45,7 @@ export async function startMesh(config: DemoConfig, output: Output, stop: AbortS
   process.once('exit', remove);
   started.defer(remove);
   const storage = join(directory, 'pki');
-  const tokenFor = await startManager(config, { storage, output, started });
+  const tokenFor = await startDemoManager(config, { storage, output, started });
 
   const services: DemoService[] = [];
   const find = (name: string): DemoService => {
@@ -67,44 +67,22 @@ interface ManagerPlace {
 }
 
 /** Resolves with the way to get a join token for a service: over the socket of the manager, as an operator does. */
-async function startManager(config: DemoConfig, { storage, output, started }: ManagerPlace) {
-  const [{ createManager }, { startApi }, { socketClient }] = await Promise.all([
-    import('../manager/manager.ts'),
-    import('../api/server.ts'),
-    import('../api/client-socket.ts'),
-  ]);
+async function startDemoManager({ ca, trustDomain }: DemoConfig, { storage, output, started }: ManagerPlace) {
+  const text = JSON.stringify({ trustDomain, ca, storage: { path: storage }, listen: LOCAL, health: LOCAL });
+  const { config } = loadConfig('Manager', { file: { name: 'the manager of the demo', text }, env: {} });
   const log = createLogging(output, { level: 'error', people: true });
-  const metrics = createMetrics();
-  const socketPath = socketPathOf(storage);
   const begun = performance.now();
-  let address = '';
-  const manager = started.use(
-    await output.progress.during('generating the CA key (RSA 4096), 1-5 s', () =>
-      createManager({
-        storagePath: storage,
-        ca: { name: config.ca.name },
-        trustDomain: config.trustDomain,
-        address: () => address,
-        onProgress: output.progress.tell,
-        clock: systemClock,
-        random: systemRandom,
-        version: packageVersion(),
-        log,
-        metrics,
-      }),
-    ),
-  );
-  const local = { host: '127.0.0.1', port: 0 };
-  const api = started.use(
-    await startApi({ manager, listen: local, health: local, socketPath, clock: systemClock, log, metrics }),
-  );
-  address = api.url;
+  const { manager } = started.use(await startManager(config, { output, log, metrics: createMetrics() }));
   const { caName, rootNotAfter } = manager.ca;
   const took = `${((performance.now() - begun) / SECOND).toFixed(1)}s`;
   const ok = output.style('green', output.signs.ok);
-  output.print(`  ${ok} ${'CA ready'.padEnd(18)} ${caName} (RSA 4096, until ${day(rootNotAfter)})   ${took}`);
-  return async (service: string) => (await socketClient(socketPath).createToken({ service })).token;
+  const key = `RSA ${config.ca.keySize}, until ${day(rootNotAfter)}`;
+  output.print(`  ${ok} ${'CA ready'.padEnd(18)} ${caName} (${key})   ${took}`);
+  const { socketClient } = await import('../api/client-socket.ts');
+  return async (service: string) => (await socketClient(socketPathOf(storage)).createToken({ service })).token;
 }
+
+const LOCAL = '127.0.0.1:0';
 
 interface ServicePlace {
   readonly config: DemoConfig;

@@ -41,8 +41,8 @@ interface Surroundings {
   readonly metrics: Metrics;
   readonly version: string;
   readonly onProgress: (text: string) => void;
-  /** Where the API turned out to listen; that of the config unless given. */
-  readonly port?: () => number;
+  /** Where the API turned out to listen. */
+  readonly port: () => number;
 }
 
 /** The config as the options that the manager takes. */
@@ -65,7 +65,7 @@ export function managerOptions(config: ManagerConfig, { port, ...surroundings }:
     },
     tokens: { ttlMs: tokens.ttl, maxTtlMs: tokens.maxTtl },
     trustDomain,
-    address: () => config.address ?? reachable(listen.host, port?.() ?? listen.port),
+    address: () => config.address ?? reachable(listen.host, port()),
     clock: systemClock,
     random: systemRandom,
     ...surroundings,

@@ -1,12 +1,10 @@
 import type { Command } from 'commander';
-import { systemClock } from '../base/clock.ts';
 import { createMetrics } from '../base/metrics.ts';
 import { type Context, command } from './command.ts';
 import { createLogging } from './logging.ts';
-import { loadManagerConfig, type ManagerFlags, managerOptions } from './manager-options.ts';
+import { loadManagerConfig, type ManagerFlags } from './manager-options.ts';
 import { aborted, stopSignal } from './signals.ts';
-import { packageVersion } from './version.ts';
-import { socketPathOf } from './with-manager.ts';
+import { startManager } from './start-manager.ts';
 
 export function managerCommand(context: Context): Command {
   return command('manager', {
@@ -38,29 +36,8 @@ async function serve(context: Context, flags: ManagerFlags): Promise<void> {
   const { path: storage } = config.storage;
   const log = createLogging(output, { level: config.log.level });
   const metrics = createMetrics({ processMetrics: true });
-  const [{ createManager }, { startApi }] = await Promise.all([
-    import('../manager/manager.ts'),
-    import('../api/server.ts'),
-  ]);
-  let port = config.listen.port;
-  const options = managerOptions(config, {
-    log,
-    metrics,
-    version: packageVersion(),
-    onProgress: output.progress.tell,
-    port: () => port,
-  });
-  await using manager = await output.progress.during('opening the storage', () => createManager(options));
-  await using api = await startApi({
-    manager,
-    listen: config.listen,
-    health: config.health,
-    socketPath: socketPathOf(storage),
-    clock: systemClock,
-    log,
-    metrics,
-  });
-  port = api.address.port;
+  await using running = await startManager(config, { output, log, metrics });
+  const { manager, api } = running;
   const root = `sha256:${manager.ca.rootSha256}`;
   output.result({ ready: true, url: api.url, health: api.health, root, storage, address: manager.address() }, () => {
     const short = `${root.slice(0, 11)}${output.signs.dash}${root.slice(-4)}`;
@@ -69,7 +46,7 @@ async function serve(context: Context, flags: ManagerFlags): Promise<void> {
   });
   if (config.address === undefined && ['0.0.0.0', '::'].includes(config.listen.host)) {
     output.note(
-      `join tokens carry ${manager.address()}; for sidecars on other machines give --address https://HOST:${port}`,
+      `join tokens carry ${manager.address()}; for sidecars on other machines give --address https://HOST:${api.address.port}`,
     );
   }
   await aborted(stop);

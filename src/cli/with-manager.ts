@@ -1,27 +1,18 @@
 import { existsSync } from 'node:fs';
 import { connect } from 'node:net';
-import { join, relative } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { Command } from 'commander';
 import type { socketClient } from '../api/client-socket.ts';
-import { systemClock } from '../base/clock.ts';
 import { isSidelockError, nodeCode, SidelockError } from '../base/errors.ts';
 import { createMetrics } from '../base/metrics.ts';
-import type { ManagerConfig } from '../config/manager.ts';
 import { STATE_DIR } from '../store/layout.ts';
 import type { Context } from './command.ts';
 import { createLogging } from './logging.ts';
-import { loadManagerConfig, type ManagerFlags, managerOptions } from './manager-options.ts';
-import { packageVersion } from './version.ts';
+import { loadManagerConfig, type ManagerFlags } from './manager-options.ts';
+import { socketPathOf, startManager } from './start-manager.ts';
 
 type Client = ReturnType<typeof socketClient>;
-
-/** Where the manager of a storage answers to commands: the shorter way to it, since a socket's path is limited. */
-export function socketPathOf(storage: string): string {
-  const path = join(storage, STATE_DIR, 'manager.sock');
-  const fromHere = relative('', path);
-  return fromHere.length < path.length ? fromHere : path;
-}
 
 export function addStorageFlags(command: Command): Command {
   return command
@@ -53,33 +44,23 @@ export async function withManager<T>(
   const config = await loadManagerConfig(context, flags);
   const { path: storage } = config.storage;
   const socketPath = socketPathOf(storage);
+  const log = createLogging(context.output, { level: 'warn' });
   for (let attempt = 1; ; attempt++) {
-    if (await answers(socketPath)) return await work(socketClient(socketPath));
-    if (!create && !existsSync(join(storage, STATE_DIR))) throw noStorage(storage);
     try {
-      await using _manager = await startForOneCall(context, config, socketPath);
+      if (await answers(socketPath)) return await work(socketClient(socketPath));
+      if (!create && !existsSync(join(storage, STATE_DIR))) throw noStorage(storage);
+      const metrics = createMetrics();
+      await using _manager = await startManager(config, { output: context.output, log, metrics, unseen: true });
       return await work(socketClient(socketPath));
     } catch (error) {
-      if (!isSidelockError(error, 'SL-STORE-002') || attempt === PATIENCE.times) throw error;
+      // One that starts holds the lock and does not answer yet. One that answered and is gone was that of another
+      // command: it finishes what it was asked before it ends, so this call was not.
+      const starting = isSidelockError(error, 'SL-STORE-002');
+      const gone = isSidelockError(error, 'SL-MGR-001') && !(await answers(socketPath));
+      if (!(starting || gone) || attempt === PATIENCE.times) throw error;
       await setTimeout(PATIENCE.everyMs);
     }
   }
-}
-
-async function startForOneCall(context: Context, config: ManagerConfig, socketPath: string): Promise<AsyncDisposable> {
-  const [{ createManager }, { startApi }] = await Promise.all([
-    import('../manager/manager.ts'),
-    import('../api/server.ts'),
-  ]);
-  const { progress } = context.output;
-  const log = createLogging(context.output, { level: 'warn' });
-  const metrics = createMetrics();
-  await using started = new AsyncDisposableStack();
-  const options = managerOptions(config, { log, metrics, version: packageVersion(), onProgress: progress.tell });
-  const manager = started.use(await progress.during('opening the storage', () => createManager(options)));
-  const local = { host: '127.0.0.1', port: 0 };
-  started.use(await startApi({ manager, listen: local, health: local, socketPath, clock: systemClock, log, metrics }));
-  return started.move();
 }
 
 /** Whether a manager listens there. What a dead one left answers nothing. @throws SL-API-002 */

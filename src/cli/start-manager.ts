@@ -1,0 +1,65 @@
+import { join, relative } from 'node:path';
+import { systemClock } from '../base/clock.ts';
+import type { Logger } from '../base/log.ts';
+import type { Metrics } from '../base/metrics.ts';
+import type { ManagerConfig } from '../config/manager.ts';
+import type { Manager } from '../manager/manager.ts';
+import { STATE_DIR } from '../store/layout.ts';
+import { managerOptions } from './manager-options.ts';
+import type { Output } from './output.ts';
+import { packageVersion } from './version.ts';
+
+interface RunningManager extends AsyncDisposable {
+  readonly manager: Manager;
+  readonly api: Awaited<ReturnType<typeof import('../api/server.ts').startApi>>;
+}
+
+interface Surroundings {
+  readonly output: Output;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  /** Answers only to the commands of this machine; tokens still carry the address of the config. */
+  readonly unseen?: boolean;
+}
+
+/** Opens the storage and serves the API and the socket, or leaves nothing open. */
+export async function startManager(config: ManagerConfig, surroundings: Surroundings): Promise<RunningManager> {
+  const { output, log, metrics, unseen = false } = surroundings;
+  const [{ createManager }, { startApi }] = await Promise.all([
+    import('../manager/manager.ts'),
+    import('../api/server.ts'),
+  ]);
+  let { port } = config.listen;
+  const { during, tell } = output.progress;
+  const options = managerOptions(config, {
+    log,
+    metrics,
+    version: packageVersion(),
+    onProgress: tell,
+    port: () => port,
+  });
+  await using started = new AsyncDisposableStack();
+  const manager = started.use(await during('opening the storage', () => createManager(options)));
+  const local = { host: '127.0.0.1', port: 0 };
+  const api = started.use(
+    await startApi({
+      manager,
+      listen: unseen ? local : config.listen,
+      health: unseen ? local : config.health,
+      socketPath: socketPathOf(config.storage.path),
+      clock: systemClock,
+      log,
+      metrics,
+    }),
+  );
+  if (!unseen) port = api.address.port;
+  const running = started.move();
+  return { manager, api, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** Where the manager of a storage answers to commands: the shorter way to it, since a socket's path is limited. */
+export function socketPathOf(storage: string): string {
+  const path = join(storage, STATE_DIR, 'manager.sock');
+  const fromHere = relative('', path);
+  return fromHere.length < path.length ? fromHere : path;
+}
