@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -40,6 +41,7 @@ interface Flags {
   readonly json: boolean;
 }
 
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 const flags = readFlags();
 if (flags === undefined) {
   process.stderr.write(USAGE);
@@ -53,31 +55,28 @@ async function run({ only, peers, runs, seconds, quick, json }: Flags): Promise<
   const print = (text: string) => json || process.stdout.write(text);
   const progress = (text: string) => process.stderr.write(`  ${text}\n`);
   const directory = await mkdtemp(join(tmpdir(), 'sidelock-bench-'));
-  try {
-    const installed = peers.filter((peer) => peer.version() !== undefined);
-    for (const peer of peers) if (!installed.includes(peer)) progress(`${peer.name} is not installed: left out`);
+  process.once('exit', () => rmSync(directory, { recursive: true, force: true }));
+  const installed = peers.filter((peer) => peer.version() !== undefined);
+  for (const peer of peers) if (!installed.includes(peer)) progress(`${peer.name} is not installed: left out`);
 
-    let figures: readonly Figure[] = [];
-    if (only.includes(FIGURES)) {
-      // Only here, so that the loop of one scenario starts fast.
-      const { measureFigures, renderFigures } = await import('./figures.ts');
-      figures = await measureFigures({ directory: join(directory, 'figures'), quick, progress });
-      print(renderFigures(figures));
-    }
-    const scenarios = SCENARIOS.filter((s) => only.includes(s.name));
-    const measured = await runScenarios(
-      scenarios,
-      { directory, peers: installed, runs, seconds, progress },
-      (s, results) => print(renderScenario(s, results)),
-    );
-
-    const results = { machine: machine(), versions: versions(installed), runs, seconds, figures, scenarios: measured };
-    if (json) process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
-    print(`\nJSON in ${await writeResults(results)}\n`);
-    return figures.every((f) => f.met) && measured.every((s) => s.results.every((r) => r.errors === 0));
-  } finally {
-    await rm(directory, { recursive: true });
+  let figures: readonly Figure[] = [];
+  if (only.includes(FIGURES)) {
+    // Only here, so that the loop of one scenario starts fast.
+    const { measureFigures, renderFigures } = await import('./figures.ts');
+    figures = await measureFigures({ directory: join(directory, 'figures'), quick, progress });
+    print(renderFigures(figures));
   }
+  const scenarios = SCENARIOS.filter((s) => only.includes(s.name));
+  const measured = await runScenarios(
+    scenarios,
+    { directory, peers: installed, runs, seconds, progress },
+    (s, results) => print(renderScenario(s, results)),
+  );
+
+  const results = { machine: machine(), versions: versions(installed), runs, seconds, figures, scenarios: measured };
+  if (json) process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
+  print(`\nJSON in ${await writeResults(results)}\n`);
+  return figures.every((f) => f.met) && measured.every((s) => s.results.every((r) => r.errors === 0));
 }
 
 interface ScenarioOptions {

@@ -18,6 +18,11 @@ interface StartOptions {
 }
 
 const READY_MS = 15_000;
+const living = new Set<ChildProcess>();
+// An interrupted bench has no time to dispose of anything, and must leave nothing behind.
+process.on('exit', () => {
+  for (const child of living) child.kill('SIGKILL');
+});
 
 /** Programs started by the result end with `stack`. Their output is shown only when they do not come to listen. */
 export function startInto(stack: AsyncDisposableStack): Start {
@@ -27,6 +32,8 @@ export function startInto(stack: AsyncDisposableStack): Start {
 async function start({ command, args, port }: StartOptions, stack: AsyncDisposableStack): Promise<Running> {
   // No variable of this shell shall make one peer behave in its own way.
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'] } });
+  living.add(child);
+  child.once('exit', () => living.delete(child));
   stack.defer(() => stop(child));
   let output = '';
   const keep = (chunk: Buffer) => {
