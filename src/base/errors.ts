@@ -265,7 +265,7 @@ export const ERROR_PAGES = {
   'SL-TLS-003': {
     title: 'peer was signed by a CA we do not trust',
     why: 'Its issuer is not in our bundle.',
-    fix: 'Compare the key ids of both bundles: sidelock show --self',
+    fix: 'Compare the key ids of both bundles: GET /identity on the admin port of either sidecar.',
   },
   'SL-TLS-004': {
     title: 'certificate of peer out of date',

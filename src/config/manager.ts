@@ -52,8 +52,12 @@ export const managerSchema = z
       .prefault({}),
     monitoring: z
       .strictObject({
-        healthCheckInterval: duration({ min: '1s' }).prefault('10m').describe('for the certificate monitor'),
-        metricsCollectionInterval: duration({ min: '1s' }).prefault('5m').describe('for the certificate monitor'),
+        healthCheckInterval: duration({ min: '1s' })
+          .prefault('10m')
+          .describe('no effect yet: for the certificate monitor to come'),
+        metricsCollectionInterval: duration({ min: '1s' })
+          .prefault('5m')
+          .describe('no effect yet: for the certificate monitor to come'),
       })
       .prefault({}),
     log: logSettings(),

@@ -59,7 +59,8 @@ export function explain(reason: HandshakeReason, detail: string | undefined): Pa
     return detail === undefined ? found : { ...found, sentence: `${found.sentence}: ${detail}` };
   }
   const chain = reason.replace(/^(client|peer)_/, '') as PeerReason;
-  return { ...(CHAIN_PAGES[chain] ?? RULE_PAGE), sentence: detail ?? RULE_PAGE.sentence };
+  const found = CHAIN_PAGES[chain] ?? RULE_PAGE;
+  return detail === undefined ? found : { ...found, sentence: detail };
 }
 
 /** What the failing side of a socket can tell. */
@@ -122,17 +123,21 @@ const RULE_PAGE: Page = {
 
 const OUT_OF_DATE = {
   code: 'SL-TLS-004',
-  sentence: '',
+  sentence: 'its certificate is out of date',
   fix: "compare both clocks; look at that sidecar's renewals",
 } as const;
 const UNKNOWN_CA = {
   code: 'SL-TLS-003',
-  sentence: '',
+  sentence: 'its issuer is not in our bundle',
   fix: 'compare the key ids of both bundles (/identity)',
 } as const;
 
 const CHAIN_PAGES: Partial<Record<PeerReason, Page>> = {
-  no_certificate: { code: 'SL-TLS-005', sentence: '', fix: 'call through the local port of a sidecar' },
+  no_certificate: {
+    code: 'SL-TLS-005',
+    sentence: 'showed no certificate',
+    fix: 'call through the local port of a sidecar',
+  },
   expired: OUT_OF_DATE,
   not_yet_valid: OUT_OF_DATE,
   issuer_expired: OUT_OF_DATE,
@@ -140,7 +145,7 @@ const CHAIN_PAGES: Partial<Record<PeerReason, Page>> = {
   self_signed: UNKNOWN_CA,
   chain_incomplete: {
     code: 'SL-TLS-003',
-    sentence: '',
+    sentence: 'its intermediates are missing',
     fix: 'its cert.pem must hold the leaf, then the intermediates',
   },
 };

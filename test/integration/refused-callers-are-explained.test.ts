@@ -33,7 +33,13 @@ t.test('a caller that must not get in is refused with a reason, and the app sees
   });
 
   const rows: Row[] = [
-    { name: 'no certificate', reason: 'client_no_certificate', code: 'SL-TLS-005', call: (p) => tls(p, {}) },
+    {
+      name: 'no certificate',
+      reason: 'client_no_certificate',
+      code: 'SL-TLS-005',
+      call: (p) => tls(p, {}),
+      why: /^showed no certificate$/,
+    },
     {
       name: 'self-signed',
       reason: 'client_self_signed',
