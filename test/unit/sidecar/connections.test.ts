@@ -1,0 +1,141 @@
+import t from 'tap';
+import { MINUTE, SECOND } from '../../../src/base/clock.ts';
+import { createMetrics } from '../../../src/base/metrics.ts';
+import { createConnections } from '../../../src/sidecar/connections.ts';
+import { dataPlaneMetrics } from '../../../src/sidecar/metrics.ts';
+import { createRefusals } from '../../../src/sidecar/refusals.ts';
+import { fakeClock } from '../../support/fake-clock.ts';
+import { recordingLog } from '../../support/identity-fakes.ts';
+
+function rig(limits: { maxConnections?: number; maxLifetimeMs?: number } = {}) {
+  const clock = fakeClock();
+  const metrics = createMetrics();
+  const connections = createConnections(
+    { maxConnections: 10, idleTimeoutMs: MINUTE, ...limits },
+    dataPlaneMetrics(metrics),
+    clock,
+  );
+  /** One connection whose relay only records what is done to it. */
+  const add = () => {
+    const state = { active: false, resets: 0, end: (_?: Error): void => {}, received: { value: 0 } };
+    connections.admit();
+    connections.add({
+      direction: 'inbound',
+      listener: 'in',
+      peer: { address: '127.0.0.1:1', id: 'spiffe://td/ns/a/sa/b', serial: '1' },
+      self: { id: 'spiffe://td/ns/a/sa/c', serial: '2', generation: 1 },
+      local: '127.0.0.1:2',
+      tls: { version: 'TLSv1.3', cipher: 'x', group: undefined },
+      start(received, _sent, closed) {
+        state.end = closed;
+        state.received = received;
+        return {
+          takeActivity: () => state.active,
+          end: () => {},
+          reset: () => {
+            state.resets++;
+            closed(undefined);
+          },
+        };
+      },
+    });
+    return state;
+  };
+  const closed = async (reason: string) => {
+    const text = await metrics.render();
+    const line = text
+      .split('\n')
+      .find((found) => found.includes('connections_closed_total{') && found.includes(`"${reason}"`));
+    return line === undefined ? 0 : Number(line.split(' ')[1]);
+  };
+  return { clock, connections, metrics, add, closed };
+}
+
+t.test('an idle connection is reset at its limit, an active one is not', async (t) => {
+  const { clock, connections, add, closed } = rig();
+  const [idle, busy] = [add(), add()];
+  busy.active = true;
+  await clock.advance(MINUTE - SECOND);
+  connections.sweep();
+  t.equal(idle.resets, 0);
+  await clock.advance(SECOND);
+  connections.sweep();
+  t.equal(idle.resets, 1);
+  t.equal(busy.resets, 0);
+  t.equal(await closed('idle'), 1);
+});
+
+t.test('a lifetime ends even a busy connection', async (t) => {
+  const { clock, connections, add, closed } = rig({ maxLifetimeMs: 10 * SECOND });
+  const busy = add();
+  busy.active = true;
+  await clock.advance(10 * SECOND);
+  connections.sweep();
+  t.equal(busy.resets, 1);
+  t.equal(await closed('lifetime'), 1);
+});
+
+t.test('the limit counts what is open or in its handshake', async (t) => {
+  const { connections, add } = rig({ maxConnections: 2 });
+  const first = add();
+  t.ok(connections.admit());
+  t.notOk(connections.admit());
+  connections.dismiss();
+  t.ok(connections.admit());
+  t.notOk(connections.admit());
+  first.end();
+  t.ok(connections.admit());
+});
+
+t.test('bytes of live connections show at each scrape, once', async (t) => {
+  const { connections, metrics, add } = rig();
+  const series = 'sidelock_connection_bytes_total{direction="inbound",listener="in",way="rx"}';
+  const one = add();
+  for (const total of [100, 250]) {
+    one.received.value = total;
+    connections.report();
+    t.match(await metrics.render(), `${series} ${total}`);
+  }
+  one.received.value = 300;
+  one.end();
+  t.match(await metrics.render(), `${series} 300`);
+  t.equal(connections.list().length, 0);
+});
+
+t.test('a drain waits for the last one', async (t) => {
+  const { connections, add } = rig();
+  const one = add();
+  const waiting = connections.drains.inbound.wait(AbortSignal.timeout(60_000));
+  one.end(new Error('reset'));
+  t.equal(await waiting, true);
+  add();
+  t.equal(await connections.drains.inbound.wait(AbortSignal.abort()), false);
+});
+
+t.test('a flood of one refusal is two lines: the first, and the count', async (t) => {
+  const clock = fakeClock();
+  const { log, lines } = recordingLog();
+  const refusals = createRefusals(log, clock);
+  for (let i = 0; i < 1_000; i++) refusals.warn('same', { event: 'denied' }, 'no');
+  refusals.warn('other', { event: 'denied' }, 'no');
+  t.equal(lines.length, 2);
+  refusals.sweep();
+  t.equal(lines.length, 2);
+  await clock.advance(10 * SECOND);
+  refusals.sweep();
+  t.match(lines.slice(2), [{ event: 'denied', repeated: 999 }]);
+  refusals.warn('same', { event: 'denied' }, 'no');
+  t.equal(lines.length, 4, 'and a new window begins');
+});
+
+t.test('a million different refusals are bounded in memory and lose no count', async (t) => {
+  const { log, lines } = recordingLog();
+  const refusals = createRefusals(log, fakeClock());
+  refusals.warn('first', {}, 'no');
+  refusals.warn('first', {}, 'no');
+  for (let i = 0; i < 1_000; i++) refusals.warn(`${i}`, {}, 'no');
+  t.match(
+    lines.filter((line) => line['repeated'] !== undefined),
+    [{ repeated: 1 }],
+  );
+});
