@@ -14,7 +14,7 @@ interface ConfigSources {
   readonly flags?: readonly Setting[];
 }
 
-interface LoadedConfig<K extends Kind> {
+export interface LoadedConfig<K extends Kind> {
   readonly kind: K;
   readonly config: Config<K>;
   /** The same before durations and addresses were read, defaults filled in: what `config print` shows. */
