@@ -12,9 +12,12 @@ interface LogOptions {
 
 const SECRET_FIELDS = ['token', 'passphrase', 'password', 'authorization', 'key', 'keyPem', 'privateKey'];
 
-/** Path redaction alone misses nested and embedded secrets, so each finished line is scrubbed as text too. */
+/**
+ * Path redaction alone misses nested and embedded secrets, so each finished line is scrubbed as text too.
+ * A key that was cut short ends at the quote that ends its JSON string, so that the line stays JSON.
+ */
 const SECRET_TEXT =
-  /-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)|\bslk_[\w.-]{8,}|\bBearer\s+[\w.~+/=-]+/gis;
+  /-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^"\\]|\\[^"])*?(?:-----END [A-Z ]*PRIVATE KEY-----|(?=\\?"|$))|\bslk_[\w.-]{8,}|\bBearer\s+[\w.~+/=-]+/gis;
 
 /** Removes private keys, join tokens and bearer tokens from any text. */
 export function scrub(text: string): string {

@@ -1,0 +1,52 @@
+import t from 'tap';
+import { createMetrics } from '../../../src/base/metrics.ts';
+
+t.test('cells are copied into the exposition when it is rendered', async (t) => {
+  const metrics = createMetrics();
+  const requests = metrics.counter('demo_requests_total', 'Requests.', ['result']);
+  const open = metrics.gauge('demo_open', 'Open.');
+  const ok = requests.with({ result: 'ok' });
+  ok.value += 2;
+  open.with({}).value = 7;
+  t.equal(requests.with({ result: 'ok' }), ok, 'the same labels give the same cell');
+
+  const first = await metrics.render();
+  t.match(first, 'demo_requests_total{result="ok"} 2\n');
+  t.match(first, 'demo_open 7\n');
+  ok.value += 3;
+  t.match(await metrics.render(), 'demo_requests_total{result="ok"} 5\n', 'set, not added up');
+  t.match(metrics.contentType, 'text/plain');
+});
+
+t.test('a family that was reset shows nothing of before', async (t) => {
+  const metrics = createMetrics();
+  const info = metrics.gauge('demo_info', 'Info.', ['id']);
+  info.with({ id: 'old' }).value = 1;
+  info.reset();
+  info.with({ id: 'new' }).value = 1;
+  const text = await metrics.render();
+  t.match(text, 'id="new"');
+  t.notMatch(text, 'id="old"');
+});
+
+t.test('histograms, and gauges refreshed at each scrape', async (t) => {
+  const metrics = createMetrics();
+  metrics.histogram('demo_seconds', 'Duration.', [0.1, 1], ['side']).with({ side: 'in' }).observe(0.5);
+  const scrapes = metrics.gauge('demo_scrapes', 'Scrapes.').with({});
+  metrics.onScrape(() => {
+    scrapes.value++;
+  });
+  await metrics.render();
+  const text = await metrics.render();
+  t.match(text, 'demo_seconds_bucket{le="0.1",side="in"} 0\n');
+  t.match(text, 'demo_seconds_bucket{le="1",side="in"} 1\n');
+  t.match(text, 'demo_scrapes 2\n');
+});
+
+t.test('two registries know nothing of each other', async (t) => {
+  const [one, two] = [createMetrics(), createMetrics()];
+  one.counter('demo_total', 'Demo.').with({}).value = 1;
+  t.doesNotThrow(() => two.counter('demo_total', 'Demo.'));
+  t.notMatch(await two.render(), 'demo_total 1');
+  t.match(await createMetrics({ processMetrics: true }).render(), 'process_cpu_seconds_total');
+});
