@@ -317,6 +317,21 @@ export const ERROR_PAGES = {
     why: 'Its name does not resolve, nothing listens, or it does not answer in time.',
     fix: 'Check outbound[].address.',
   },
+  'SL-HTTP-001': {
+    title: 'request refused',
+    why: 'It breaks a rule of HTTP/1.1 that two servers could read in two ways, or did not come in time.',
+    fix: 'x-sidelock-reason names the rule; correct the client, or use protocol: tcp for what is not HTTP/1.1.',
+  },
+  'SL-HTTP-002': {
+    title: 'no valid response',
+    why: 'The other side closed before it answered, or its response breaks a rule of HTTP/1.1.',
+    fix: 'Look at its log; sidelock_http_rejected_total counts the rules.',
+  },
+  'SL-HTTP-003': {
+    title: 'no response in time',
+    why: 'The other side took the request and did not answer within limits.requestTimeout.',
+    fix: 'Find out what it waits for, or raise the limit.',
+  },
   'SL-AUTHZ-001': {
     title: 'caller not allowed',
     why: 'No allow rule of the inbound matches its SPIFFE id.',

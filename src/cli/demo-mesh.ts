@@ -122,6 +122,7 @@ async function startService(service: DemoConfig['services'][number], place: Serv
             listen: await free(call.listen, `${name} to reach ${call.service}`),
             service: call.service,
             address: mtlsAddress(find(call.service)),
+            protocol: 'tcp' as const,
             expect: [],
           })),
         ),

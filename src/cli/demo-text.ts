@@ -18,16 +18,16 @@ export function callText(
   { signs: { plain, tls, to, head }, style }: Output,
 ): string {
   const { url, status, ms, outbound, inbound } = call;
-  const { version, group } = outbound.tls;
-  const secured = `${version.replace('TLSv', 'TLS ')}${group === undefined ? '' : `, ${group}`}`;
+  const { version, group } = outbound.tls ?? {};
+  const secured = `${version?.replace('TLSv', 'TLS ')}${group === undefined ? '' : `, ${group}`}`;
   const plaintext = `${plain}plaintext${plain}${head}`;
   const width = 'sidecar() met '.length + Math.max(caller.length, called.length);
   const met = (name: string) => `sidecar(${name}) met`.padEnd(width);
   return [
     `  ${caller} ${plaintext} sidecar(${caller}) ${tls} ${style('bold', secured)} ${tls}${head} sidecar(${called}) ${plaintext} ${called}`,
     `      GET ${url} ${to} ${status} in ${ms.toFixed(1)} ms`,
-    `      ${met(caller)} ${outbound.peer.id}   serial ${outbound.peer.serial}`,
-    `      ${met(called)} ${inbound.peer.id}   serial ${inbound.peer.serial}`,
+    `      ${met(caller)} ${outbound.peer?.id}   serial ${outbound.peer?.serial}`,
+    `      ${met(called)} ${inbound.peer?.id}   serial ${inbound.peer?.serial}`,
     `      ${`${called} saw`.padEnd(width)} ${JSON.stringify(call.saw)}\n`,
   ].join('\n');
 }

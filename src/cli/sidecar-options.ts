@@ -31,7 +31,10 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
       idleTimeoutMs: limits.idleTimeout,
       ...(limits.maxLifetime === undefined ? {} : { maxLifetimeMs: limits.maxLifetime }),
       drainMs: limits.drain,
+      http: { requestTimeoutMs: limits.requestTimeout },
     },
+    accessLog: config.accessLog,
+    tracing: config.tracing,
   };
 }
 

@@ -47,11 +47,17 @@ const identity = z.discriminatedUnion(
   { error: 'expected manager, files or bundle' },
 );
 
+const protocol = () =>
+  z
+    .enum(['tcp', 'http'], { error: 'expected tcp or http' })
+    .prefault('tcp')
+    .describe('tcp relays bytes as they are; http reads HTTP/1.1 and shares connections');
+
 const inbound = z.strictObject({
   name: label().optional().describe('in logs and metrics'),
   listen: listenAddress('0.0.0.0').describe('where peers connect with mTLS'),
   target: targetAddress().describe('where the app listens without TLS'),
-  protocol: z.enum(['tcp'], { error: 'expected tcp' }).prefault('tcp').describe('bytes are relayed as they are'),
+  protocol: protocol(),
   allow: z
     .union([z.literal('any'), z.array(caller()).min(1, { error: 'an empty list lets nobody in' })], {
       error: 'expected a list of callers, or the word any',
@@ -64,6 +70,7 @@ const outbound = z.strictObject({
   listen: listenAddress('127.0.0.1').describe('where the app connects without TLS'),
   service: serviceReference().describe('who must answer: SERVICE or NAMESPACE/SERVICE'),
   address: remoteAddress().describe('HOST:PORT of its mTLS listener'),
+  protocol: protocol(),
   expect: z.array(caller()).prefault([]).describe('who is accepted there; service unless given'),
 });
 
@@ -87,9 +94,12 @@ export const sidecarSchema = z
         connectTimeout: duration().prefault('5s'),
         idleTimeout: duration().prefault('1h'),
         maxLifetime: durationOrOff().prefault('off'),
+        requestTimeout: duration().prefault('60s').describe('longest wait for the head of an HTTP response'),
         drain: duration().prefault('30s').describe('longest wait for open connections when stopping'),
       })
       .prefault({}),
+    accessLog: z.number().min(0).max(1).prefault(0).describe('share of HTTP requests that get a line in the log'),
+    tracing: z.boolean().prefault(false).describe('start a trace for HTTP requests that carry none'),
     log: logSettings(),
   })
   .describe('The proxy beside one service');

@@ -16,16 +16,18 @@ export interface ConnectionInfo {
   readonly id: number;
   readonly direction: Direction;
   readonly listener: string;
-  readonly peer: Peer;
-  readonly self: { readonly id: string; readonly serial: string; readonly generation: number };
+  /** Undefined where requests of one connection go over several to the peer; so are `self` and `tls`. */
+  readonly peer: Peer | undefined;
+  readonly self: { readonly id: string; readonly serial: string; readonly generation: number } | undefined;
   /** The plaintext side: the app behind an inbound, or the local caller of an outbound. */
   readonly local: string;
-  readonly tls: { readonly version: string; readonly cipher: string; readonly group: string | undefined };
+  readonly tls: { readonly version: string; readonly cipher: string; readonly group: string | undefined } | undefined;
   /** ms since the epoch. */
   readonly since: number;
 }
 
 interface Live extends ConnectionInfo {
+  readonly finish: (() => void) | undefined;
   readonly relay: Relay;
   readonly received: Cell;
   readonly sent: Cell;
@@ -43,6 +45,8 @@ interface ConnectionLimits {
 }
 
 export interface NewConnection extends Omit<ConnectionInfo, 'id' | 'since'> {
+  /** Lets the relay end at the next point where nothing is lost; without it, it ends when its two sides do. */
+  readonly finish?: () => void;
   /** Starts the relay, counting into the cells, and calls `closed` at its end. */
   readonly start: (received: Cell, sent: Cell, closed: (error: Error | undefined) => void) => Relay;
   readonly closed?:
@@ -63,6 +67,8 @@ export interface Connections {
   sweep(): void;
   /** Copies byte counts of live connections into the metrics. */
   report(): void;
+  /** Lets connections of which we know where one may stop end there. */
+  finishAll(direction: Direction): void;
   resetAll(direction: Direction): void;
 }
 
@@ -90,7 +96,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     dismiss() {
       admitted--;
     },
-    add({ start, ...info }) {
+    add({ start, finish, ...info }) {
       const received = { value: 0 };
       const sent = { value: 0 };
       const labels = { direction: info.direction, listener: info.listener };
@@ -110,6 +116,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       const connection: Live = {
         ...info,
         id: nextId++,
+        finish,
         since: now,
         relay: start(received, sent, ended),
         received,
@@ -122,11 +129,13 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       live.add(connection);
     },
     list: () =>
-      [...live].map(({ relay: _, reportedReceived: _r, reportedSent: _s, lastActive: _l, reason: _e, ...info }) => ({
-        ...info,
-        received: info.received.value,
-        sent: info.sent.value,
-      })),
+      [...live].map(
+        ({ relay: _, finish: _f, reportedReceived: _r, reportedSent: _s, lastActive: _l, reason: _e, ...info }) => ({
+          ...info,
+          received: info.received.value,
+          sent: info.sent.value,
+        }),
+      ),
     sweep() {
       const now = clock.now();
       for (const c of live) {
@@ -139,6 +148,9 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     },
     report() {
       for (const c of live) reportOne(c);
+    },
+    finishAll(direction) {
+      for (const c of live) if (c.direction === direction && c.finish !== undefined) c.finish();
     },
     resetAll(direction) {
       for (const c of live) {

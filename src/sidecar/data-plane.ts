@@ -1,4 +1,4 @@
-import type { Clock } from '../base/clock.ts';
+import type { Clock, Random } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Connections } from './connections.ts';
 import type { IdentityReader } from './identity.ts';
@@ -18,10 +18,13 @@ export interface DataPlane {
   readonly metrics: DataPlaneMetrics;
   readonly limits: SidecarLimits;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
   /** Where short patterns stand. */
   readonly trustDomain: string;
   readonly namespace: string;
+  readonly accessLog: number;
+  readonly tracing: boolean;
   /** False forces the portable reading path; for tests that run the relay on both. */
   readonly userBuffers: boolean;
 }

@@ -2,28 +2,39 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { type Authorizer, compileAllow, expand } from './authorize.ts';
 import type { DataPlane } from './data-plane.ts';
-import { type DialFailure, dial, remoteName, targetName } from './dial.ts';
+import { dial, remoteName } from './dial.ts';
+import { createHttpInbound } from './http1/inbound.ts';
 import { bindListener, type Listener } from './listener.ts';
 import type { InboundOptions } from './options.ts';
 import { type PeerLink, secure } from './secure.ts';
 import { startRelay } from './start-relay.ts';
+import { targetDown } from './target.ts';
 
 /**
  * Binds the mTLS port in front of the app. No byte reaches the app before the caller's chain, dates, names and
  * identity were judged and its SPIFFE id is allowed.
  * @throws SL-NET-001, SL-NET-002, SL-CFG-003 (a pattern of `allow`)
  */
-export function bindInbound(options: InboundOptions, plane: DataPlane): Promise<Listener> {
+export async function bindInbound(options: InboundOptions, plane: DataPlane): Promise<Listener> {
   const allowed = compileAllow(options.allow, plane);
-  return bindListener({
+  const http = options.protocol === 'http' ? createHttpInbound(options, plane) : undefined;
+  const serve = http?.serve ?? ((link: PeerLink) => connectTarget(link, options, plane));
+  const listener = await bindListener({
     what: `inbound "${options.name}"`,
     address: options.listen,
     pauseOnConnect: false,
-    accept: (raw) => accept(raw, options, allowed, plane),
+    accept: (raw) => accept(raw, options, allowed, serve, plane),
   });
+  return http === undefined ? listener : http.closeWith(listener);
 }
 
-function accept(raw: Socket, options: InboundOptions, allowed: Authorizer, plane: DataPlane): void {
+function accept(
+  raw: Socket,
+  options: InboundOptions,
+  allowed: Authorizer,
+  serve: (link: PeerLink) => void,
+  plane: DataPlane,
+): void {
   const listener = options.name;
   const identity = plane.identity.current();
   if (identity === undefined || !plane.connections.admit()) {
@@ -51,7 +62,7 @@ function accept(raw: Socket, options: InboundOptions, allowed: Authorizer, plane
       verified: (link) => {
         if (allowed(link.peer.spiffeId)) {
           plane.metrics.authz.with({ listener, result: 'allowed' }).value++;
-          connectTarget(link, options, plane);
+          serve(link);
         } else {
           deny(link, options, plane);
         }
@@ -94,22 +105,4 @@ function connectTarget(link: PeerLink, options: InboundOptions, plane: DataPlane
     link.link.reset();
     targetDown(failure, options, plane);
   });
-}
-
-function targetDown({ reason, system }: DialFailure, options: InboundOptions, plane: DataPlane): void {
-  plane.metrics.targetErrors.with({ listener: options.name, reason }).value++;
-  const target = targetName(options.target);
-  plane.refusals.warn(
-    `${options.name} target ${reason}`,
-    {
-      event: 'target_down',
-      code: 'SL-APP-001',
-      reason,
-      listener: options.name,
-      target,
-      system,
-      fix: `start the app, or correct target of inbound "${options.name}"`,
-    },
-    `the app of inbound "${options.name}" does not answer on ${target} (${system})`,
-  );
 }

@@ -9,6 +9,8 @@ export type Direction = 'inbound' | 'outbound';
 
 const HANDSHAKE_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
+const REQUEST_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60];
+
 /** All handles of the data plane. Label values are listener names from the config and closed unions, never a peer. */
 export function dataPlaneMetrics(metrics: Metrics) {
   const listener = ['direction', 'listener'] as const;
@@ -51,6 +53,23 @@ export function dataPlaneMetrics(metrics: Metrics) {
       'listener',
       'reason',
     ]),
+    requests: metrics.counter('sidelock_requests_total', 'HTTP requests that ended, by class of their status.', [
+      ...listener,
+      'method',
+      'code_class',
+    ]),
+    requestSeconds: metrics.histogram(
+      'sidelock_request_duration_seconds',
+      'From the head of a request to the end of its response.',
+      REQUEST_BUCKETS,
+      listener,
+    ),
+    httpRejected: metrics.counter(
+      'sidelock_http_rejected_total',
+      'Requests, and with response_ responses, that broke the rules of HTTP/1.1 or came too slowly.',
+      ['reason'],
+    ),
+    httpUpstreams: metrics.gauge('sidelock_http_upstreams', 'Open connections that HTTP requests share.', listener),
     contexts: metrics.counter('sidelock_tls_contexts_built_total', 'TLS contexts built: one a role and generation.', [
       'role',
     ]),

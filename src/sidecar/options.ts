@@ -19,12 +19,15 @@ export interface UnixPath {
  */
 export type AllowRule = 'any' | readonly string[];
 
+/** `tcp` relays bytes as they are; `http` reads HTTP/1.1, so that connections are shared and requests are judged. */
+export type Protocol = 'tcp' | 'http';
+
 /** Where the sidecar stands in front of its app. */
 export interface InboundOptions {
   readonly name: string;
   readonly listen: HostPort;
   readonly target: HostPort | UnixPath;
-  readonly protocol: 'tcp';
+  readonly protocol: Protocol;
   readonly allow: AllowRule;
 }
 
@@ -34,6 +37,7 @@ export interface OutboundOptions {
   readonly listen: HostPort;
   readonly service: string;
   readonly address: HostPort;
+  readonly protocol: Protocol;
   /** Patterns as in {@link AllowRule}: the peer must be one of these. Empty means `service` in our own namespace. */
   readonly expect: readonly string[];
 }
@@ -92,6 +96,39 @@ export interface BundleIdentityOptions extends WatchOptions {
 
 export type IdentityOptions = ManagerIdentityOptions | FilesIdentityOptions | BundleIdentityOptions;
 
+/** Of listeners with `protocol: http`. Times are looked at once a second. */
+export interface HttpLimits {
+  /** From the end of a request to the head of its response, while nothing moves. */
+  readonly requestTimeoutMs: number;
+  /** From the first byte of a request head to its last. */
+  readonly headTimeoutMs: number;
+  /** A body of which nothing comes, or nothing is taken. */
+  readonly bodyIdleMs: number;
+  /** A client connection between requests. */
+  readonly keepAliveMs: number;
+  /** After this we say 100 (Continue) in place of an app that does not. */
+  readonly expectMs: number;
+  /** How long input is thrown away after the last answer, so that a reset does not destroy it. */
+  readonly lingerMs: number;
+  /** Idle connections kept by a listener, to its app or peer. */
+  readonly maxIdleUpstreams: number;
+  /** Connections being opened at once by a listener, and requests that wait for one. */
+  readonly maxOpening: number;
+  readonly maxWaiting: number;
+}
+
+export const DEFAULT_HTTP_LIMITS: HttpLimits = {
+  requestTimeoutMs: 60_000,
+  headTimeoutMs: 10_000,
+  bodyIdleMs: 60_000,
+  keepAliveMs: 60_000,
+  expectMs: 1_000,
+  lingerMs: 2_000,
+  maxIdleUpstreams: 256,
+  maxOpening: 64,
+  maxWaiting: 1_024,
+};
+
 export interface SidecarLimits {
   readonly maxConnections: number;
   readonly handshakeTimeoutMs: number;
@@ -99,6 +136,8 @@ export interface SidecarLimits {
   readonly idleTimeoutMs: number;
   readonly maxLifetimeMs?: number;
   readonly drainMs: number;
+  /** {@link DEFAULT_HTTP_LIMITS} where it says nothing. */
+  readonly http?: Partial<HttpLimits>;
 }
 
 export const DEFAULT_LIMITS: SidecarLimits = {
@@ -125,6 +164,10 @@ export interface SidecarOptions {
   readonly limits: SidecarLimits;
   /** Lowest TLS version; 1.3 unless given. */
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
+  /** Share of requests that get a line in the log, 0 to 1; none unless given. */
+  readonly accessLog?: number;
+  /** Starts a trace (traceparent, not sampled) for a request that carries none. */
+  readonly tracing?: boolean;
   /** False reads sockets by 'data' events even where user buffers work. */
   readonly userBuffers?: boolean;
 }

@@ -26,7 +26,7 @@ interface Handshake {
   readonly check?: (id: SpiffeId) => { reason: HandshakeReason; detail: string } | undefined;
   readonly verified: (link: PeerLink) => void;
   /** Called once instead of `verified`; counted, explained and destroyed by then. */
-  readonly failed: () => void;
+  readonly failed: (reason: HandshakeReason) => void;
 }
 
 /** A link to a peer that was verified, with what was agreed. Nothing was read from or written to it yet. */
@@ -56,7 +56,7 @@ export function secure(handshake: Handshake, plane: DataPlane): void {
     reportHandshakeFailure(plane, { direction, listener, reason, address, identity, ...more });
     socket.destroy();
     raw.destroy();
-    handshake.failed();
+    handshake.failed(reason);
   };
   const broke = (error?: Error) => {
     fail(classify({ direction, error, bytesRead: raw.bytesRead }), { openssl: nodeCode(error) });

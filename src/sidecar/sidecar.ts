@@ -65,9 +65,12 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
     metrics,
     limits,
     clock,
+    random: deps.random,
     log,
     trustDomain,
     namespace,
+    accessLog: options.accessLog ?? 0,
+    tracing: options.tracing ?? false,
     userBuffers: options.userBuffers ?? true,
   };
 
@@ -183,6 +186,7 @@ async function drain({ inbound, outbound, connections, readiness, drainMs }: Dra
     ['outbound', outbound],
   ] as const) {
     for (const { listener } of listeners) listener.close();
+    connections.finishAll(direction);
     if (await connections.drains[direction].wait(deadline)) continue;
     clean = false;
     connections.resetAll(direction);

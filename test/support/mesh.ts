@@ -6,7 +6,13 @@ import { join } from 'node:path';
 import type { Test } from 'tap';
 import { systemClock } from '../../src/base/clock.ts';
 import { createMetrics } from '../../src/base/metrics.ts';
-import { DEFAULT_LIMITS, type HostPort, type SidecarLimits, type SidecarOptions } from '../../src/sidecar/options.ts';
+import {
+  DEFAULT_LIMITS,
+  type HostPort,
+  type Protocol,
+  type SidecarLimits,
+  type SidecarOptions,
+} from '../../src/sidecar/options.ts';
 import { startSidecar } from '../../src/sidecar/sidecar.ts';
 import { recordingLog } from './identity-fakes.ts';
 import { swap, type TestAuthority, testAuthority } from './identity-files.ts';
@@ -20,11 +26,14 @@ interface NodeOptions {
   readonly outbound?: { readonly service: string; readonly address: HostPort; readonly expect?: string[] };
   readonly limits?: Partial<SidecarLimits>;
   readonly userBuffers?: boolean;
+  readonly protocol?: Protocol;
+  readonly accessLog?: number;
+  readonly tracing?: boolean;
 }
 
 /** One sidecar in this process with an identity of `authority` on disk, and all that can be seen of it. */
 export async function startNode(t: Test, options: NodeOptions) {
-  const { service, authority, inbound, outbound } = options;
+  const { service, authority, inbound, outbound, protocol = 'tcp' } = options;
   const directory = await mkdtemp(join(tmpdir(), `sidelock-${service}-`));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   await swap(directory, authority.issue(service));
@@ -36,10 +45,12 @@ export async function startNode(t: Test, options: NodeOptions) {
       trustDomain: 'ai-teddy.local',
       namespace: 'default',
       identity: { source: 'files', directory, debounceMs: 10 },
-      inbound: inbound === undefined ? [] : [{ name: 'in', listen: ANY_PORT, protocol: 'tcp', ...inbound }],
-      outbound: outbound === undefined ? [] : [{ name: 'out', listen: ANY_PORT, expect: [], ...outbound }],
+      inbound: inbound === undefined ? [] : [{ name: 'in', listen: ANY_PORT, protocol, ...inbound }],
+      outbound: outbound === undefined ? [] : [{ name: 'out', listen: ANY_PORT, protocol, expect: [], ...outbound }],
       admin: false,
       limits: { ...DEFAULT_LIMITS, drainMs: 200, ...options.limits },
+      accessLog: options.accessLog ?? 0,
+      tracing: options.tracing ?? false,
       ...(options.userBuffers === undefined ? {} : { userBuffers: options.userBuffers }),
     },
     { clock: systemClock, random: Math.random, log, metrics },
@@ -67,7 +78,7 @@ export async function startNode(t: Test, options: NodeOptions) {
 export async function startPair(
   t: Test,
   app: (socket: Socket) => void,
-  options: { readonly limits?: Partial<SidecarLimits>; readonly userBuffers?: boolean } = {},
+  options: Pick<NodeOptions, 'limits' | 'userBuffers' | 'protocol' | 'accessLog' | 'tracing'> = {},
 ) {
   const authority = testAuthority();
   const appPort = await startApp(t, app);

@@ -1,0 +1,36 @@
+import type { PeerLink } from '../secure.ts';
+
+/**
+ * What the app is told about its caller: the certificate's identity in the format of Envoy's
+ * x-forwarded-client-cert, and where and how it came. Ends with CR LF.
+ */
+export function callerFields({ peer, identity }: PeerLink): string {
+  const { spiffeId, leaf, address } = peer;
+  const certificate = [
+    `By=${element(identity.spiffeId)}`,
+    `Hash=${leaf.fingerprint256}`,
+    `Subject=${quoted(leaf.subject)}`,
+    `URI=${element(spiffeId.uri)}`,
+  ].join(';');
+  return [
+    `x-forwarded-client-cert: ${certificate}`,
+    `x-forwarded-for: ${hostOf(address)}`,
+    'x-forwarded-proto: https',
+    '',
+  ].join('\r\n');
+}
+
+function element(value: string): string {
+  return /[,;="\\]/.test(value) ? quoted(value) : value;
+}
+
+function quoted(value: string): string {
+  // A certificate with other bytes was refused; a line of a head must not depend on it.
+  const visible = value.replaceAll(/[^\x20-\x7e]/g, '?');
+  return `"${visible.replaceAll(/["\\]/g, '\\$&')}"`;
+}
+
+/** Without the port, which changes with each connection. */
+function hostOf(address: string): string {
+  return address.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+}

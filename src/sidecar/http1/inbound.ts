@@ -1,0 +1,47 @@
+import { SECOND } from '../../base/clock.ts';
+import type { DataPlane } from '../data-plane.ts';
+import { dial, targetName } from '../dial.ts';
+import type { Listener } from '../listener.ts';
+import type { InboundOptions } from '../options.ts';
+import type { PeerLink } from '../secure.ts';
+import { socketLink } from '../socket-link.ts';
+import { targetDown } from '../target.ts';
+import { callerFields } from './caller-fields.ts';
+import { createHttpListener } from './listener.ts';
+
+/** Below the five seconds after which a Node server closes an idle connection, the shortest that is common. */
+const IDLE_MS = 4 * SECOND;
+
+/** Requests of verified and allowed callers, over warm plaintext connections to the app. */
+export function createHttpInbound(options: InboundOptions, plane: DataPlane) {
+  const http = createHttpListener(
+    {
+      direction: 'inbound',
+      listener: options.name,
+      idleMs: IDLE_MS,
+      open: (done) => {
+        const app = dial(options.target, plane.limits.connectTimeoutMs, (failure) => {
+          if (failure === undefined) return done({ link: socketLink(app, plane) });
+          targetDown(failure, options, plane);
+          done({ status: 503, reason: 'unreachable', code: 'SL-APP-001', sentence: 'the app does not answer' });
+        });
+      },
+    },
+    plane,
+  );
+  const local = targetName(options.target);
+  return {
+    serve(caller: PeerLink): void {
+      const { link, peer, identity, tls } = caller;
+      http.serve({
+        link,
+        callerFields: callerFields(caller),
+        peer: { address: peer.address, id: peer.spiffeId.uri, serial: peer.leaf.serial },
+        self: { id: identity.spiffeId, serial: identity.serial, generation: identity.generation },
+        local,
+        tls,
+      });
+    },
+    closeWith: (listener: Listener) => http.closeWith(listener),
+  };
+}

@@ -1,0 +1,129 @@
+import { SECOND } from '../../base/clock.ts';
+import type { Cell, HistogramCell } from '../../base/metrics.ts';
+import type { NewConnection } from '../connections.ts';
+import type { DataPlane } from '../data-plane.ts';
+import type { Link } from '../link.ts';
+import type { Listener } from '../listener.ts';
+import type { Direction } from '../metrics.ts';
+import { DEFAULT_HTTP_LIMITS } from '../options.ts';
+import { Client } from './client.ts';
+import { createHexSource } from './ids.ts';
+import { Pool } from './pool.ts';
+import type { RelayContext, RequestRecord } from './relay-context.ts';
+import type { OpenLink } from './upstream.ts';
+
+interface HttpListenerOptions {
+  readonly direction: Direction;
+  readonly listener: string;
+  readonly open: OpenLink;
+  /** How long an idle connection to the upstream is kept, ms. */
+  readonly idleMs: number;
+}
+
+interface HttpConnection extends Pick<NewConnection, 'peer' | 'self' | 'local' | 'tls'> {
+  readonly link: Link;
+  readonly callerFields: string;
+}
+
+/** The HTTP side of one listener: serves links that were admitted and judged. */
+export interface HttpListener {
+  serve(connection: HttpConnection): void;
+  /** The same port, which on close gives up its warm connections too. */
+  closeWith(listener: Listener): Listener;
+}
+
+export function createHttpListener(options: HttpListenerOptions, plane: DataPlane): HttpListener {
+  const { direction, listener, open, idleMs } = options;
+  const limits = { ...DEFAULT_HTTP_LIMITS, ...plane.limits.http };
+  const now = () => plane.clock.now();
+  const pool = new Pool({
+    open,
+    limits,
+    idleMs,
+    now,
+    openNow: plane.metrics.httpUpstreams.with({ direction, listener }),
+  });
+  const hex = createHexSource();
+  const context: RelayContext = {
+    direction,
+    pool,
+    limits,
+    now,
+    newRequestId: () => hex(32),
+    newTraceparent: plane.tracing ? () => `00-${hex(32)}-${hex(16)}-00` : undefined,
+    rejected: (reason) => {
+      plane.metrics.httpRejected.with({ reason }).value++;
+    },
+    done: requestReport(direction, listener, plane),
+  };
+  const sweeper = setInterval(() => pool.sweep(), SECOND).unref();
+  return {
+    serve({ link, callerFields, ...info }) {
+      let client: Client | undefined;
+      plane.connections.add({
+        ...info,
+        direction,
+        listener,
+        finish: () => client?.end(),
+        start: (received, sent, closed) => {
+          client = new Client(context, { link, callerFields, caller: info.peer?.id, received, sent, closed });
+          return client;
+        },
+      });
+    },
+    closeWith: (bound) => ({
+      address: bound.address,
+      serve: () => bound.serve(),
+      close() {
+        bound.close();
+        clearInterval(sweeper);
+        pool.close();
+      },
+    }),
+  };
+}
+
+const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
+
+/** Counts a request, and writes its line when its turn comes. */
+function requestReport(direction: Direction, listener: string, plane: DataPlane): (record: RequestRecord) => void {
+  const cells = new Map<string, Cell[]>();
+  const seconds: HistogramCell = plane.metrics.requestSeconds.with({ direction, listener });
+  const cellOf = (method: string, codeClass: number): Cell => {
+    let row = cells.get(method);
+    if (row === undefined) {
+      const label = METHODS.has(method) ? method : 'other';
+      row = CODE_CLASSES.map((code_class) =>
+        plane.metrics.requests.with({ direction, listener, method: label, code_class }),
+      );
+      // Anybody can make up methods; those of the list are asked for most.
+      if (label !== 'other') cells.set(method, row);
+    }
+    return row[codeClass] ?? { value: 0 };
+  };
+  return (record) => {
+    cellOf(record.method, Math.trunc(record.status / 100)).value++;
+    seconds.observe(record.durationMs / 1_000);
+    if (plane.accessLog === 0 || (plane.accessLog < 1 && plane.random() >= plane.accessLog)) return;
+    plane.log.info(accessLine(direction, listener, record), 'request');
+  };
+}
+
+/** By the first digit of the status; the first is of requests whose client left. */
+const CODE_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
+
+function accessLine(direction: Direction, listener: string, record: RequestRecord): Record<string, unknown> {
+  return {
+    event: 'request',
+    direction,
+    listener,
+    src_id: record.caller,
+    method: record.method.slice(0, 32),
+    // A query carries secrets more often than not.
+    path: record.target.split('?', 1)[0],
+    status: record.status,
+    duration_ms: Math.round(record.durationMs * 1_000) / 1_000,
+    request_id: record.requestId,
+    close_reason: record.reason,
+  };
+}

@@ -1,0 +1,62 @@
+import type { Socket } from 'node:net';
+import { SECOND } from '../../base/clock.ts';
+import { remoteName } from '../dial.ts';
+import type { Listener } from '../listener.ts';
+import { socketLink } from '../socket-link.ts';
+import { openPeerLink, type PeerLinkFailure, type Upstream } from '../upstream.ts';
+import type { UpstreamFailure } from './failures.ts';
+import { createHttpListener } from './listener.ts';
+
+/** Below the minute after which a sidecar of ours ends an idle connection, and what other peers are known for. */
+const IDLE_MS = 30 * SECOND;
+
+/** Requests of the local app, over warm mTLS connections to the peer. */
+export function createHttpOutbound(upstream: Upstream) {
+  const { options, plane } = upstream;
+  const http = createHttpListener(
+    {
+      direction: 'outbound',
+      listener: options.name,
+      idleMs: IDLE_MS,
+      open: (done) => {
+        let ours = false;
+        openPeerLink(upstream, { left: () => ours }, (result) => {
+          if (!('link' in result)) return done(failureOf(result));
+          const { link, identity, peer } = result;
+          done({
+            link,
+            usable: () => plane.identity.current() === identity && plane.clock.now() < peer.leaf.notAfter,
+            leaving: () => {
+              ours = true;
+            },
+          });
+        });
+      },
+    },
+    plane,
+  );
+  return {
+    serve(local: Socket): void {
+      http.serve({
+        link: socketLink(local, plane),
+        callerFields: '',
+        peer: undefined,
+        self: undefined,
+        tls: undefined,
+        local: remoteName(local),
+      });
+    },
+    closeWith: (listener: Listener) => http.closeWith(listener),
+  };
+}
+
+function failureOf({ stage, code }: PeerLinkFailure): UpstreamFailure {
+  switch (stage) {
+    case 'identity':
+      return { status: 503, reason: 'no_identity', code, sentence: 'this sidecar has no identity yet' };
+    case 'dial':
+      return { status: 503, reason: 'unreachable', code, sentence: 'the peer cannot be reached' };
+    case 'handshake':
+      return { status: 502, reason: 'handshake_failed', code, sentence: 'no mTLS connection to the peer' };
+  }
+}
