@@ -20,7 +20,7 @@ const OURS: Readonly<Record<Direction, string>> = {
 
 /** Reads the requests in `pieces` as the relay does, without sockets. */
 export function passRequests(pieces: readonly Buffer[], direction: Direction): Passed {
-  const reader = requestReader();
+  const reader = requestReader(direction);
   const outcomes: Outcome[] = [];
   let body: ReturnType<typeof followBody> | undefined;
   let current: { forward: string; body: string } | undefined;

@@ -3,6 +3,7 @@ import type { Link } from '../link.ts';
 import { type Relay, relay } from '../relay.ts';
 import { Exchange, type ExchangeOwner, type Pending } from './exchange.ts';
 import { answerText, type OwnAnswer } from './failures.ts';
+import type { HeadReader } from './head.ts';
 import { REJECTIONS, type Rejection } from './reasons.ts';
 import type { RelayContext } from './relay-context.ts';
 import { readRequest, requestReader } from './request.ts';
@@ -31,7 +32,7 @@ export class Client implements WireUser, ExchangeOwner, Relay {
   readonly caller: string | undefined;
   readonly #context: RelayContext;
   readonly #options: ClientOptions;
-  readonly #reader = requestReader();
+  readonly #reader: HeadReader;
   #exchange: Exchange | undefined;
   #tunnel: Relay | undefined;
   /** Arrived while a request was under way. */
@@ -52,6 +53,7 @@ export class Client implements WireUser, ExchangeOwner, Relay {
     this.#options = options;
     this.callerFields = options.callerFields;
     this.caller = options.caller;
+    this.#reader = requestReader(context.direction);
     this.#since = context.now();
     const inbound = context.direction === 'inbound';
     const { received, sent } = options;

@@ -1,3 +1,4 @@
+import type { Direction } from '../metrics.ts';
 import { allOf, consistsOf, equalsIgnoringCase, HOST, TARGET, TOKEN } from './bytes.ts';
 import { type ConnectionOptions, connectionOptions, namesFraming } from './connection-field.ts';
 import { type Framing, framingOf, hasBody, NO_BODY } from './framing.ts';
@@ -22,10 +23,9 @@ export interface RequestHead {
   readonly webSocketKey: string | undefined;
 }
 
-export const REQUEST_LIMITS = { maxBytes: 16 * 1024, maxFields: 128 };
-
-export function requestReader(): HeadReader {
-  return new HeadReader(REQUEST_LIMITS);
+/** An inbound leaves room for what the sidecar of the caller added. */
+export function requestReader(direction: Direction): HeadReader {
+  return new HeadReader({ maxBytes: 16 * 1024 + (direction === 'inbound' ? 512 : 0), maxFields: 128 });
 }
 
 /** Judges a request head whole (RFC 9112 3 and 6, RFC 9110 7); each rule says what a request is refused for. */
