@@ -57,10 +57,16 @@ export async function measure(options: MeasureOptions): Promise<Result[]> {
   await using chains = new AsyncDisposableStack();
   const start = startInto(chains);
   const entries = [];
-  for (const peer of peers) {
+  for (const peer of peers.filter(({ protocols }) => protocols.includes(scenario.protocol))) {
     const directory = join(options.directory, scenario.name, peer.name);
     await mkdir(directory, { recursive: true });
-    const chain = await peer.start({ directory, material: options.material, backendPort: backend.port, start });
+    const chain = await peer.start({
+      directory,
+      protocol: scenario.protocol,
+      material: options.material,
+      backendPort: backend.port,
+      start,
+    });
     const idle = pssOf(chain);
     await checkBytes(peer.name, chain, backend);
     entries.push({ peer, chain, idle, samples: [] as Sample[] });

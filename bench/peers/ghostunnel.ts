@@ -5,6 +5,7 @@ import type { Chain, ChainContext, Peer } from './peer.ts';
 /** ghostunnel with its access control by SPIFFE id on both sides. */
 export const ghostunnel: Peer = {
   name: 'ghostunnel',
+  protocols: ['tcp'],
   version: () => firstLine('ghostunnel', ['--version']),
   async start({ material, backendPort, start }: ChainContext): Promise<Chain> {
     const [serverPort, clientPort] = [await freePort(), await freePort()];

@@ -4,17 +4,18 @@ import { freePort } from '../process.ts';
 import { firstLine, programPath } from '../programs.ts';
 import type { Chain, ChainContext, Peer } from './peer.ts';
 
-/** haproxy in mode tcp, one thread a process, sessions never resumed. */
+/** haproxy in mode tcp or http, one thread a process, sessions never resumed. */
 export const haproxy: Peer = {
   name: 'haproxy',
+  protocols: ['tcp', 'http'],
   version: () => firstLine('haproxy', ['-v']),
-  async start({ directory, material, backendPort, start }: ChainContext): Promise<Chain> {
+  async start({ directory, protocol, material, backendPort, start }: ChainContext): Promise<Chain> {
     const [serverPort, clientPort] = [await freePort(), await freePort()];
     const mtls = `ca-file ${material.ca} verify required ssl-min-ver TLSv1.3`;
 
     const run = async (name: string, port: number, bind: string, server: string) => {
       const file = join(directory, `${name}.cfg`);
-      await writeFile(file, config(bind, server));
+      await writeFile(file, config(protocol, bind, server));
       return start({ command: programPath('haproxy'), args: ['-db', '-f', file], port });
     };
     return {
@@ -35,12 +36,12 @@ export const haproxy: Peer = {
   },
 };
 
-const config = (bind: string, server: string) => `global
+const config = (protocol: string, bind: string, server: string) => `global
   nbthread 1
   maxconn 4096
   tune.ssl.cachesize 0
 defaults
-  mode tcp
+  mode ${protocol}
   timeout connect 5s
   timeout client 60s
   timeout server 60s

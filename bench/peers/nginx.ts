@@ -9,6 +9,7 @@ const STREAM_MODULE = '/usr/lib/nginx/modules/ngx_stream_module.so';
 /** nginx with its stream module, one process a side, sessions never resumed. */
 export const nginx: Peer = {
   name: 'nginx',
+  protocols: ['tcp'],
   version: () => firstLine('nginx', ['-v'], [STREAM_MODULE]),
   async start({ directory, material, backendPort, start }: ChainContext): Promise<Chain> {
     const [serverPort, clientPort] = [await freePort(), await freePort()];

@@ -5,6 +5,7 @@ export interface ChainContext {
   /** Empty, this chain's own. */
   readonly directory: string;
   readonly material: Material;
+  readonly protocol: 'tcp' | 'http';
   /** Loopback port of the plaintext backend. */
   readonly backendPort: number;
   /** Starts a program that ends with the chain. */
@@ -20,6 +21,8 @@ export interface Chain {
 
 export interface Peer {
   readonly name: string;
+  /** What it is configured for here. */
+  readonly protocols: readonly string[];
   /** Version in a few words, or undefined where it is not installed. */
   version(): string | undefined;
   start(context: ChainContext): Promise<Chain>;

@@ -70,20 +70,20 @@ export async function startHttp(
     async outbound(): Promise<RawClient> {
       const socket = connect({ port: web.local.port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
       await once(socket, 'connect');
-      return rawClient(t, socket);
+      return rawClient(t, socket, socket);
     },
     /** An mTLS connection to orders' sidecar alone, as web. */
     async inbound(): Promise<RawClient> {
+      const raw = connect({ port: orders.mtls.port, host: '127.0.0.1', noDelay: true });
       const socket = tlsConnect({
-        port: orders.mtls.port,
-        host: '127.0.0.1',
+        socket: raw,
         cert: identity.cert,
         key: identity.key,
         ca: identity.ca,
         checkServerIdentity: () => undefined,
       });
       await once(socket, 'secureConnect');
-      return rawClient(t, socket);
+      return rawClient(t, socket, raw);
     },
   };
 }
@@ -100,6 +100,8 @@ export interface RawClient {
   response(method?: string): Promise<RawResponse | undefined>;
   /** Resolves when the other side has ended or broken the connection. */
   readonly closed: Promise<void>;
+  /** Leaves with a RST. */
+  reset(): void;
   received(): string;
 }
 
@@ -109,13 +111,12 @@ export interface RawResponse {
   readonly body: string;
 }
 
-function rawClient(t: Test, socket: Socket): RawClient {
+function rawClient(t: Test, socket: Socket, raw: Socket): RawClient {
   let received = '';
   let used = 0;
   let over = false;
   let wake = () => {};
-  socket.setNoDelay(true);
-  socket.on('error', () => {});
+  for (const one of [socket, raw]) one.on('error', () => {});
   socket.on('data', (chunk: Buffer) => {
     received += chunk.toString('latin1');
     wake();
@@ -133,6 +134,7 @@ function rawClient(t: Test, socket: Socket): RawClient {
   return {
     socket,
     closed,
+    reset: () => void raw.resetAndDestroy(),
     received: () => received,
     send: (text) => void socket.write(text, 'latin1'),
     async drip(text) {

@@ -8,6 +8,7 @@ const scenario: Scenario = {
   title: 'a load',
   path: '/small',
   connections: 32,
+  protocol: 'tcp',
   close: false,
   budgets: [
     { figure: 'cpuUs', against: ['ghostunnel'], ratio: 1.1 },
