@@ -78,7 +78,8 @@ export class Exchange implements Taker, ResponseUser {
     });
     this.#text = text;
     this.#requestId = requestId;
-    this.#wantsClose = head.connection.close || head.minor === 0;
+    // What follows a WebSocket that did not come about may be meant for it: it must not be read as a request.
+    this.#wantsClose = head.connection.close || head.minor === 0 || head.webSocketKey !== undefined;
     this.#lastMove = context.now();
     this.#slow = { since: this.#lastMove, bytes: 0 };
   }
@@ -132,7 +133,7 @@ export class Exchange implements Taker, ResponseUser {
       return;
     }
     clearTimeout(this.#expectTimer);
-    const { minor, webSocketKey } = this.#head;
+    const { minor } = this.#head;
     const { direction } = this.#context;
     this.#responseBegun = true;
     this.#status = head.status;
@@ -143,8 +144,7 @@ export class Exchange implements Taker, ResponseUser {
     }
     const chunk = head.framing === UNTIL_CLOSE && minor === 1;
     const bare = head.framing === CHUNKED && minor === 0;
-    this.#close =
-      this.#wantsClose || this.#owner.leaving || this.#refusesBody(head.status) || webSocketKey !== undefined;
+    this.#close = this.#wantsClose || this.#owner.leaving || this.#refusesBody(head.status);
     const text = rewriteResponse(head, {
       direction,
       framing: chunk ? CHUNKED : bare ? UNTIL_CLOSE : head.framing,
