@@ -57,7 +57,12 @@ export const REQUESTS: readonly RequestRow[] = [
   ...refused('D4', 'a dressed coding', 'folded_field', [`${P}Transfer-Encoding:¶ chunked¶¶0¶¶`]),
   ...refused('D7', 'lists of codings', 'bad_transfer_encoding', [te(': identity, chunked'), te(': ,chunked')]),
   ...refused('D7', 'lists of codings', 'unknown_coding', [te(': gzip, chunked')]),
-  ...refused('D9', 'a dressed coding', 'bad_transfer_encoding', [te(': "chunked"'), te(': chunked;q=1')]),
+  ...refused('D9', 'a dressed coding', 'bad_transfer_encoding', [
+    te(': "chunked"'),
+    te(': chunked;q=1'),
+    te(': chunked\t'),
+    te(': chunked '),
+  ]),
   ...refused('D12', 'a coding in HTTP/1.0', 'encoding_in_http_1_0', [`POST / HTTP/1.0¶Host: a¶${C}¶0¶¶`]),
   row('D13', 'an underscore twin of a framing field', `${P}Transfer_Encoding: chunked¶Content-Length: 5¶¶hello`, [
     { forward: `${P}Content-Length: 5¶`, body: 'hello' },
@@ -123,6 +128,10 @@ export const REQUESTS: readonly RequestRow[] = [
   chunked('K1', 'an extension', '3;a=b¶abc¶0¶¶', '3¶abc¶0¶¶'),
   chunked('K1', 'extensions at every chunk', '3;a¶abc¶1 ;b="c"¶d¶0;e¶¶', undefined, 'bad_chunk'),
   chunked('K1', 'quoted extensions at every chunk', '3;a¶abc¶1;b="c"¶d¶0;e¶¶', '3¶abc¶1¶d¶0¶¶'),
+  ...['3;¶', '3;"¶', '3;a="¶', '3;a="b"c¶', '3;a=¶', '3;;a¶', '3;a b¶', '3; a¶', '3;a="\x01"¶'].map((size) =>
+    chunked('K1', 'malformed extensions', `${size}abc¶0¶¶`, undefined, 'bad_chunk'),
+  ),
+  chunked('K1', 'escapes in an extension', '3;a="b\\"c;";d;e=f¶abc¶0¶¶', '3¶abc¶0¶¶'),
   chunked('K1', 'a long extension', `3;${'a'.repeat(300)}¶abc¶0¶¶`, undefined, 'chunk_extension_too_long'),
   chunked(
     'K2',
@@ -131,7 +140,7 @@ export const REQUESTS: readonly RequestRow[] = [
     undefined,
     'chunk_extension_too_long',
   ),
-  chunked('K2', 'empty extensions in sum', `${'1;¶x¶'.repeat(5_000)}0¶¶`, undefined, 'chunk_extension_too_long'),
+  chunked('K2', 'short extensions in sum', `${'1;a¶x¶'.repeat(3_000)}0¶¶`, undefined, 'chunk_extension_too_long'),
   ...['3\nabc¶0¶¶', '3;\nabc¶0¶¶', '2;\nxx¶4c¶0¶¶GET /smug HTTP/1.1¶Host: a¶¶'].map((body) =>
     chunked('K3', 'LF in a size line', body, undefined, 'bad_chunk'),
   ),

@@ -1,4 +1,4 @@
-import { CR, LF } from './bytes.ts';
+import { CLASS, CR, LF, TOKEN, VALUE } from './bytes.ts';
 import type { Framing } from './framing.ts';
 import type { Rejection } from './reasons.ts';
 
@@ -69,11 +69,22 @@ const TRAILER_LF = 8;
 const END_LF = 9;
 const DONE = 10;
 
+/** Where in an extension. */
+const NAME_START = 0;
+const NAME = 1;
+const VALUE_START = 2;
+const TOKEN_VALUE = 3;
+const QUOTED = 4;
+const ESCAPED = 5;
+const QUOTE_END = 6;
+const [SEMICOLON, EQUALS, QUOTE, BACKSLASH] = [0x3b, 0x3d, 0x22, 0x5c];
+
 class ChunkedBody implements Body {
   readonly #framed: boolean;
   #state = SIZE;
   #size = 0;
   #digits = 0;
+  #in = NAME_START;
   #extension = 0;
   #extensions = 0;
   #left = 0;
@@ -117,12 +128,11 @@ class ChunkedBody implements Body {
       case SIZE:
         return this.#stepSize(byte);
       case EXTENSION:
-        if (byte === CR) {
+        if (byte === CR && (this.#in === NAME || this.#in === TOKEN_VALUE || this.#in === QUOTE_END)) {
           this.#state = SIZE_LF;
           return true;
         }
-        if (byte === LF || (byte < 32 && byte !== 9) || byte === 127) return this.#bad('bad_chunk');
-        return this.#countExtension();
+        return this.#stepExtension(byte);
       case SIZE_LF:
         if (byte !== LF) return this.#bad('bad_chunk');
         this.#left = this.#size;
@@ -155,8 +165,48 @@ class ChunkedBody implements Body {
       this.#state = SIZE_LF;
       return true;
     }
-    if (byte !== 59) return this.#bad('bad_chunk');
+    if (byte !== SEMICOLON) return this.#bad('bad_chunk');
     this.#state = EXTENSION;
+    this.#in = NAME_START;
+    return this.#countExtension();
+  }
+
+  /** RFC 9112 7.1.1, without blanks: what a next hop could read otherwise is refused, though none of it goes on. */
+  #stepExtension(byte: number): boolean {
+    const kind = CLASS[byte] ?? 0;
+    const token = (kind & TOKEN) !== 0;
+    switch (this.#in) {
+      case NAME_START:
+        if (!token) return this.#bad('bad_chunk');
+        this.#in = NAME;
+        break;
+      case NAME:
+        if (byte === EQUALS) this.#in = VALUE_START;
+        else if (byte === SEMICOLON) this.#in = NAME_START;
+        else if (!token) return this.#bad('bad_chunk');
+        break;
+      case VALUE_START:
+        if (byte === QUOTE) this.#in = QUOTED;
+        else if (token) this.#in = TOKEN_VALUE;
+        else return this.#bad('bad_chunk');
+        break;
+      case TOKEN_VALUE:
+        if (byte === SEMICOLON) this.#in = NAME_START;
+        else if (!token) return this.#bad('bad_chunk');
+        break;
+      case QUOTED:
+        if (byte === QUOTE) this.#in = QUOTE_END;
+        else if (byte === BACKSLASH) this.#in = ESCAPED;
+        else if ((kind & VALUE) === 0) return this.#bad('bad_chunk');
+        break;
+      case ESCAPED:
+        if ((kind & VALUE) === 0) return this.#bad('bad_chunk');
+        this.#in = QUOTED;
+        break;
+      default:
+        if (byte !== SEMICOLON) return this.#bad('bad_chunk');
+        this.#in = NAME_START;
+    }
     return this.#countExtension();
   }
 

@@ -23,14 +23,15 @@ export function hasBody(framing: Framing): boolean {
  */
 export function framingOf({ text, fields }: RawHead): Framing | Rejection | undefined {
   let framing: Framing | undefined;
-  for (const { name, valueStart, valueEnd } of fields) {
+  for (const { name, valueStart, valueEnd, next } of fields) {
     if (name === 'content-length') {
       const length = parseLength(text, valueStart, valueEnd);
       if (length === undefined) return 'bad_content_length';
       if (framing !== undefined) return framing === CHUNKED ? 'length_and_encoding' : 'repeated_content_length';
       framing = { kind: 'length', length };
     } else if (name === 'transfer-encoding') {
-      if (valueEnd - valueStart !== 7 || !equalsIgnoringCase(text, valueStart, 'chunked')) {
+      // Blanks behind it are allowed, but some servers then do not know it.
+      if (valueEnd - valueStart !== 7 || next - valueEnd !== 2 || !equalsIgnoringCase(text, valueStart, 'chunked')) {
         return codingFault(text.slice(valueStart, valueEnd));
       }
       if (framing !== undefined) return framing === CHUNKED ? 'bad_transfer_encoding' : 'length_and_encoding';
