@@ -44,8 +44,8 @@ export class Client implements WireUser, ExchangeOwner, Relay {
   leaving = false;
   /** We said our last; what still comes is thrown away. */
   #lingering = false;
-  /** ms since the epoch of the last change of what we wait for. */
-  #since: number;
+  /** ms since the epoch of the last change of what we wait for; 0 until it is looked at. */
+  #since = 0;
   #wasBegun = false;
 
   constructor(context: RelayContext, options: ClientOptions) {
@@ -54,7 +54,6 @@ export class Client implements WireUser, ExchangeOwner, Relay {
     this.callerFields = options.callerFields;
     this.caller = options.caller;
     this.#reader = requestReader(context.direction);
-    this.#since = context.now();
     const inbound = context.direction === 'inbound';
     const { received, sent } = options;
     this.wire = new Wire(options.link, this, inbound ? received : sent, inbound ? sent : received);
@@ -101,7 +100,7 @@ export class Client implements WireUser, ExchangeOwner, Relay {
 
   exchangeEnded(close: boolean): void {
     this.#exchange = undefined;
-    this.#since = this.#context.now();
+    this.#since = 0;
     if (close || this.leaving) {
       this.#finish();
       return;
@@ -190,7 +189,7 @@ export class Client implements WireUser, ExchangeOwner, Relay {
     if (this.#lingering) return;
     this.#lingering = true;
     this.#rest = undefined;
-    this.#since = this.#context.now();
+    this.#since = 0;
     this.wire.end();
     this.wire.go();
   }
@@ -201,6 +200,7 @@ export class Client implements WireUser, ExchangeOwner, Relay {
       this.#exchange.tick(now, moved);
       return;
     }
+    if (this.#since === 0) this.#since = now;
     if (this.#lingering) {
       if (now - this.#since >= limits.lingerMs) this.wire.reset();
       return;

@@ -38,6 +38,8 @@ export interface ExchangeOwner {
 /** Bodies slower than this, over the window, are not sent in earnest. */
 const SLOW_BODY = { bytes: 1_024, windowMs: 30_000 };
 
+const NOT_SLOW = { since: 0, bytes: 0 };
+
 /** One request and what answers it. */
 export class Exchange implements Taker, ResponseUser {
   readonly #owner: ExchangeOwner;
@@ -62,8 +64,9 @@ export class Exchange implements Taker, ResponseUser {
   #status = 0;
   #reason: string | undefined;
   #expectTimer: NodeJS.Timeout | undefined;
-  #lastMove: number;
-  #slow: { since: number; bytes: number };
+  /** ms since the epoch; 0 until the first look. */
+  #lastMove = 0;
+  #slow = NOT_SLOW;
 
   constructor(owner: ExchangeOwner, context: RelayContext, head: RequestHead) {
     this.#owner = owner;
@@ -80,8 +83,6 @@ export class Exchange implements Taker, ResponseUser {
     this.#requestId = requestId;
     // What follows a WebSocket that did not come about may be meant for it: it must not be read as a request.
     this.#wantsClose = head.connection.close || head.minor === 0 || head.webSocketKey !== undefined;
-    this.#lastMove = context.now();
-    this.#slow = { since: this.#lastMove, bytes: 0 };
   }
 
   start(): void {
@@ -154,6 +155,15 @@ export class Exchange implements Taker, ResponseUser {
     if (head.framing.kind === 'none') {
       wire.send(text);
       if (from < to) this.#upstream?.taint();
+      this.#responseDone = true;
+      this.#settle();
+      return;
+    }
+    const { framing } = head;
+    if (framing.kind === 'length' && to - from >= framing.length) {
+      // All of it is here, as of most: one write, and nothing to follow.
+      wire.send(text, buffer, from, from + framing.length);
+      if (to - from > framing.length) this.#upstream?.taint();
       this.#responseDone = true;
       this.#settle();
       return;
@@ -233,7 +243,8 @@ export class Exchange implements Taker, ResponseUser {
     if (this.#over) return;
     const { limits } = this.#context;
     const wire = this.#upstream?.wire;
-    if (clientMoved || wire?.active === true) this.#lastMove = now;
+    if (clientMoved || wire?.active === true || this.#lastMove === 0) this.#lastMove = now;
+    if (this.#slow === NOT_SLOW) this.#slow = { since: now, bytes: 0 };
     if (wire === undefined) return;
     wire.active = false;
     const still = now - this.#lastMove;

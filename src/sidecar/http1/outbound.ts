@@ -25,7 +25,8 @@ export function createHttpOutbound(upstream: Upstream) {
           const { link, identity, peer } = result;
           done({
             link,
-            usable: () => plane.identity.current() === identity && plane.clock.now() < peer.leaf.notAfter,
+            usable: () => plane.identity.current() === identity,
+            expiresAt: peer.leaf.notAfter,
             leaving: () => {
               ours = true;
             },

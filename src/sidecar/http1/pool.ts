@@ -27,10 +27,13 @@ export class Pool {
   /** Ended, and not yet gone. */
   readonly #leaving = new Set<Upstream>();
   #opening = 0;
+  /** ms since the epoch, of the last sweep: near enough, and asked for with every request. */
+  #now: number;
   #closed = false;
 
   constructor(options: PoolOptions) {
     this.#options = options;
+    this.#now = options.now();
   }
 
   get idle(): number {
@@ -42,7 +45,7 @@ export class Pool {
     while (!fresh) {
       const upstream = this.#idle.pop();
       if (upstream === undefined) break;
-      if (upstream.usable) {
+      if (upstream.usable && this.#now < upstream.expiresAt) {
         taker.ready(upstream);
         return;
       }
@@ -61,7 +64,7 @@ export class Pool {
       upstream.destroy();
       return;
     }
-    upstream.idleSince = this.#options.now();
+    upstream.idleSince = this.#now;
     const next = this.#waiting.shift();
     if (next === undefined) this.#idle.push(upstream);
     else next.ready(upstream);
@@ -71,9 +74,9 @@ export class Pool {
   sweep(): void {
     for (const upstream of this.#leaving) upstream.destroy();
     this.#leaving.clear();
-    const now = this.#options.now();
+    this.#now = this.#options.now();
     for (const upstream of [...this.#idle]) {
-      if (now - upstream.idleSince < upstream.idleMs) continue;
+      if (this.#now - upstream.idleSince < upstream.idleMs) continue;
       this.#forget(upstream);
       this.#leaving.add(upstream);
       upstream.retire();

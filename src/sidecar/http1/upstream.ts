@@ -9,6 +9,8 @@ export interface OpenedLink {
   readonly link: Link;
   /** False when it should carry no further request, as after a new identity. */
   readonly usable?: () => boolean;
+  /** From then on it should carry no further request either, ms since the epoch. */
+  readonly expiresAt?: number;
   /** Told before we end it from our side. */
   readonly leaving?: () => void;
 }
@@ -49,6 +51,10 @@ export class Upstream implements WireUser {
     this.#gone = gone;
     this.wire = new Wire(opened.link, this);
     this.wire.open();
+  }
+
+  get expiresAt(): number {
+    return this.#opened.expiresAt ?? Number.POSITIVE_INFINITY;
   }
 
   /** Whether it may be given a request. */
