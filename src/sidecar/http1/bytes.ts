@@ -6,9 +6,8 @@ export const VALUE = 2;
 export const TARGET = 4;
 /** What a host may consist of: reg-name (without the comma of lists), IP literal, port. */
 export const HOST = 8;
-export const HEX = 16;
 /** Between fields in a value. */
-export const BLANK = 32;
+export const BLANK = 16;
 
 export const CLASS: Uint8Array = classes();
 
@@ -44,7 +43,6 @@ function classes(): Uint8Array {
   const letters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ';
   mark(`${letters}0123456789!#$%&'*+-.^_\`|~`, TOKEN);
   mark(`${letters}0123456789-._~%!$&'()*+;=:[]`, HOST);
-  mark('0123456789abcdefABCDEF', HEX);
   mark(' \t', BLANK);
   for (let code = 0; code < 256; code++) {
     if (code === 9 || (code >= 32 && code !== 127)) table[code] = (table[code] ?? 0) | VALUE;
