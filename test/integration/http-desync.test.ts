@@ -6,7 +6,12 @@ import { expected } from '../support/http-pure.ts';
 import { type HttpRig, type RawClient, startHttp, wholeRequest } from '../support/http-rig.ts';
 
 /** Wherever a row is cut in the middle of something that matters; cutting at every byte is done without sockets. */
-const WAYS: ReadonlyArray<{ name: string; send: (client: RawClient, bytes: string) => Promise<void> | void }> = [
+const WAYS: ReadonlyArray<{
+  name: string;
+  userBuffers?: boolean;
+  send: (client: RawClient, bytes: string) => Promise<void> | void;
+}> = [
+  { name: 'whole, on data events', userBuffers: false, send: (client, bytes) => client.send(bytes) },
   { name: 'whole', send: (client, bytes) => client.send(bytes) },
   {
     name: 'byte by byte',
@@ -18,9 +23,9 @@ const BEFORE = 'GET /before HTTP/1.1\r\nHost: n\r\n\r\n';
 const CANARY = 'GET /canary HTTP/1.1\r\nHost: n\r\n\r\n';
 
 for (const direction of ['inbound', 'outbound'] as const) {
-  for (const { name, send } of WAYS) {
+  for (const { name, send, userBuffers = true } of WAYS) {
     t.test(`${direction}, ${name}: every row, and a canary through the same pool`, async (t) => {
-      const rig = await startHttp(t);
+      const rig = await startHttp(t, { userBuffers });
       let canaries = 0;
       for (const row of REQUESTS) {
         const client = await rig[direction]();

@@ -175,7 +175,7 @@ export class Client implements WireUser, ExchangeOwner, Relay {
   }
 
   #refuse(reason: Rejection): void {
-    this.#context.rejected(reason);
+    this.#context.rejected(reason, this.caller);
     const status = REJECTIONS[reason];
     this.answer(
       { status, reason, code: 'SL-HTTP-001', sentence: 'the request breaks the rules of HTTP/1.1' },

@@ -191,7 +191,7 @@ export class Exchange implements Taker, ResponseUser {
 
   fault(fault: ResponseFault): void {
     if (this.#over) return;
-    this.#context.rejected(`response_${fault}`);
+    this.#context.rejected(`response_${fault}`, this.#owner.caller);
     this.#fail(BAD_RESPONSE);
   }
 
@@ -204,7 +204,7 @@ export class Exchange implements Taker, ResponseUser {
     if (this.#responseBegun) {
       // What was read goes on; what is missing must not look like an end.
       if (this.#response?.allRead !== true) {
-        this.#context.rejected('response_cut');
+        this.#context.rejected('response_cut', this.#owner.caller);
         this.#breakOff();
       }
       return;
@@ -221,7 +221,7 @@ export class Exchange implements Taker, ResponseUser {
   /** The rest of the request cannot be understood, or does not come. */
   reject(reason: Rejection): void {
     if (this.#over) return;
-    this.#context.rejected(reason);
+    this.#context.rejected(reason, this.#owner.caller);
     this.#fail({
       status: REJECTIONS[reason],
       reason,

@@ -51,12 +51,28 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
     now,
     newRequestId: () => hex(32),
     newTraceparent: plane.tracing ? () => `00-${hex(32)}-${hex(16)}-00` : undefined,
-    rejected: (reason) => {
+    rejected: (reason, caller) => {
       plane.metrics.httpRejected.with({ reason }).value++;
+      const what = reason.startsWith('response_') ? 'a response' : `a request of ${caller ?? 'the app'}`;
+      plane.refusals.warn(
+        `${listener} ${reason} ${caller}`,
+        {
+          event: 'http_rejected',
+          code: reason.startsWith('response_') ? 'SL-HTTP-002' : 'SL-HTTP-001',
+          reason,
+          direction,
+          listener,
+          src_id: caller,
+        },
+        `${direction} "${listener}": ${what} broke a rule of HTTP/1.1: ${reason}`,
+      );
     },
     done: requestReport(direction, listener, plane),
   };
-  const sweeper = setInterval(() => pool.sweep(), SECOND).unref();
+  const sweeper = setInterval(() => {
+    pool.sweep();
+    if (pool.over) clearInterval(sweeper);
+  }, SECOND).unref();
   return {
     serve({ link, callerFields, ...info }) {
       let client: Client | undefined;
@@ -76,7 +92,6 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
       serve: () => bound.serve(),
       close() {
         bound.close();
-        clearInterval(sweeper);
         pool.close();
       },
     }),

@@ -49,7 +49,7 @@ export class Pool {
         taker.ready(upstream);
         return;
       }
-      upstream.destroy();
+      this.#retire(upstream);
     }
     const { maxOpening, maxWaiting } = this.#options.limits;
     if (this.#opening < maxOpening) this.#open(taker);
@@ -61,7 +61,7 @@ export class Pool {
   release(upstream: Upstream): void {
     upstream.finish();
     if (!upstream.usable || this.#closed || this.#idle.length >= this.#options.limits.maxIdleUpstreams) {
-      upstream.destroy();
+      this.#retire(upstream);
       return;
     }
     upstream.idleSince = this.#now;
@@ -78,15 +78,29 @@ export class Pool {
     for (const upstream of [...this.#idle]) {
       if (this.#now - upstream.idleSince < upstream.idleMs) continue;
       this.#forget(upstream);
-      this.#leaving.add(upstream);
-      upstream.retire();
+      this.#retire(upstream);
     }
   }
 
   /** Ends idle connections and keeps none from now on; those in use finish. */
   close(): void {
     this.#closed = true;
-    for (const upstream of this.#idle.splice(0)) upstream.destroy();
+    for (const upstream of this.#idle.splice(0)) this.#retire(upstream);
+  }
+
+  /** Closed, and nothing left to look after. */
+  get over(): boolean {
+    return this.#closed && this.#leaving.size === 0;
+  }
+
+  /** In order where it can be; what does not leave by the next sweep is reset. */
+  #retire(upstream: Upstream): void {
+    if (!upstream.wire.idle || upstream.isTainted) {
+      upstream.destroy();
+      return;
+    }
+    this.#leaving.add(upstream);
+    upstream.retire();
   }
 
   #forget(upstream: Upstream): void {

@@ -26,6 +26,7 @@ export interface RelayContext {
   readonly now: () => number;
   readonly newRequestId: () => string;
   readonly newTraceparent: (() => string) | undefined;
-  readonly rejected: (reason: Rejection | `response_${ResponseFault}`) => void;
+  /** `caller`: SPIFFE id, where there is one. */
+  readonly rejected: (reason: Rejection | `response_${ResponseFault}`, caller: string | undefined) => void;
   readonly done: (record: RequestRecord) => void;
 }

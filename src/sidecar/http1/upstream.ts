@@ -62,6 +62,10 @@ export class Upstream implements WireUser {
     return !this.#tainted && this.#user === undefined && this.wire.idle && (this.#opened.usable?.() ?? true);
   }
 
+  get isTainted(): boolean {
+    return this.#tainted;
+  }
+
   /** Whether a byte of the response to this request came. */
   get heard(): boolean {
     return this.#heard;

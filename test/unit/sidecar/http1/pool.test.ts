@@ -89,7 +89,7 @@ t.test('one that left, that is not usable any more, or that waited too long is n
   pool.release(last());
   usable = false;
   pool.take(taker);
-  t.match(stale.calls, ['reset']);
+  t.match(stale.calls, ['end']);
   t.equal(opening.length, 1);
 
   const old = opened();
@@ -115,7 +115,7 @@ t.test('idle ones are bounded, and none is kept after close', async (t) => {
   pool.release(first);
   pool.release(last());
   t.equal(pool.idle, 1);
-  t.match(second.calls, ['reset']);
+  t.match(second.calls, ['end']);
   pool.close();
   t.equal(pool.idle, 0);
 });
