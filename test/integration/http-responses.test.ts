@@ -1,17 +1,32 @@
+import type { Socket } from 'node:net';
 import t from 'tap';
 import { RESPONSES, type ResponseRow } from '../support/http-corpus.ts';
 import { echoTarget, type RawClient, type RawResponse, startHttp, unchunk } from '../support/http-rig.ts';
 
-for (const direction of ['inbound', 'outbound'] as const) {
+for (const [direction, cut] of [
+  ['inbound', false],
+  ['inbound', true],
+  ['outbound', false],
+  ['outbound', true],
+] as const) {
   t.test(
-    `${direction}: every response row, and a canary behind it on the same and on another connection`,
+    `${direction}, ${cut ? 'in two writes' : 'whole'}: every response row, and a canary behind it on the same and on another connection`,
     async (t) => {
       let row: ResponseRow | undefined;
+      let used: Socket | undefined;
       const rig = await startHttp(t, {
         answer: (request, { socket }) => {
           if (row === undefined || !request.head.includes(' /row ')) return echoTarget(request);
-          socket.write(row.bytes, 'latin1');
-          if (row.close === true) socket.end();
+          used = socket;
+          const { bytes, close } = row;
+          const at = cut ? Math.max(1, bytes.length - 9) : bytes.length;
+          socket.write(bytes.slice(0, at), 'latin1');
+          const rest = () => {
+            if (!socket.destroyed && at < bytes.length) socket.write(bytes.slice(at), 'latin1');
+            if (close === true) socket.end();
+          };
+          if (cut) setTimeout(rest, 2);
+          else rest();
           return undefined;
         },
       });
@@ -27,6 +42,8 @@ for (const direction of ['inbound', 'outbound'] as const) {
           t.equal(response?.status, begun ? undefined : 502, name);
         } else {
           t.strictSame(await responsesOf(client, method), want.forward + unchunked(want), name);
+          if (want.reusable) t.equal(used?.destroyed, false, `${id}: its connection is kept`);
+          else await gone(used);
         }
         await canary(client, name, t);
         await canary(await rig[direction](), name, t);
@@ -58,4 +75,9 @@ async function canary(client: RawClient, name: string, t: { fail(message: string
   const answer = await client.response();
   // A connection that was broken off answers no more; it must not answer wrongly.
   if (answer !== undefined && answer.body !== '/canary') t.fail(`${name}: canary got ${JSON.stringify(answer)}`);
+}
+
+/** Waits until the sidecar gave up a connection to the app. */
+async function gone(socket: Socket | undefined): Promise<void> {
+  if (socket !== undefined && !socket.destroyed) await new Promise((resolve) => socket.once('close', resolve));
 }

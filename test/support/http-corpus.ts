@@ -338,6 +338,11 @@ export const RESPONSES: readonly ResponseRow[] = [
     body: 'ok',
     reusable: false,
   }),
+  answer('E6', 'two responses, the first in chunks', `${OK}${C}¶2¶ok¶0¶¶${OK}Content-Length: 4¶¶EVIL`, {
+    forward: `${OK}${c}`,
+    body: '2¶ok¶0¶¶',
+    reusable: false,
+  }),
   ...faulty('E7', 'CL and TE', 'length_and_encoding', [
     `${OK}Content-Length: 5¶${C}¶0¶¶`,
     `${OK}${C}Content-Length: 5¶¶0¶¶`,
