@@ -80,6 +80,10 @@ export const sidecarSchema = z
       .strictObject({ listen: listenAddress('127.0.0.1') })
       .optional()
       .describe('/healthz /readyz /metrics …'),
+    streams: z
+      .enum(['on', 'off'], { error: 'expected on or off' })
+      .prefault('on')
+      .describe('between two sidecars, many connections share one mTLS connection'),
     limits: z
       .strictObject({
         maxConnections: z.int().min(1).max(1_000_000).prefault(10_000),
@@ -88,6 +92,7 @@ export const sidecarSchema = z
         idleTimeout: duration().prefault('1h'),
         maxLifetime: durationOrOff().prefault('off'),
         drain: duration().prefault('30s').describe('longest wait for open connections when stopping'),
+        linkGrace: duration().prefault('1h').describe('longest wait for the streams of a connection that was replaced'),
       })
       .prefault({}),
     log: logSettings(),

@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { Drain } from '../base/lifecycle.ts';
 import type { Cell } from '../base/metrics.ts';
 import type { CloseReason, DataPlaneMetrics, Direction } from './metrics.ts';
+import type { LinkKind } from './peer-link.ts';
 import type { Relay } from './relay.ts';
 
 interface Peer {
@@ -16,6 +17,8 @@ export interface ConnectionInfo {
   readonly id: number;
   readonly direction: Direction;
   readonly listener: string;
+  /** Whether the peer is reached by a connection of its own, or a stream of a shared one. */
+  readonly kind: LinkKind;
   readonly peer: Peer;
   readonly self: { readonly id: string; readonly serial: string; readonly generation: number };
   /** The plaintext side: the app behind an inbound, or the local caller of an outbound. */
@@ -102,10 +105,12 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
         const reason = connection.reason ?? (error === undefined ? 'done' : 'error');
         metrics.closed.with({ ...labels, reason }).value++;
         metrics.connections.with({ ...labels, tls: 'mtls' }).value--;
+        if (info.kind === 'own') metrics.links.with({ ...labels, kind: 'own' }).value--;
         drains[info.direction].leave();
       };
       drains[info.direction].enter();
       metrics.connections.with({ ...labels, tls: 'mtls' }).value++;
+      if (info.kind === 'own') metrics.links.with({ ...labels, kind: 'own' }).value++;
       metrics.opened.with({ ...labels, tls: 'mtls' }).value++;
       const connection: Live = {
         ...info,

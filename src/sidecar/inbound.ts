@@ -4,8 +4,11 @@ import { type Authorizer, compileAllow, expand } from './authorize.ts';
 import type { DataPlane } from './data-plane.ts';
 import { type DialFailure, dial, remoteName, targetName } from './dial.ts';
 import { bindListener, type Listener } from './listener.ts';
+import { chooseProtocol, STREAMS_PROTOCOL } from './mux/alpn.ts';
+import { startSharedLink } from './mux/shared-link.ts';
 import type { InboundOptions } from './options.ts';
-import { type PeerLink, secure } from './secure.ts';
+import type { PeerLink, VerifiedPeer } from './peer-link.ts';
+import { ownLink, secure } from './secure.ts';
 import { startRelay } from './start-relay.ts';
 
 /**
@@ -38,6 +41,7 @@ function accept(raw: Socket, options: InboundOptions, allowed: Authorizer, plane
     secureContext: plane.contexts.of(identity.material, 'server'),
     requestCert: true,
     rejectUnauthorized: true,
+    ...(plane.streams ? { ALPNCallback: chooseProtocol } : {}),
   });
   secure(
     {
@@ -48,17 +52,43 @@ function accept(raw: Socket, options: InboundOptions, allowed: Authorizer, plane
       address: remoteName(raw),
       identity,
       failed: () => plane.connections.dismiss(),
-      verified: (link) => {
-        if (allowed(link.peer.spiffeId)) {
-          plane.metrics.authz.with({ listener, result: 'allowed' }).value++;
-          connectTarget(link, options, plane);
-        } else {
-          deny(link, options, plane);
+      verified(verified) {
+        if (!allowed(verified.peer.spiffeId)) {
+          deny(ownLink(verified, socket, plane), options, plane);
+          return;
         }
+        plane.metrics.authz.with({ listener, result: 'allowed' }).value++;
+        if (socket.alpnProtocol === STREAMS_PROTOCOL) share(verified, socket, options, plane);
+        else connectTarget(ownLink(verified, socket, plane), options, plane);
       },
     },
     plane,
   );
+}
+
+/** The connection keeps the place it was admitted to, and every stream takes one more. */
+function share(verified: VerifiedPeer, socket: TLSSocket, options: InboundOptions, plane: DataPlane): void {
+  const listener = options.name;
+  const link = startSharedLink({
+    direction: 'inbound',
+    listener,
+    socket,
+    verified,
+    plane,
+    accepted(stream) {
+      if (plane.connections.admit()) {
+        connectTarget(stream, options, plane);
+        return;
+      }
+      plane.metrics.refused.with({ direction: 'inbound', listener, reason: 'limit' }).value++;
+      stream.link.reset();
+    },
+    closed(reason) {
+      plane.connections.dismiss();
+      plane.links.ended(link, reason);
+    },
+  });
+  plane.links.add(link);
 }
 
 function deny({ link, peer }: PeerLink, options: InboundOptions, plane: DataPlane): void {

@@ -99,7 +99,14 @@ export interface SidecarLimits {
   readonly idleTimeoutMs: number;
   readonly maxLifetimeMs?: number;
   readonly drainMs: number;
+  /**
+   * How long a shared connection that was replaced, as by one with a newer certificate, may go on for the streams it
+   * has, ms; {@link DEFAULT_LINK_GRACE} unless given.
+   */
+  readonly linkGraceMs?: number;
 }
+
+export const DEFAULT_LINK_GRACE = 3_600_000;
 
 export const DEFAULT_LIMITS: SidecarLimits = {
   maxConnections: 10_000,
@@ -125,6 +132,8 @@ export interface SidecarOptions {
   readonly limits: SidecarLimits;
   /** Lowest TLS version; 1.3 unless given. */
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
+  /** False gives every local connection an mTLS connection of its own, also between two sidecars. */
+  readonly streams?: boolean;
   /** False reads sockets by 'data' events even where user buffers work. */
   readonly userBuffers?: boolean;
 }

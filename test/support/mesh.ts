@@ -20,6 +20,7 @@ interface NodeOptions {
   readonly outbound?: { readonly service: string; readonly address: HostPort; readonly expect?: string[] };
   readonly limits?: Partial<SidecarLimits>;
   readonly userBuffers?: boolean;
+  readonly streams?: boolean;
 }
 
 /** One sidecar in this process with an identity of `authority` on disk, and all that can be seen of it. */
@@ -41,6 +42,7 @@ export async function startNode(t: Test, options: NodeOptions) {
       admin: false,
       limits: { ...DEFAULT_LIMITS, drainMs: 200, ...options.limits },
       ...(options.userBuffers === undefined ? {} : { userBuffers: options.userBuffers }),
+      ...(options.streams === undefined ? {} : { streams: options.streams }),
     },
     { clock: systemClock, random: Math.random, log, metrics },
   );
@@ -67,7 +69,11 @@ export async function startNode(t: Test, options: NodeOptions) {
 export async function startPair(
   t: Test,
   app: (socket: Socket) => void,
-  options: { readonly limits?: Partial<SidecarLimits>; readonly userBuffers?: boolean } = {},
+  options: {
+    readonly limits?: Partial<SidecarLimits>;
+    readonly userBuffers?: boolean;
+    readonly streams?: boolean;
+  } = {},
 ) {
   const authority = testAuthority();
   const appPort = await startApp(t, app);
