@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import t from 'tap';
@@ -10,9 +11,9 @@ const collect: () => void = runInNewContext('gc');
 
 t.test(`${INPUTS} hostile inputs end with a reason each, and nothing grows`, async (t) => {
   fuzzMux(1_000, 1);
-  const before = inUse();
+  const before = await inUse();
   const outcome = fuzzMux(INPUTS, 2);
-  const grown = inUse() - before;
+  const grown = (await inUse()) - before;
   for (const reason of [
     'dialogue',
     'keepalive_timeout',
@@ -31,8 +32,14 @@ t.test('a peer that falls silent at any byte is given up', async (t) => {
   t.same(reasons, ['keepalive_timeout']);
 });
 
-function inUse(): number {
-  collect();
-  const { heapUsed, arrayBuffers } = process.memoryUsage();
-  return heapUsed + arrayBuffers;
+/** Freed memory is swept, and taken off the books, some turns after its collection. */
+async function inUse(): Promise<number> {
+  let least = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 6; i++) {
+    await turn();
+    collect();
+    const { heapUsed, arrayBuffers } = process.memoryUsage();
+    least = Math.min(least, heapUsed + arrayBuffers);
+  }
+  return least;
 }
