@@ -30,6 +30,7 @@ export interface ConnectionInfo {
 
 interface Live extends ConnectionInfo {
   readonly relay: Relay;
+  readonly cells: Cells;
   readonly received: Cell;
   readonly sent: Cell;
   reportedReceived: number;
@@ -71,14 +72,14 @@ export interface Connections {
 
 export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMetrics, clock: Clock): Connections {
   const live = new Set<Live>();
+  const cellsOf = memoCells(metrics);
   const drains = { inbound: new Drain(), outbound: new Drain() };
   let admitted = 0;
   let nextId = 1;
 
   const reportOne = (c: Live) => {
-    const labels = { direction: c.direction, listener: c.listener };
-    metrics.bytes.with({ ...labels, way: 'rx' }).value += c.received.value - c.reportedReceived;
-    metrics.bytes.with({ ...labels, way: 'tx' }).value += c.sent.value - c.reportedSent;
+    c.cells.rx.value += c.received.value - c.reportedReceived;
+    c.cells.tx.value += c.sent.value - c.reportedSent;
     c.reportedReceived = c.received.value;
     c.reportedSent = c.sent.value;
   };
@@ -96,27 +97,28 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     add({ start, ...info }) {
       const received = { value: 0 };
       const sent = { value: 0 };
-      const labels = { direction: info.direction, listener: info.listener };
+      const cells = cellsOf(info.direction, info.listener);
       const now = clock.now();
       const ended = (error: Error | undefined) => {
         live.delete(connection);
         admitted--;
         reportOne(connection);
         const reason = connection.reason ?? (error === undefined ? 'done' : 'error');
-        metrics.closed.with({ ...labels, reason }).value++;
-        metrics.connections.with({ ...labels, tls: 'mtls' }).value--;
-        if (info.kind === 'own') metrics.links.with({ ...labels, kind: 'own' }).value--;
+        cells.closed[reason].value++;
+        cells.connections.value--;
+        if (info.kind === 'own') cells.own.value--;
         drains[info.direction].leave();
       };
       drains[info.direction].enter();
-      metrics.connections.with({ ...labels, tls: 'mtls' }).value++;
-      if (info.kind === 'own') metrics.links.with({ ...labels, kind: 'own' }).value++;
-      metrics.opened.with({ ...labels, tls: 'mtls' }).value++;
+      cells.connections.value++;
+      if (info.kind === 'own') cells.own.value++;
+      cells.opened.value++;
       const connection: Live = {
         ...info,
         id: nextId++,
         since: now,
         relay: start(received, sent, ended),
+        cells,
         received,
         sent,
         reportedReceived: 0,
@@ -127,11 +129,13 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       live.add(connection);
     },
     list: () =>
-      [...live].map(({ relay: _, reportedReceived: _r, reportedSent: _s, lastActive: _l, reason: _e, ...info }) => ({
-        ...info,
-        received: info.received.value,
-        sent: info.sent.value,
-      })),
+      [...live].map(
+        ({ relay: _, cells: _c, reportedReceived: _r, reportedSent: _s, lastActive: _l, reason: _e, ...info }) => ({
+          ...info,
+          received: info.received.value,
+          sent: info.sent.value,
+        }),
+      ),
     sweep() {
       const now = clock.now();
       for (const c of live) {
@@ -159,4 +163,38 @@ function overdue(c: Live, limits: ConnectionLimits, now: number): CloseReason | 
   if (now - c.lastActive >= limits.idleTimeoutMs) return 'idle';
   if (limits.maxLifetimeMs !== undefined && now - c.since >= limits.maxLifetimeMs) return 'lifetime';
   return undefined;
+}
+
+/** The cells of one listener: looked up once, as connections may come by the thousand a second. */
+type Cells = ReturnType<typeof cellsFor>;
+
+function memoCells(metrics: DataPlaneMetrics): (direction: Direction, listener: string) => Cells {
+  const known = { inbound: new Map<string, Cells>(), outbound: new Map<string, Cells>() };
+  return (direction, listener) => {
+    let cells = known[direction].get(listener);
+    if (cells === undefined) {
+      cells = cellsFor(direction, listener, metrics);
+      known[direction].set(listener, cells);
+    }
+    return cells;
+  };
+}
+
+function cellsFor(direction: Direction, listener: string, metrics: DataPlaneMetrics) {
+  const labels = { direction, listener };
+  const closed = (reason: CloseReason) => metrics.closed.with({ ...labels, reason });
+  return {
+    connections: metrics.connections.with({ ...labels, tls: 'mtls' }),
+    opened: metrics.opened.with({ ...labels, tls: 'mtls' }),
+    own: metrics.links.with({ ...labels, kind: 'own' }),
+    rx: metrics.bytes.with({ ...labels, way: 'rx' }),
+    tx: metrics.bytes.with({ ...labels, way: 'tx' }),
+    closed: {
+      done: closed('done'),
+      error: closed('error'),
+      idle: closed('idle'),
+      lifetime: closed('lifetime'),
+      drain: closed('drain'),
+    },
+  };
 }

@@ -23,8 +23,10 @@ export function bareSession(options: Partial<SessionOptions> & { readonly client
     session,
     accepted,
     closed,
-    /** What it would send at the end of a loop turn. */
+    /** What it would send by the end of the next loop turn. */
     output(): Buffer {
+      // A SYN waits for one more turn.
+      session.announce();
       session.announce();
       const out = session.outbox.take();
       const bytes = Buffer.from(out?.bytes ?? '');

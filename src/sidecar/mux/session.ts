@@ -54,21 +54,20 @@ export interface SessionUser {
   closed(reason: LinkCloseReason): void;
 }
 
-/** Frames a session received and sent. */
-export interface SessionCounts {
-  received: number;
-  sent: number;
-}
-
 /** One side of a yamux session: bytes and time in, streams and bytes out. It knows no socket and no clock. */
 export class Session implements StreamHost {
   readonly outbox = new Outbox();
-  readonly frames: SessionCounts = { received: 0, sent: 0 };
+  /** Frames so far. */
+  readonly frames = { received: 0, sent: 0 };
   readonly #options: SessionOptions;
   readonly #user: SessionUser;
   readonly #streams = new Map<number, MuxStream>();
   readonly #waiting = new Set<MuxStream>();
-  readonly #unannounced = new Set<MuxStream>();
+  /** Streams of ours whose SYN waits for data to ride on: of this loop turn, and of the one before. */
+  #fresh = new Set<MuxStream>();
+  #due = new Set<MuxStream>();
+  /** Streams of the peer whose ACK waits for anything to leave. */
+  readonly #unanswered = new Set<MuxStream>();
   readonly #theirIds: StreamIds;
   #nextId: number;
   #ours = 0;
@@ -167,10 +166,16 @@ export class Session implements StreamHost {
     }
   }
 
-  /** Puts the SYNs and ACKs into the outbox that no data took along. */
+  /**
+   * At the end of a loop turn: puts those SYNs into the outbox that no data took along. An app that speaks first has its
+   * bytes read in the turn after it connected, so a SYN waits for one more turn. An ACK leaves with whatever does.
+   */
   announce(): void {
-    for (const stream of this.#unannounced) stream.announce();
-    this.#unannounced.clear();
+    for (const stream of this.#due) stream.announce();
+    this.#due.clear();
+    [this.#due, this.#fresh] = [this.#fresh, this.#due];
+    if (this.#due.size > 0) this.#user.output();
+    if (this.outbox.length > 0) this.#answer();
   }
 
   /** Tells the peer to open no more streams here. Ends when the last one has, or `graceMs` later. */
@@ -188,6 +193,7 @@ export class Session implements StreamHost {
   tick(now: number): void {
     if (this.#closed !== undefined) return;
     for (const allowance of this.#allowances) allowance.refill(now - this.#now);
+    this.#answer();
     this.#now = now;
     const life = this.#keepalive.tick(now);
     if (life === 'ask') this.#ping();
@@ -205,10 +211,9 @@ export class Session implements StreamHost {
     if (this.#closed !== undefined) return;
     this.#closed = reason;
     const error = new Error(`the shared connection ended: ${reason}`);
-    const streams = [...this.#streams.values(), ...this.#unannounced, ...this.#waiting];
+    const streams = [...this.#streams.values(), ...this.#fresh, ...this.#due];
     this.#waiting.clear();
     for (const stream of streams) stream.lose(error);
-    this.#unannounced.clear();
     this.#payloadStream = undefined;
     this.#user.closed(reason);
   }
@@ -243,7 +248,11 @@ export class Session implements StreamHost {
   }
 
   announceLater(stream: MuxStream): void {
-    this.#unannounced.add(stream);
+    if (stream.unanswered) {
+      this.#unanswered.add(stream);
+      return;
+    }
+    this.#fresh.add(stream);
     this.#user.output();
   }
 
@@ -257,7 +266,7 @@ export class Session implements StreamHost {
   remove(stream: MuxStream): void {
     this.#growth -= stream.grown;
     this.#streams.delete(stream.id);
-    this.#unannounced.delete(stream);
+    for (const set of [this.#fresh, this.#due, this.#unanswered]) set.delete(stream);
     this.#waiting.delete(stream);
     if (this.#payloadStream === stream) this.#payloadStream = undefined;
     if (stream.id === 0 || this.#isOurs(stream.id)) this.#ours--;
@@ -274,6 +283,11 @@ export class Session implements StreamHost {
     if (this.#growth + bytes > (this.#options.maxGrowth ?? 32 * 1024 * 1024)) return false;
     this.#growth += bytes;
     return true;
+  }
+
+  #answer(): void {
+    for (const stream of this.#unanswered) stream.announce();
+    this.#unanswered.clear();
   }
 
   #sending(): void {

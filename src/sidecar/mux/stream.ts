@@ -21,7 +21,7 @@ export interface StreamHost {
   control(type: number, flags: number, id: number, value: number): void;
   /** Calls `send()` of the stream when there is room, after those that waited before. */
   waitForRoom(stream: MuxStream): void;
-  /** Calls `announce()` of the stream before the next write. */
+  /** Calls `announce()` of the stream soon, should no data carry its SYN or ACK. */
   announceLater(stream: MuxStream): void;
   /** Gives a stream of ours its id, with its first frame. */
   nextId(stream: MuxStream): number;

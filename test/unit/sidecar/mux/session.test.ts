@@ -44,15 +44,19 @@ t.test('a SYN rides on the first data, an ACK on the first answer', async (t) =>
   t.equal(asked.text, 'answer');
 });
 
-t.test('a stream whose app says nothing is opened at the end of the loop turn all the same', async (t) => {
+t.test('a stream whose app says nothing is opened all the same, a loop turn later', async (t) => {
   const { client, server } = pair();
   const stream = client.session.stream();
   const heard = read(stream);
+  client.session.announce();
+  t.equal(client.session.outbox.length, 0, 'an app that speaks first is given the time to');
   const out = client.output();
   t.same(framesIn(out), [[WINDOW_UPDATE, SYN, 1, 0]]);
   server.session.receive(out);
   read(first(server));
-  t.same(framesIn(server.output()), [[WINDOW_UPDATE, ACK, 1, 0]]);
+  t.equal(server.output().length, 0, 'an ACK alone is worth no write of its own');
+  server.session.tick(1_000);
+  t.same(framesIn(server.output()), [[WINDOW_UPDATE, ACK, 1, 0]], 'but for a second');
   write(first(server), '220 ready');
   exchange(client, server);
   t.equal(heard.text, '220 ready');
@@ -200,6 +204,7 @@ t.test('go away: streams that are open go on, those that crossed it are served, 
   t.same(framesIn(farewell), [
     [GO_AWAY, 0, 0, 0],
     [PING, SYN, 0, 1],
+    [WINDOW_UPDATE, ACK, 1, 0],
   ]);
   const crossing = client.session.stream();
   write(crossing, 'b');
