@@ -16,7 +16,11 @@ const ANY_PORT: HostPort = { host: '127.0.0.1', port: 0 };
 interface NodeOptions {
   readonly service: string;
   readonly authority: TestAuthority;
-  readonly inbound?: { readonly target: SidecarOptions['inbound'][number]['target']; readonly allow: 'any' | string[] };
+  readonly inbound?: {
+    readonly target: SidecarOptions['inbound'][number]['target'];
+    readonly allow: 'any' | string[];
+    readonly listen?: HostPort;
+  };
   readonly outbound?: { readonly service: string; readonly address: HostPort; readonly expect?: string[] };
   readonly limits?: Partial<SidecarLimits>;
   readonly userBuffers?: boolean;
