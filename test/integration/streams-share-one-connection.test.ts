@@ -5,7 +5,7 @@ import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls
 import t, { type Test } from 'tap';
 import { swap, testAuthority } from '../support/identity-files.ts';
 import { until } from '../support/identity-rig.ts';
-import { ANY_PORT, echo, readAll, startApp, startNode, startPair } from '../support/mesh.ts';
+import { echo, readAll, startApp, startNode, startPair } from '../support/mesh.ts';
 import { frame } from '../support/mux.ts';
 
 const SHARED = 'sidelock_links{direction="outbound",listener="out",kind="shared"}';
@@ -109,7 +109,7 @@ t.test('a peer that refuses the offer of streams is asked again without', async 
   const web = await startNode(t, {
     service: 'web',
     authority,
-    outbound: { service: 'orders', address: { ...ANY_PORT, port: address.port } },
+    outbound: { service: 'orders', address: { host: '127.0.0.1', port: address.port } },
   });
   const sockets = Array.from({ length: 3 }, () => dial(web.local.port));
   t.same(await Promise.all(sockets.map((socket) => ask(socket, 'x'))), ['x', 'x', 'x']);

@@ -21,6 +21,7 @@ function rig(limits: { maxConnections?: number; maxLifetimeMs?: number } = {}) {
     connections.admit();
     connections.add({
       direction: 'inbound',
+      kind: 'own',
       listener: 'in',
       peer: { address: '127.0.0.1:1', id: 'spiffe://td/ns/a/sa/b', serial: '1' },
       self: { id: 'spiffe://td/ns/a/sa/c', serial: '2', generation: 1 },
