@@ -16,7 +16,7 @@ export interface SharedLink {
   readonly frames: { readonly received: number; readonly sent: number };
   /** Opens a stream. Only while `open`. */
   stream(): PeerLink;
-  /** New streams go elsewhere; this connection closes after the last of its own, or after `graceMs`. */
+  /** New streams go elsewhere; this connection closes after the last of its own, or after `graceMs`. Once. */
   goAway(graceMs: number): void;
   /** Time goes on. True when the connection is gone. */
   tick(now: number): boolean;
@@ -61,7 +61,7 @@ export function createLinks({ identity, metrics, clock, graceMs }: LinksOptions)
     );
   };
   const retire = () => {
-    for (const link of live.keys()) if (link.open && outdated(link)) link.goAway(graceMs);
+    for (const link of live.keys()) if (outdated(link)) link.goAway(graceMs);
   };
   const reportOne = ({ direction, listener, frames }: SharedLink, reported: { received: number; sent: number }) => {
     const count = (way: string, n: number) => {

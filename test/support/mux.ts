@@ -10,6 +10,7 @@ export function bareSession(options: Partial<SessionOptions> & { readonly client
   const session: Session = new Session({
     now: 0,
     maxStreams: 100,
+    idleMs: 300_000,
     ...options,
     user: {
       accepted: (stream) => accepted.push(stream),

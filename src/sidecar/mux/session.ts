@@ -1,4 +1,3 @@
-import { MINUTE } from '../../base/clock.ts';
 import { Allowance } from './allowance.ts';
 import {
   ACK,
@@ -38,7 +37,7 @@ export interface SessionOptions {
   /** By how much all windows together may grow. */
   readonly maxGrowth?: number;
   /** Closed after this long without a stream, ms. */
-  readonly idleMs?: number;
+  readonly idleMs: number;
   readonly user: SessionUser;
 }
 
@@ -180,7 +179,7 @@ export class Session implements StreamHost {
 
   /** Tells the peer to open no more streams here. Ends when the last one has, or `graceMs` later. */
   goAway(graceMs: number): void {
-    if (this.#leaving && this.#drainedBy !== undefined) return;
+    if (this.#drainedBy !== undefined || this.#closed !== undefined) return;
     this.#leaving = true;
     this.#drainedBy = this.#now + graceMs;
     this.control(GO_AWAY, 0, 0, GO_AWAY_NORMAL);
@@ -200,7 +199,7 @@ export class Session implements StreamHost {
     if (this.streams > 0) this.#idleSince = now;
     if (life === 'dead') this.close('keepalive_timeout');
     else if (this.#drainedBy !== undefined && now >= this.#drainedBy) this.close('grace');
-    else if (now - this.#idleSince >= (this.#options.idleMs ?? 5 * MINUTE)) this.close('idle');
+    else if (now - this.#idleSince >= this.#options.idleMs) this.close('idle');
   }
 
   /** Ends the session and every stream of it. */
@@ -313,6 +312,8 @@ export class Session implements StreamHost {
     if (type === PING) return this.#pingFrame(flags, length);
     if (length !== GO_AWAY_NORMAL) return 'peer_error';
     this.#leaving = true;
+    // Those that wait for data are open already: they must leave before the answer to the ping behind this frame.
+    for (const stream of [...this.#due, ...this.#fresh]) stream.announce();
     this.#doneIfEmpty();
     return undefined;
   }

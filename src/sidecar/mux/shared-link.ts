@@ -1,5 +1,5 @@
 import type { TLSSocket } from 'node:tls';
-import { SECOND } from '../../base/clock.ts';
+import { MINUTE, SECOND } from '../../base/clock.ts';
 import type { DataPlane } from '../data-plane.ts';
 import type { SharedLink } from '../links.ts';
 import type { Direction } from '../metrics.ts';
@@ -11,6 +11,8 @@ import type { MuxStream } from './stream.ts';
 
 /** A peer may have this many streams open on one connection. */
 const MAX_STREAMS = 4096;
+/** Closed after this long without a stream; by whoever connected, who knows that none is on its way. */
+const IDLE = { outbound: 5 * MINUTE, inbound: 15 * MINUTE };
 /** How long a peer has to close its side of a connection that ended. */
 const CLOSE_TIMEOUT = 5 * SECOND;
 
@@ -61,6 +63,7 @@ export function startSharedLink(options: SharedLinkOptions): SharedLink {
   const session = new Session({
     client: direction === 'outbound',
     now: plane.clock.now(),
+    idleMs: IDLE[direction],
     maxStreams: accepted === undefined ? 0 : MAX_STREAMS,
     user: {
       accepted: (stream) => accepted?.(peerLink(stream)),

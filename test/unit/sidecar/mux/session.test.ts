@@ -225,6 +225,24 @@ t.test('go away: streams that are open go on, those that crossed it are served, 
   t.same(server.closed, ['done']);
 });
 
+t.test(
+  'go away: a stream that still waits for its first data is announced before the answer to the ping',
+  async (t) => {
+    const { client, server } = pair();
+    read(client.session.stream());
+    exchange(client, server);
+    server.session.goAway(60_000);
+    read(client.session.stream());
+    client.session.receive(server.output());
+    const out = client.session.outbox.take();
+    t.same(framesIn(Buffer.from(out?.bytes ?? '')), [
+      [WINDOW_UPDATE, SYN, 3, 0],
+      [PING, ACK, 0, 1],
+    ]);
+    out?.done();
+  },
+);
+
 t.test('go away ends after its grace even if a stream never does', async (t) => {
   const { client, server } = pair();
   const reader = read(client.session.stream());
