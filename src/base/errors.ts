@@ -307,6 +307,11 @@ export const ERROR_PAGES = {
     why: 'It sent an alert that says so.',
     fix: 'The reason names what it disliked; compare both bundles and clocks.',
   },
+  'SL-LINK-001': {
+    title: 'shared connection broke',
+    why: 'The peer vanished, or broke a rule of the protocol that carries streams; the reason says which.',
+    fix: 'Look at the log of the peer at the same time. streams: off gives each connection its own.',
+  },
   'SL-APP-001': {
     title: 'app not listening',
     why: 'Nothing answers at the target address.',

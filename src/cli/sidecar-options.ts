@@ -24,6 +24,7 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
     inbound: named(config.inbound, () => 'inbound'),
     outbound: named(config.outbound, ({ service: peer }) => peer.replace('/', '-')),
     admin: admin?.listen ?? false,
+    streams: config.streams === 'on',
     limits: {
       maxConnections: limits.maxConnections,
       handshakeTimeoutMs: limits.handshakeTimeout,
@@ -31,6 +32,7 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
       idleTimeoutMs: limits.idleTimeout,
       ...(limits.maxLifetime === undefined ? {} : { maxLifetimeMs: limits.maxLifetime }),
       drainMs: limits.drain,
+      linkGraceMs: limits.linkGrace,
       http: { requestTimeoutMs: limits.requestTimeout },
     },
     accessLog: config.accessLog,

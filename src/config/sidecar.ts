@@ -87,6 +87,10 @@ export const sidecarSchema = z
       .strictObject({ listen: listenAddress('127.0.0.1') })
       .optional()
       .describe('/healthz /readyz /metrics …'),
+    streams: z
+      .enum(['on', 'off'], { error: 'expected on or off' })
+      .prefault('on')
+      .describe('between two sidecars, many connections share one mTLS connection'),
     limits: z
       .strictObject({
         maxConnections: z.int().min(1).max(1_000_000).prefault(10_000),
@@ -96,6 +100,7 @@ export const sidecarSchema = z
         maxLifetime: durationOrOff().prefault('off'),
         requestTimeout: duration().prefault('60s').describe('longest wait for the head of an HTTP response'),
         drain: duration().prefault('30s').describe('longest wait for open connections when stopping'),
+        linkGrace: duration().prefault('1h').describe('longest wait for the streams of a connection that was replaced'),
       })
       .prefault({}),
     accessLog: z.number().min(0).max(1).prefault(0).describe('share of HTTP requests that get a line in the log'),

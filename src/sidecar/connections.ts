@@ -2,6 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { Drain } from '../base/lifecycle.ts';
 import type { Cell } from '../base/metrics.ts';
 import type { CloseReason, DataPlaneMetrics, Direction } from './metrics.ts';
+import type { LinkKind } from './peer-link.ts';
 import type { Relay } from './relay.ts';
 
 interface Peer {
@@ -16,6 +17,8 @@ export interface ConnectionInfo {
   readonly id: number;
   readonly direction: Direction;
   readonly listener: string;
+  /** Whether the peer is reached by a connection of its own, or a stream of a shared one; undefined as `peer`. */
+  readonly kind: LinkKind | undefined;
   /** Undefined where requests of one connection go over several to the peer; so are `self` and `tls`. */
   readonly peer: Peer | undefined;
   readonly self: { readonly id: string; readonly serial: string; readonly generation: number } | undefined;
@@ -29,6 +32,7 @@ export interface ConnectionInfo {
 interface Live extends ConnectionInfo {
   readonly finish: (() => void) | undefined;
   readonly relay: Relay;
+  readonly cells: Cells;
   readonly received: Cell;
   readonly sent: Cell;
   reportedReceived: number;
@@ -74,14 +78,14 @@ export interface Connections {
 
 export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMetrics, clock: Clock): Connections {
   const live = new Set<Live>();
+  const cellsOf = memoCells(metrics);
   const drains = { inbound: new Drain(), outbound: new Drain() };
   let admitted = 0;
   let nextId = 1;
 
   const reportOne = (c: Live) => {
-    const labels = { direction: c.direction, listener: c.listener };
-    metrics.bytes.with({ ...labels, way: 'rx' }).value += c.received.value - c.reportedReceived;
-    metrics.bytes.with({ ...labels, way: 'tx' }).value += c.sent.value - c.reportedSent;
+    c.cells.rx.value += c.received.value - c.reportedReceived;
+    c.cells.tx.value += c.sent.value - c.reportedSent;
     c.reportedReceived = c.received.value;
     c.reportedSent = c.sent.value;
   };
@@ -99,26 +103,29 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     add({ start, finish, ...info }) {
       const received = { value: 0 };
       const sent = { value: 0 };
-      const labels = { direction: info.direction, listener: info.listener };
+      const cells = cellsOf(info.direction, info.listener);
       const now = clock.now();
       const ended = (error: Error | undefined) => {
         live.delete(connection);
         admitted--;
         reportOne(connection);
         const reason = connection.reason ?? (error === undefined ? 'done' : 'error');
-        metrics.closed.with({ ...labels, reason }).value++;
-        metrics.connections.with({ ...labels, tls: 'mtls' }).value--;
+        cells.closed[reason].value++;
+        cells.connections.value--;
+        if (info.kind === 'own') cells.own.value--;
         drains[info.direction].leave();
       };
       drains[info.direction].enter();
-      metrics.connections.with({ ...labels, tls: 'mtls' }).value++;
-      metrics.opened.with({ ...labels, tls: 'mtls' }).value++;
+      cells.connections.value++;
+      if (info.kind === 'own') cells.own.value++;
+      cells.opened.value++;
       const connection: Live = {
         ...info,
         id: nextId++,
         finish,
         since: now,
         relay: start(received, sent, ended),
+        cells,
         received,
         sent,
         reportedReceived: 0,
@@ -130,7 +137,16 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     },
     list: () =>
       [...live].map(
-        ({ relay: _, finish: _f, reportedReceived: _r, reportedSent: _s, lastActive: _l, reason: _e, ...info }) => ({
+        ({
+          relay: _,
+          finish: _f,
+          cells: _c,
+          reportedReceived: _r,
+          reportedSent: _s,
+          lastActive: _l,
+          reason: _e,
+          ...info
+        }) => ({
           ...info,
           received: info.received.value,
           sent: info.sent.value,
@@ -166,4 +182,38 @@ function overdue(c: Live, limits: ConnectionLimits, now: number): CloseReason | 
   if (now - c.lastActive >= limits.idleTimeoutMs) return 'idle';
   if (limits.maxLifetimeMs !== undefined && now - c.since >= limits.maxLifetimeMs) return 'lifetime';
   return undefined;
+}
+
+/** The cells of one listener: looked up once, as connections may come by the thousand a second. */
+type Cells = ReturnType<typeof cellsFor>;
+
+function memoCells(metrics: DataPlaneMetrics): (direction: Direction, listener: string) => Cells {
+  const known = { inbound: new Map<string, Cells>(), outbound: new Map<string, Cells>() };
+  return (direction, listener) => {
+    let cells = known[direction].get(listener);
+    if (cells === undefined) {
+      cells = cellsFor(direction, listener, metrics);
+      known[direction].set(listener, cells);
+    }
+    return cells;
+  };
+}
+
+function cellsFor(direction: Direction, listener: string, metrics: DataPlaneMetrics) {
+  const labels = { direction, listener };
+  const closed = (reason: CloseReason) => metrics.closed.with({ ...labels, reason });
+  return {
+    connections: metrics.connections.with({ ...labels, tls: 'mtls' }),
+    opened: metrics.opened.with({ ...labels, tls: 'mtls' }),
+    own: metrics.links.with({ ...labels, kind: 'own' }),
+    rx: metrics.bytes.with({ ...labels, way: 'rx' }),
+    tx: metrics.bytes.with({ ...labels, way: 'tx' }),
+    closed: {
+      done: closed('done'),
+      error: closed('error'),
+      idle: closed('idle'),
+      lifetime: closed('lifetime'),
+      drain: closed('drain'),
+    },
+  };
 }

@@ -3,6 +3,7 @@ import type { Logger } from '../base/log.ts';
 import type { Connections } from './connections.ts';
 import type { IdentityReader } from './identity.ts';
 import type { PeerJudge } from './judge.ts';
+import type { Links } from './links.ts';
 import type { DataPlaneMetrics } from './metrics.ts';
 import type { SidecarLimits } from './options.ts';
 import type { Refusals } from './refusals.ts';
@@ -14,6 +15,7 @@ export interface DataPlane {
   readonly contexts: TlsContexts;
   readonly judge: PeerJudge;
   readonly connections: Connections;
+  readonly links: Links;
   readonly refusals: Refusals;
   readonly metrics: DataPlaneMetrics;
   readonly limits: SidecarLimits;
@@ -27,4 +29,6 @@ export interface DataPlane {
   readonly tracing: boolean;
   /** False forces the portable reading path; for tests that run the relay on both. */
   readonly userBuffers: boolean;
+  /** Whether peers that can are asked to carry many connections as streams of one. */
+  readonly streams: boolean;
 }

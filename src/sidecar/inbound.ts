@@ -5,8 +5,11 @@ import type { DataPlane } from './data-plane.ts';
 import { dial, remoteName } from './dial.ts';
 import { createHttpInbound } from './http1/inbound.ts';
 import { bindListener, type Listener } from './listener.ts';
+import { chooseProtocol, STREAMS_PROTOCOL } from './mux/alpn.ts';
+import { startSharedLink } from './mux/shared-link.ts';
 import type { InboundOptions } from './options.ts';
-import { type PeerLink, secure } from './secure.ts';
+import type { PeerLink, VerifiedPeer } from './peer-link.ts';
+import { ownLink, secure } from './secure.ts';
 import { startRelay } from './start-relay.ts';
 import { targetDown } from './target.ts';
 
@@ -16,25 +19,32 @@ import { targetDown } from './target.ts';
  * @throws SL-NET-001, SL-NET-002, SL-CFG-003 (a pattern of `allow`)
  */
 export async function bindInbound(options: InboundOptions, plane: DataPlane): Promise<Listener> {
-  const allowed = compileAllow(options.allow, plane);
   const http = options.protocol === 'http' ? createHttpInbound(options, plane) : undefined;
-  const serve = http?.serve ?? ((link: PeerLink) => connectTarget(link, options, plane));
+  const inbound: Inbound = {
+    options,
+    plane,
+    allowed: compileAllow(options.allow, plane),
+    serve: http?.serve ?? ((link) => connectTarget(link, options, plane)),
+  };
   const listener = await bindListener({
     what: `inbound "${options.name}"`,
     address: options.listen,
     pauseOnConnect: false,
-    accept: (raw) => accept(raw, options, allowed, serve, plane),
+    accept: (raw) => accept(raw, inbound),
   });
   return http === undefined ? listener : http.closeWith(listener);
 }
 
-function accept(
-  raw: Socket,
-  options: InboundOptions,
-  allowed: Authorizer,
-  serve: (link: PeerLink) => void,
-  plane: DataPlane,
-): void {
+interface Inbound {
+  readonly options: InboundOptions;
+  readonly plane: DataPlane;
+  readonly allowed: Authorizer;
+  /** Takes over a link to a verified and allowed caller. */
+  readonly serve: (link: PeerLink) => void;
+}
+
+function accept(raw: Socket, inbound: Inbound): void {
+  const { options, plane, allowed, serve } = inbound;
   const listener = options.name;
   const identity = plane.identity.current();
   if (identity === undefined || !plane.connections.admit()) {
@@ -49,6 +59,7 @@ function accept(
     secureContext: plane.contexts.of(identity.material, 'server'),
     requestCert: true,
     rejectUnauthorized: true,
+    ...(plane.streams ? { ALPNCallback: chooseProtocol } : {}),
   });
   secure(
     {
@@ -59,17 +70,43 @@ function accept(
       address: remoteName(raw),
       identity,
       failed: () => plane.connections.dismiss(),
-      verified: (link) => {
-        if (allowed(link.peer.spiffeId)) {
-          plane.metrics.authz.with({ listener, result: 'allowed' }).value++;
-          serve(link);
-        } else {
-          deny(link, options, plane);
+      verified(verified) {
+        if (!allowed(verified.peer.spiffeId)) {
+          deny(ownLink(verified, socket, plane), options, plane);
+          return;
         }
+        plane.metrics.authz.with({ listener, result: 'allowed' }).value++;
+        if (socket.alpnProtocol === STREAMS_PROTOCOL) share(verified, socket, inbound);
+        else serve(ownLink(verified, socket, plane));
       },
     },
     plane,
   );
+}
+
+/** The connection keeps the place it was admitted to, and every stream takes one more. */
+function share(verified: VerifiedPeer, socket: TLSSocket, { options, plane, serve }: Inbound): void {
+  const listener = options.name;
+  const link = startSharedLink({
+    direction: 'inbound',
+    listener,
+    socket,
+    verified,
+    plane,
+    accepted(stream) {
+      if (plane.connections.admit()) {
+        serve(stream);
+        return;
+      }
+      plane.metrics.refused.with({ direction: 'inbound', listener, reason: 'limit' }).value++;
+      stream.link.reset();
+    },
+    closed(reason) {
+      plane.connections.dismiss();
+      plane.links.ended(link, reason);
+    },
+  });
+  plane.links.add(link);
 }
 
 function deny({ link, peer }: PeerLink, options: InboundOptions, plane: DataPlane): void {

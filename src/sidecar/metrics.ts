@@ -9,6 +9,7 @@ export type Direction = 'inbound' | 'outbound';
 
 const HANDSHAKE_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5];
 
+const FLUSH_BUCKETS = [64, 256, 1024, 4096, 16_384, 65_536, 262_144];
 const REQUEST_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60];
 
 /** All handles of the data plane. Label values are listener names from the config and closed unions, never a peer. */
@@ -53,6 +54,25 @@ export function dataPlaneMetrics(metrics: Metrics) {
       'listener',
       'reason',
     ]),
+    links: metrics.gauge('sidelock_links', 'mTLS connections to peers now: own for one caller, or shared by streams.', [
+      ...listener,
+      'kind',
+    ]),
+    linksClosed: metrics.counter('sidelock_links_closed_total', 'Shared connections that ended, by reason.', [
+      ...listener,
+      'reason',
+    ]),
+    linkStreams: metrics.gauge('sidelock_link_streams', 'Streams open on shared connections now.', listener),
+    frames: metrics.counter('sidelock_link_frames_total', 'Frames on shared connections; rx came from the peer.', [
+      ...listener,
+      'way',
+    ]),
+    flushBytes: metrics.histogram(
+      'sidelock_link_flush_bytes',
+      'Bytes that left a shared connection in one write.',
+      FLUSH_BUCKETS,
+      listener,
+    ),
     requests: metrics.counter('sidelock_requests_total', 'HTTP requests that ended, by class of their status.', [
       ...listener,
       'method',

@@ -136,9 +136,16 @@ export interface SidecarLimits {
   readonly idleTimeoutMs: number;
   readonly maxLifetimeMs?: number;
   readonly drainMs: number;
+  /**
+   * How long a shared connection that was replaced, as by one with a newer certificate, may go on for the streams it
+   * has, ms; {@link DEFAULT_LINK_GRACE} unless given.
+   */
+  readonly linkGraceMs?: number;
   /** {@link DEFAULT_HTTP_LIMITS} where it says nothing. */
   readonly http?: Partial<HttpLimits>;
 }
+
+export const DEFAULT_LINK_GRACE = 3_600_000;
 
 export const DEFAULT_LIMITS: SidecarLimits = {
   maxConnections: 10_000,
@@ -164,6 +171,8 @@ export interface SidecarOptions {
   readonly limits: SidecarLimits;
   /** Lowest TLS version; 1.3 unless given. */
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
+  /** False gives every local connection an mTLS connection of its own, also between two sidecars. */
+  readonly streams?: boolean;
   /** Share of requests that get a line in the log, 0 to 1; none unless given. */
   readonly accessLog?: number;
   /** Starts a trace (traceparent, not sampled) for a request that carries none. */

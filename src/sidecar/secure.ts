@@ -6,9 +6,9 @@ import type { SpiffeId } from '../pki/names.ts';
 import type { DataPlane } from './data-plane.ts';
 import { classify, type HandshakeReason } from './handshake.ts';
 import type { Identity } from './identity.ts';
-import type { Link } from './link.ts';
 import type { Direction } from './metrics.ts';
 import { opensslVerdict, releaseControl } from './node-internals.ts';
+import type { PeerLink, VerifiedPeer } from './peer-link.ts';
 import { reportHandshakeFailure } from './report.ts';
 import { socketLink } from './socket-link.ts';
 
@@ -24,18 +24,16 @@ interface Handshake {
   readonly identity: Identity;
   /** A last rule on a peer that verified: undefined, or why it is not the right one. */
   readonly check?: (id: SpiffeId) => { reason: HandshakeReason; detail: string } | undefined;
-  readonly verified: (link: PeerLink) => void;
-  /** Called once instead of `verified`; counted, explained and destroyed by then. */
+  readonly verified: (peer: VerifiedPeer, socket: TLSSocket) => void;
+  /** Asked before a failure is counted and explained; true when it is not one, because another way is tried. */
+  readonly forgive?: (reason: HandshakeReason) => boolean;
+  /** Called once instead of `verified`, unless forgiven; counted, explained and destroyed by then. */
   readonly failed: (reason: HandshakeReason) => void;
 }
 
-/** A link to a peer that was verified, with what was agreed. Nothing was read from or written to it yet. */
-export interface PeerLink {
-  readonly link: Link;
-  readonly peer: { readonly address: string; readonly spiffeId: SpiffeId; readonly leaf: Certificate };
-  /** Ours, as the peer saw it. */
-  readonly identity: Identity;
-  readonly tls: { readonly version: string; readonly cipher: string; readonly group: string | undefined };
+/** The whole connection as one link. */
+export function ownLink(verified: VerifiedPeer, socket: TLSSocket, plane: DataPlane): PeerLink {
+  return { ...verified, link: socketLink(socket, plane), kind: 'own' };
 }
 
 /**
@@ -53,10 +51,11 @@ export function secure(handshake: Handshake, plane: DataPlane): void {
   ) => {
     if (settled) return;
     settle();
-    reportHandshakeFailure(plane, { direction, listener, reason, address, identity, ...more });
+    const forgiven = handshake.forgive?.(reason) === true;
+    if (!forgiven) reportHandshakeFailure(plane, { direction, listener, reason, address, identity, ...more });
     socket.destroy();
     raw.destroy();
-    handshake.failed(reason);
+    if (!forgiven) handshake.failed(reason);
   };
   const broke = (error?: Error) => {
     fail(classify({ direction, error, bytesRead: raw.bytesRead }), { openssl: nodeCode(error) });
@@ -77,12 +76,14 @@ export function secure(handshake: Handshake, plane: DataPlane): void {
     releaseControl(socket);
     plane.metrics.handshakes.with({ direction, listener, result: 'ok', reason: '' }).value++;
     plane.metrics.handshakeSeconds.with({ direction, listener }).observe((performance.now() - started) / 1000);
-    handshake.verified({
-      link: socketLink(socket, plane),
-      peer: { address, spiffeId: verdict.spiffeId, leaf: verdict.leaf },
-      identity,
-      tls: tlsFacts(socket, direction),
-    });
+    handshake.verified(
+      {
+        peer: { address, spiffeId: verdict.spiffeId, leaf: verdict.leaf },
+        identity,
+        tls: tlsFacts(socket, direction),
+      },
+      socket,
+    );
   };
   const settle = () => {
     settled = true;
@@ -102,7 +103,7 @@ export function secure(handshake: Handshake, plane: DataPlane): void {
   socket.once('secure', judge);
 }
 
-function tlsFacts(socket: TLSSocket, direction: Direction): PeerLink['tls'] {
+function tlsFacts(socket: TLSSocket, direction: Direction): VerifiedPeer['tls'] {
   // Node tells the key exchange group on the client side only.
   const key = direction === 'outbound' ? socket.getEphemeralKeyInfo() : null;
   return {

@@ -8,10 +8,17 @@ import type { DataPlane } from './data-plane.ts';
 import { createIdentityHolder, type Identity } from './identity.ts';
 import { bindInbound } from './inbound.ts';
 import { createPeerJudge } from './judge.ts';
+import { createLinks, type Links } from './links.ts';
 import type { Listener } from './listener.ts';
 import { dataPlaneMetrics } from './metrics.ts';
 import { readPath } from './node-internals.ts';
-import { DEFAULT_ADMIN, type HostPort, type SidecarDependencies, type SidecarOptions } from './options.ts';
+import {
+  DEFAULT_ADMIN,
+  DEFAULT_LINK_GRACE,
+  type HostPort,
+  type SidecarDependencies,
+  type SidecarOptions,
+} from './options.ts';
 import { bindOutbound } from './outbound.ts';
 import { createRefusals } from './refusals.ts';
 import { startIdentitySource } from './sources/start.ts';
@@ -54,13 +61,18 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const holder = createIdentityHolder({ log, prepare: contexts.prepare });
   const connections = createConnections(options.limits, metrics, clock);
   const refusals = createRefusals(log, clock);
-  deps.metrics.onScrape(() => connections.report());
   const { trustDomain, namespace, limits } = options;
+  const links = createLinks({ identity: holder, metrics, clock, graceMs: limits.linkGraceMs ?? DEFAULT_LINK_GRACE });
+  deps.metrics.onScrape(() => {
+    connections.report();
+    links.report();
+  });
   const plane: DataPlane = {
     identity: holder,
     contexts,
     judge: createPeerJudge(trustDomain, clock),
     connections,
+    links,
     refusals,
     metrics,
     limits,
@@ -72,10 +84,12 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
     accessLog: options.accessLog ?? 0,
     tracing: options.tracing ?? false,
     userBuffers: options.userBuffers ?? true,
+    streams: options.streams ?? true,
   };
 
   await using undo = new AsyncDisposableStack();
   undo.defer(() => stop.abort());
+  undo.defer(() => links.stopAll());
   const inbound = await bindAll(options.inbound, (one) => bindInbound(one, plane), undo);
   const outbound = await bindAll(options.outbound, (one) => bindOutbound(one, plane), undo);
   const source = undo.use(
@@ -91,7 +105,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   );
   let drained: Promise<boolean> | undefined;
   const shutdown = () => {
-    drained ??= drain({ inbound, outbound, connections, readiness, drainMs: limits.drainMs }).finally(() =>
+    drained ??= drain({ inbound, outbound, connections, links, readiness, drainMs: limits.drainMs }).finally(() =>
       running.disposeAsync(),
     );
     return drained;
@@ -112,6 +126,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
         );
   const sweeper = setInterval(() => {
     connections.sweep();
+    links.sweep();
     refusals.sweep();
   }, SECOND).unref();
   undo.defer(() => clearInterval(sweeper));
@@ -173,11 +188,12 @@ interface Draining {
   readonly inbound: readonly Bound[];
   readonly outbound: readonly Bound[];
   readonly connections: Connections;
+  readonly links: Links;
   readonly readiness: Readiness;
   readonly drainMs: number;
 }
 
-async function drain({ inbound, outbound, connections, readiness, drainMs }: Draining): Promise<boolean> {
+async function drain({ inbound, outbound, connections, links, readiness, drainMs }: Draining): Promise<boolean> {
   readiness.block('draining', 'the sidecar is stopping');
   const deadline = AbortSignal.timeout(drainMs);
   let clean = true;
@@ -186,6 +202,7 @@ async function drain({ inbound, outbound, connections, readiness, drainMs }: Dra
     ['outbound', outbound],
   ] as const) {
     for (const { listener } of listeners) listener.close();
+    links.goAway(direction);
     connections.finishAll(direction);
     if (await connections.drains[direction].wait(deadline)) continue;
     clean = false;

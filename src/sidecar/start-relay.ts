@@ -2,21 +2,22 @@ import type { Socket } from 'node:net';
 import type { DataPlane } from './data-plane.ts';
 import { remoteName } from './dial.ts';
 import type { Direction } from './metrics.ts';
+import type { PeerLink } from './peer-link.ts';
 import { relay } from './relay.ts';
-import type { PeerLink } from './secure.ts';
 import { socketLink } from './socket-link.ts';
 
 /** Joins a link to a verified peer and an open plaintext socket, and registers the pair. */
 export function startRelay(
   direction: Direction,
   listener: string,
-  { link, peer, identity, tls }: PeerLink,
+  { link, kind, peer, identity, tls }: PeerLink,
   plain: Socket,
   plane: DataPlane,
 ): void {
   plane.connections.add({
     direction,
     listener,
+    kind,
     peer: { address: peer.address, id: peer.spiffeId.uri, serial: peer.leaf.serial },
     self: { id: identity.spiffeId, serial: identity.serial, generation: identity.generation },
     local: remoteName(plain),

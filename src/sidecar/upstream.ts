@@ -1,35 +1,50 @@
-import { isIP } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { MINUTE, SECOND } from '../base/clock.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import type { SpiffeId } from '../pki/names.ts';
 import { compileAllow, expand } from './authorize.ts';
 import type { DataPlane } from './data-plane.ts';
-import { type DialFailure, type DialReason, dial, targetName } from './dial.ts';
+import { type DialFailure, dial, targetName } from './dial.ts';
 import { explain, type HandshakeReason } from './handshake.ts';
-import type { Identity } from './identity.ts';
+import type { SharedLink } from './links.ts';
+import { STREAMS_PROTOCOL } from './mux/alpn.ts';
+import { ORDERLY } from './mux/reasons.ts';
+import { startSharedLink } from './mux/shared-link.ts';
 import type { OutboundOptions } from './options.ts';
+import type { PeerLink, VerifiedPeer } from './peer-link.ts';
 import { reportHandshakeFailure } from './report.ts';
-import { type PeerLink, secure } from './secure.ts';
+import { ownLink, secure } from './secure.ts';
 
-/** A peer that local callers are led to. */
-export interface Upstream {
-  readonly options: OutboundOptions;
-  readonly check: (id: SpiffeId) => { reason: HandshakeReason; detail: string } | undefined;
-  readonly plane: DataPlane;
+/** Past so many streams on every shared connection one more is made, while there are fewer than `MAX_SHARED`. */
+const CROWDED = 256;
+const MAX_SHARED = 8;
+/** A peer that refuses the very word of streams is asked again after this long. */
+const ASK_AGAIN = 10 * MINUTE;
+/** At most once in this time another connection is tried because the others are crowded. */
+const RELIEF = SECOND;
+
+/** Who wants a link. */
+interface Caller {
+  readonly ready: (link: PeerLink) => void;
+  /** Called instead of `ready`; counted, explained and cleaned up by then. */
+  readonly failed: (failure: PeerLinkFailure) => void;
+  /** True when the caller itself has gone, so that a connection that ends is nobody's fault. */
+  readonly left: () => boolean;
 }
 
-/** Why there is no link; counted, explained and cleaned up by then. */
+/** Why there is no link. */
 export interface PeerLinkFailure {
   readonly stage: 'identity' | 'dial' | 'handshake';
-  readonly reason: DialReason | HandshakeReason | 'no_identity';
   readonly code: ErrorCode;
 }
 
-export interface OpenPeerLink {
-  /** Our identity at the time, when it must be this one; the current one unless given. */
-  readonly identity?: Identity;
-  /** Whether the local side had a reason of its own to leave before the peer said a byte. */
-  readonly left: () => boolean;
+/** One peer service, and the connections to it. */
+export interface Upstream {
+  readonly options: OutboundOptions;
+  readonly plane: DataPlane;
+  /** Gives a link to the peer, which was verified: a stream where the peer knows them, else a connection of its own. */
+  connect(caller: Caller): void;
 }
 
 /** @throws SL-CFG-003 (a pattern of `expect`) */
@@ -37,82 +52,181 @@ export function createUpstream(options: OutboundOptions, plane: DataPlane): Upst
   const patterns = options.expect.length === 0 ? [options.service] : options.expect;
   const expected = compileAllow(patterns, plane);
   const names = patterns.map((pattern) => expand(pattern, plane)).join(', ');
+  const check = (id: SpiffeId): { reason: HandshakeReason; detail: string } | undefined =>
+    expected(id) ? undefined : { reason: 'peer_wrong_identity', detail: `it is ${id.uri}, expected ${names}` };
+  const listener = options.name;
+  const { host } = options.address;
+  const shared = new Set<SharedLink>();
+  const waiting: Caller[] = [];
+  let connecting = false;
+  /** What the peer said last. */
+  let knowsStreams = true;
+  let refusesOfferUntil = 0;
+  let relieved = 0;
+
+  const best = (): SharedLink | undefined => {
+    const generation = plane.identity.current()?.generation;
+    let found: SharedLink | undefined;
+    for (const link of shared) {
+      if (!link.open || link.verified.identity.generation !== generation) continue;
+      if (found === undefined || link.streams < found.streams) found = link;
+      if (found.streams < CROWDED) break;
+    }
+    return found;
+  };
+
+  /** Makes one connection for those whom `callers` names when it stands. */
+  const attempt = (callers: () => Caller[], settled: () => void): void => {
+    const fail = (stage: PeerLinkFailure['stage'], code: ErrorCode) => {
+      settled();
+      for (const caller of callers()) caller.failed({ stage, code });
+    };
+    const identity = plane.identity.current();
+    if (identity === undefined) {
+      fail('identity', 'SL-CERT-001');
+      return;
+    }
+    const raw: Socket = dial(options.address, plane.limits.connectTimeoutMs, (failure) => {
+      if (failure !== undefined) {
+        upstreamDown(failure, options, plane);
+        fail('dial', 'SL-UP-001');
+        return;
+      }
+      const offer = plane.streams && plane.clock.now() >= refusesOfferUntil;
+      const socket = tlsConnect({
+        socket: raw,
+        secureContext: plane.contexts.of(identity.material, 'client'),
+        ...(isIP(host) === 0 ? { servername: host } : {}),
+        ...(offer ? { ALPNProtocols: [STREAMS_PROTOCOL] } : {}),
+        // The verdict is taken in `secure`, which explains it; nothing is sent before.
+        rejectUnauthorized: false,
+        checkServerIdentity: () => undefined,
+      });
+      secure(
+        {
+          direction: 'outbound',
+          listener,
+          raw,
+          socket,
+          address: targetName(options.address),
+          identity,
+          check,
+          forgive(reason) {
+            if (!offer || reason !== 'alpn_mismatch') return false;
+            refusesOfferUntil = plane.clock.now() + ASK_AGAIN;
+            attempt(callers, settled);
+            return true;
+          },
+          failed: (reason) => fail('handshake', explain(reason, undefined).code),
+          verified(verified) {
+            settled();
+            knowsStreams = socket.alpnProtocol === STREAMS_PROTOCOL;
+            if (knowsStreams) share(verified, socket, callers());
+            else giveOwn(verified, socket, callers());
+          },
+        },
+        plane,
+      );
+    });
+  };
+
+  const share = (verified: VerifiedPeer, socket: TLSSocket, callers: readonly Caller[]) => {
+    const link = startSharedLink({
+      direction: 'outbound',
+      listener,
+      socket,
+      verified,
+      plane,
+      closed(reason) {
+        shared.delete(link);
+        plane.links.ended(link, reason);
+        if (link.frames.received === 0 && !ORDERLY.has(reason)) reportRefusal(verified, listener, plane);
+      },
+    });
+    shared.add(link);
+    plane.links.add(link);
+    for (const caller of callers) caller.ready(link.stream());
+  };
+
+  const giveOwn = (verified: VerifiedPeer, socket: TLSSocket, [first, ...others]: readonly Caller[]) => {
+    if (first === undefined) socket.destroy();
+    else {
+      watchRefusal(socket, first, verified, listener, plane);
+      first.ready(ownLink(verified, socket, plane));
+    }
+    for (const caller of others) attemptFor(caller);
+  };
+
+  const attemptFor = (caller: Caller) =>
+    attempt(
+      () => [caller],
+      () => {},
+    );
+
+  const attemptShared = () => {
+    if (connecting) return;
+    connecting = true;
+    attempt(
+      () => waiting.splice(0),
+      () => {
+        connecting = false;
+      },
+    );
+  };
+
   return {
     options,
     plane,
-    check: (id) =>
-      expected(id) ? undefined : { reason: 'peer_wrong_identity', detail: `it is ${id.uri}, expected ${names}` },
+    connect(caller) {
+      if (!plane.streams || !knowsStreams) return attemptFor(caller);
+      const link = best();
+      if (link === undefined) {
+        waiting.push(caller);
+        attemptShared();
+        return;
+      }
+      if (link.streams >= CROWDED && shared.size < MAX_SHARED && plane.clock.now() - relieved >= RELIEF) {
+        relieved = plane.clock.now();
+        attemptShared();
+      }
+      caller.ready(link.stream());
+    },
   };
-}
-
-/** Opens a link to the peer, verified and checked against `expect`, and calls back once. */
-export function openPeerLink(
-  upstream: Upstream,
-  { identity = upstream.plane.identity.current(), left }: OpenPeerLink,
-  done: (result: PeerLink | PeerLinkFailure) => void,
-): void {
-  const { options, plane, check } = upstream;
-  if (identity === undefined) {
-    done({ stage: 'identity', reason: 'no_identity', code: 'SL-CERT-001' });
-    return;
-  }
-  const raw = dial(options.address, plane.limits.connectTimeoutMs, (failure) => {
-    if (failure !== undefined) {
-      upstreamDown(failure, upstream);
-      return done({ stage: 'dial', reason: failure.reason, code: 'SL-UP-001' });
-    }
-    const { host } = options.address;
-    const socket = tlsConnect({
-      socket: raw,
-      secureContext: plane.contexts.of(identity.material, 'client'),
-      ...(isIP(host) === 0 ? { servername: host } : {}),
-      // The verdict is taken in `secure`, which explains it; nothing is sent before.
-      rejectUnauthorized: false,
-      checkServerIdentity: () => undefined,
-    });
-    secure(
-      {
-        direction: 'outbound',
-        listener: options.name,
-        raw,
-        socket,
-        address: targetName(options.address),
-        identity,
-        check,
-        failed: (reason) => done({ stage: 'handshake', reason, code: explain(reason, undefined).code }),
-        verified: (link) => {
-          watchRefusal(socket, left, link, upstream);
-          done(link);
-        },
-      },
-      plane,
-    );
-  });
 }
 
 /**
  * In TLS 1.3 a server judges us after our side of the handshake is done, and Node's says nothing when it refuses:
  * a peer that leaves before it sent a byte, and before the app did, most likely disliked our certificate.
  */
-function watchRefusal(socket: TLSSocket, left: () => boolean, { peer, identity }: PeerLink, upstream: Upstream): void {
+function watchRefusal(
+  socket: TLSSocket,
+  caller: Caller,
+  verified: VerifiedPeer,
+  listener: string,
+  plane: DataPlane,
+): void {
   let reported = false;
   const gone = () => {
-    if (reported || socket.bytesRead > 0 || left()) return;
+    if (reported || socket.bytesRead > 0 || caller.left()) return;
     reported = true;
-    reportHandshakeFailure(upstream.plane, {
-      direction: 'outbound',
-      listener: upstream.options.name,
-      reason: 'closed_after_handshake',
-      address: peer.address,
-      identity,
-      leaf: peer.leaf,
-    });
+    reportRefusal(verified, listener, plane);
   };
   socket.once('end', gone);
   socket.once('close', gone);
 }
 
-function upstreamDown({ reason, system }: DialFailure, { options, plane }: Upstream): void {
+function reportRefusal({ peer, identity }: VerifiedPeer, listener: string, plane: DataPlane): void {
+  reportHandshakeFailure(plane, {
+    direction: 'outbound',
+    listener,
+    reason: 'closed_after_handshake',
+    address: peer.address,
+    identity,
+    leaf: peer.leaf,
+  });
+}
+
+function upstreamDown({ reason, system }: DialFailure, options: OutboundOptions, plane: DataPlane): void {
   const address = targetName(options.address);
   plane.metrics.upstreamErrors.with({ listener: options.name, reason }).value++;
   plane.refusals.warn(

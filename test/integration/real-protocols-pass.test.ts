@@ -18,148 +18,153 @@ import { requireProgram } from '../support/programs.ts';
 import { postgresDirectories, run, startPostgres, startRedis } from '../support/servers.ts';
 
 /** The local port of `web`'s sidecar that leads, through both, to an app on `port`. */
-async function through(t: Test, port: number): Promise<number> {
+async function through(t: Test, port: number, streams: boolean): Promise<number> {
   const authority = testAuthority();
   const target = { host: '127.0.0.1', port };
-  const server = await startNode(t, { service: 'orders', authority, inbound: { target, allow: ['web'] } });
+  const server = await startNode(t, { service: 'orders', authority, inbound: { target, allow: ['web'] }, streams });
   const client = await startNode(t, {
     service: 'web',
     authority,
     outbound: { service: 'orders', address: server.mtls },
+    streams,
   });
   return client.local.port;
 }
 
-t.test('curl: HTTP/1.1, an upload and a download', async (t) => {
-  const curl = requireProgram(t, 'curl');
-  if (curl === undefined) return;
-  const app = createServer((request: IncomingMessage, response) => {
-    let bytes = 0;
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-    });
-    request.once('end', () => response.end(`${request.method} ${request.url} ${bytes} bytes`));
-  });
-  const url = `http://127.0.0.1:${await through(t, await portOf(t, app))}`;
-  t.equal((await run(curl, ['-sS', `${url}/hello`])).stdout, 'GET /hello 0 bytes');
-  t.equal(
-    (await run(curl, ['-sS', '-T', process.execPath, `${url}/up`])).stdout.replace(/\d+/, 'N'),
-    'PUT /up N bytes',
-  );
-});
-
-t.test('psql: a session, a large result, COPY in', async (t) => {
-  const psql = requireProgram(t, 'psql');
-  const postgres = requireProgram(t, 'postgres', await postgresDirectories());
-  if (psql === undefined || postgres === undefined) return;
-  const port = await through(t, await startPostgres(t, postgres));
-  const sql = async (...commands: string[]) => {
-    const where = `host=127.0.0.1 port=${port} user=app dbname=postgres sslmode=disable`;
-    const flags = ['-X', '-q', '-t', '-A', '-v', 'ON_ERROR_STOP=1', ...commands.flatMap((c) => ['-c', c]), where];
-    return (await run(psql, flags, { maxBuffer: 64 << 20 })).stdout;
-  };
-  t.equal(await sql("select 'through mTLS'"), 'through mTLS\n');
-  const rows = await sql("select repeat('x', 99) from generate_series(1, 50000)");
-  t.equal(rows.length, 50_000 * 100);
-  t.equal(
-    await sql('create table a(i int)', "copy a from program 'seq 1 1000'", 'select sum(i) from a'),
-    '500500\n',
-    'several statements in one session',
-  );
-});
-
-t.test('redis-cli: commands, a pipeline and a megabyte', async (t) => {
-  const server = requireProgram(t, 'redis-server');
-  const cli = requireProgram(t, 'redis-cli');
-  if (server === undefined || cli === undefined) return;
-  const port = await through(t, await startRedis(t, server));
-  const redis = async (...command: string[]) =>
-    (await run(cli, ['-p', String(port), ...command], { maxBuffer: 8 << 20 })).stdout;
-  t.equal(await redis('set', 'a', 'b'), 'OK\n');
-  t.equal(await redis('get', 'a'), 'b\n');
-  t.equal(await redis('-r', '500', 'incr', 'n'), `${Array.from({ length: 500 }, (_, i) => i + 1).join('\n')}\n`);
-  await redis('eval', "return redis.call('set', KEYS[1], string.rep('z', 1048576))", '1', 'big');
-  t.equal((await redis('get', 'big')).length, 1_048_577);
-});
-
-t.test('WebSocket: text and binary both ways, and a clean close', async (t) => {
-  const app = createServer();
-  const sockets = new WebSocketServer({ server: app });
-  sockets.on('connection', (socket) => socket.on('message', (data, binary) => socket.send(data, { binary })));
-  const port = await through(t, await portOf(t, app));
-  const socket = new WebSocket(`ws://127.0.0.1:${port}/chat`);
-  await once(socket, 'open');
-  socket.send('hello');
-  t.equal(String((await once(socket, 'message'))[0]), 'hello');
-  const binary = Buffer.alloc(300_000, 7);
-  socket.send(binary);
-  t.ok(binary.equals((await once(socket, 'message'))[0]));
-  socket.close(1000, 'done');
-  t.match(await once(socket, 'close'), [1000]);
-  sockets.close();
-});
-
-t.test('gRPC: a unary call, a status with trailers, and a stream both ways', async (t) => {
-  const bytes = (data: Buffer) => data;
-  const method = (path: string, streaming: boolean) => ({
-    path,
-    requestStream: streaming,
-    responseStream: streaming,
-    requestSerialize: bytes,
-    requestDeserialize: bytes,
-    responseSerialize: bytes,
-    responseDeserialize: bytes,
-  });
-  const service = { Say: method('/demo.Echo/Say', false), Chat: method('/demo.Echo/Chat', true) };
-  const say: handleUnaryCall<Buffer, Buffer> = (call, done) => {
-    const trailers = new Metadata();
-    trailers.set('x-length', String(call.request.length));
-    if (call.request.length === 0) done({ code: status.INVALID_ARGUMENT, details: 'empty' }, null, trailers);
-    else done(null, call.request, trailers);
-  };
-  const chat: handleBidiStreamingCall<Buffer, Buffer> = (call) => {
-    call.on('data', (message: Buffer) => call.write(message));
-    call.once('end', () => call.end());
-  };
-  const server = new GrpcServer();
-  server.addService(service, { Say: say, Chat: chat });
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
-  });
-  t.teardown(() => server.forceShutdown());
-  const Client = makeGenericClientConstructor(service, 'Echo');
-  const client = new Client(`127.0.0.1:${await through(t, port)}`, credentials.createInsecure());
-  t.teardown(() => client.close());
-
-  const call = (message: Buffer) =>
-    new Promise<{ error: unknown; answer: Buffer | undefined; trailers: Metadata | undefined }>((resolve) => {
-      let trailers: Metadata | undefined;
-      const unary = client.makeUnaryRequest(service.Say.path, bytes, bytes, message, (error, answer) =>
-        setImmediate(() => resolve({ error, answer, trailers })),
-      );
-      unary.once('status', (s) => {
-        trailers = s.metadata;
+for (const streams of [true, false]) {
+  t.test(streams ? 'in streams' : 'without streams', async (t) => {
+    t.test('curl: HTTP/1.1, an upload and a download', async (t) => {
+      const curl = requireProgram(t, 'curl');
+      if (curl === undefined) return;
+      const app = createServer((request: IncomingMessage, response) => {
+        let bytes = 0;
+        request.on('data', (chunk: Buffer) => {
+          bytes += chunk.length;
+        });
+        request.once('end', () => response.end(`${request.method} ${request.url} ${bytes} bytes`));
       });
+      const url = `http://127.0.0.1:${await through(t, await portOf(t, app), streams)}`;
+      t.equal((await run(curl, ['-sS', `${url}/hello`])).stdout, 'GET /hello 0 bytes');
+      t.equal(
+        (await run(curl, ['-sS', '-T', process.execPath, `${url}/up`])).stdout.replace(/\d+/, 'N'),
+        'PUT /up N bytes',
+      );
     });
-  const good = await call(Buffer.from('hello'));
-  t.equal(String(good.answer), 'hello');
-  t.same(good.trailers?.get('x-length'), ['5']);
-  const bad = await call(Buffer.alloc(0));
-  t.match(bad.error, { code: status.INVALID_ARGUMENT, details: 'empty' });
 
-  const stream = client.makeBidiStreamRequest(service.Chat.path, bytes, bytes);
-  let received = 0;
-  stream.on('data', (message: Buffer) => {
-    received += message.length;
+    t.test('psql: a session, a large result, COPY in', async (t) => {
+      const psql = requireProgram(t, 'psql');
+      const postgres = requireProgram(t, 'postgres', await postgresDirectories());
+      if (psql === undefined || postgres === undefined) return;
+      const port = await through(t, await startPostgres(t, postgres), streams);
+      const sql = async (...commands: string[]) => {
+        const where = `host=127.0.0.1 port=${port} user=app dbname=postgres sslmode=disable`;
+        const flags = ['-X', '-q', '-t', '-A', '-v', 'ON_ERROR_STOP=1', ...commands.flatMap((c) => ['-c', c]), where];
+        return (await run(psql, flags, { maxBuffer: 64 << 20 })).stdout;
+      };
+      t.equal(await sql("select 'through mTLS'"), 'through mTLS\n');
+      const rows = await sql("select repeat('x', 99) from generate_series(1, 50000)");
+      t.equal(rows.length, 50_000 * 100);
+      t.equal(
+        await sql('create table a(i int)', "copy a from program 'seq 1 1000'", 'select sum(i) from a'),
+        '500500\n',
+        'several statements in one session',
+      );
+    });
+
+    t.test('redis-cli: commands, a pipeline and a megabyte', async (t) => {
+      const server = requireProgram(t, 'redis-server');
+      const cli = requireProgram(t, 'redis-cli');
+      if (server === undefined || cli === undefined) return;
+      const port = await through(t, await startRedis(t, server), streams);
+      const redis = async (...command: string[]) =>
+        (await run(cli, ['-p', String(port), ...command], { maxBuffer: 8 << 20 })).stdout;
+      t.equal(await redis('set', 'a', 'b'), 'OK\n');
+      t.equal(await redis('get', 'a'), 'b\n');
+      t.equal(await redis('-r', '500', 'incr', 'n'), `${Array.from({ length: 500 }, (_, i) => i + 1).join('\n')}\n`);
+      await redis('eval', "return redis.call('set', KEYS[1], string.rep('z', 1048576))", '1', 'big');
+      t.equal((await redis('get', 'big')).length, 1_048_577);
+    });
+
+    t.test('WebSocket: text and binary both ways, and a clean close', async (t) => {
+      const app = createServer();
+      const sockets = new WebSocketServer({ server: app });
+      sockets.on('connection', (socket) => socket.on('message', (data, binary) => socket.send(data, { binary })));
+      const port = await through(t, await portOf(t, app), streams);
+      const socket = new WebSocket(`ws://127.0.0.1:${port}/chat`);
+      await once(socket, 'open');
+      socket.send('hello');
+      t.equal(String((await once(socket, 'message'))[0]), 'hello');
+      const binary = Buffer.alloc(300_000, 7);
+      socket.send(binary);
+      t.ok(binary.equals((await once(socket, 'message'))[0]));
+      socket.close(1000, 'done');
+      t.match(await once(socket, 'close'), [1000]);
+      sockets.close();
+    });
+
+    t.test('gRPC: a unary call, a status with trailers, and a stream both ways', async (t) => {
+      const bytes = (data: Buffer) => data;
+      const method = (path: string, streaming: boolean) => ({
+        path,
+        requestStream: streaming,
+        responseStream: streaming,
+        requestSerialize: bytes,
+        requestDeserialize: bytes,
+        responseSerialize: bytes,
+        responseDeserialize: bytes,
+      });
+      const service = { Say: method('/demo.Echo/Say', false), Chat: method('/demo.Echo/Chat', true) };
+      const say: handleUnaryCall<Buffer, Buffer> = (call, done) => {
+        const trailers = new Metadata();
+        trailers.set('x-length', String(call.request.length));
+        if (call.request.length === 0) done({ code: status.INVALID_ARGUMENT, details: 'empty' }, null, trailers);
+        else done(null, call.request, trailers);
+      };
+      const chat: handleBidiStreamingCall<Buffer, Buffer> = (call) => {
+        call.on('data', (message: Buffer) => call.write(message));
+        call.once('end', () => call.end());
+      };
+      const server = new GrpcServer();
+      server.addService(service, { Say: say, Chat: chat });
+      const port = await new Promise<number>((resolve, reject) => {
+        server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+          error === null ? resolve(bound) : reject(error),
+        );
+      });
+      t.teardown(() => server.forceShutdown());
+      const Client = makeGenericClientConstructor(service, 'Echo');
+      const client = new Client(`127.0.0.1:${await through(t, port, streams)}`, credentials.createInsecure());
+      t.teardown(() => client.close());
+
+      const call = (message: Buffer) =>
+        new Promise<{ error: unknown; answer: Buffer | undefined; trailers: Metadata | undefined }>((resolve) => {
+          let trailers: Metadata | undefined;
+          const unary = client.makeUnaryRequest(service.Say.path, bytes, bytes, message, (error, answer) =>
+            setImmediate(() => resolve({ error, answer, trailers })),
+          );
+          unary.once('status', (s) => {
+            trailers = s.metadata;
+          });
+        });
+      const good = await call(Buffer.from('hello'));
+      t.equal(String(good.answer), 'hello');
+      t.same(good.trailers?.get('x-length'), ['5']);
+      const bad = await call(Buffer.alloc(0));
+      t.match(bad.error, { code: status.INVALID_ARGUMENT, details: 'empty' });
+
+      const stream = client.makeBidiStreamRequest(service.Chat.path, bytes, bytes);
+      let received = 0;
+      stream.on('data', (message: Buffer) => {
+        received += message.length;
+      });
+      for (let i = 0; i < 100; i++) stream.write(Buffer.alloc(10_000, i));
+      stream.end();
+      const [end] = await once(stream, 'status');
+      t.equal(end.code, status.OK);
+      t.equal(received, 1_000_000);
+    });
   });
-  for (let i = 0; i < 100; i++) stream.write(Buffer.alloc(10_000, i));
-  stream.end();
-  const [end] = await once(stream, 'status');
-  t.equal(end.code, status.OK);
-  t.equal(received, 1_000_000);
-});
+}
 
 async function portOf(t: Test, server: ReturnType<typeof createServer>): Promise<number> {
   server.listen(0, '127.0.0.1');

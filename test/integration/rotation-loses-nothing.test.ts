@@ -9,11 +9,14 @@ import { startNode } from '../support/mesh.ts';
 
 const ROTATIONS = 25;
 
-for (const [how, put] of [
-  ['one rename', swap],
-  ['overwriting one file after another', overwrite],
+for (const [how, put, streams] of [
+  ['one rename', swap, true],
+  ['overwriting one file after another', overwrite, true],
+  ['one rename', swap, false],
+  ['overwriting one file after another', overwrite, false],
 ] as const) {
-  t.test(`under load, ${ROTATIONS} rotations by ${how} fail no request`, async (t) => {
+  const links = streams ? 'in streams' : 'without streams';
+  t.test(`under load, ${ROTATIONS} rotations by ${how} fail no request, ${links}`, async (t) => {
     const authority = testAuthority();
     // No keep-alive timeout: one connection idles through all of this.
     const app = createServer({ keepAliveTimeout: 0 }, (_, response) => response.end('ok')).listen(0, '127.0.0.1');
@@ -28,11 +31,13 @@ for (const [how, put] of [
       service: 'orders',
       authority,
       inbound: { target: { host: '127.0.0.1', port: address.port }, allow: ['web'] },
+      streams,
     });
     const web = await startNode(t, {
       service: 'web',
       authority,
       outbound: { service: 'orders', address: orders.mtls },
+      streams,
     });
 
     const load = startLoad(web.local.port);

@@ -22,10 +22,15 @@ const ANY_PORT: HostPort = { host: '127.0.0.1', port: 0 };
 interface NodeOptions {
   readonly service: string;
   readonly authority: TestAuthority;
-  readonly inbound?: { readonly target: SidecarOptions['inbound'][number]['target']; readonly allow: 'any' | string[] };
+  readonly inbound?: {
+    readonly target: SidecarOptions['inbound'][number]['target'];
+    readonly allow: 'any' | string[];
+    readonly listen?: HostPort;
+  };
   readonly outbound?: { readonly service: string; readonly address: HostPort; readonly expect?: string[] };
   readonly limits?: Partial<SidecarLimits>;
   readonly userBuffers?: boolean;
+  readonly streams?: boolean;
   readonly protocol?: Protocol;
   readonly accessLog?: number;
   readonly tracing?: boolean;
@@ -52,6 +57,7 @@ export async function startNode(t: Test, options: NodeOptions) {
       accessLog: options.accessLog ?? 0,
       tracing: options.tracing ?? false,
       ...(options.userBuffers === undefined ? {} : { userBuffers: options.userBuffers }),
+      ...(options.streams === undefined ? {} : { streams: options.streams }),
     },
     { clock: systemClock, random: Math.random, log, metrics },
   );
@@ -78,7 +84,7 @@ export async function startNode(t: Test, options: NodeOptions) {
 export async function startPair(
   t: Test,
   app: (socket: Socket) => void,
-  options: Pick<NodeOptions, 'limits' | 'userBuffers' | 'protocol' | 'accessLog' | 'tracing'> = {},
+  options: Pick<NodeOptions, 'limits' | 'userBuffers' | 'streams' | 'protocol' | 'accessLog' | 'tracing'> = {},
 ) {
   const authority = testAuthority();
   const appPort = await startApp(t, app);

@@ -1,4 +1,4 @@
-import type { PeerLink } from '../secure.ts';
+import type { PeerLink } from '../peer-link.ts';
 
 /**
  * What the app is told about its caller: the certificate's identity in the format of Envoy's

@@ -3,7 +3,7 @@ import type { DataPlane } from '../data-plane.ts';
 import { dial, targetName } from '../dial.ts';
 import type { Listener } from '../listener.ts';
 import type { InboundOptions } from '../options.ts';
-import type { PeerLink } from '../secure.ts';
+import type { PeerLink } from '../peer-link.ts';
 import { socketLink } from '../socket-link.ts';
 import { targetDown } from '../target.ts';
 import { callerFields } from './caller-fields.ts';
@@ -32,10 +32,11 @@ export function createHttpInbound(options: InboundOptions, plane: DataPlane) {
   const local = targetName(options.target);
   return {
     serve(caller: PeerLink): void {
-      const { link, peer, identity, tls } = caller;
+      const { link, kind, peer, identity, tls } = caller;
       http.serve({
         link,
         callerFields: callerFields(caller),
+        kind,
         peer: { address: peer.address, id: peer.spiffeId.uri, serial: peer.leaf.serial },
         self: { id: identity.spiffeId, serial: identity.serial, generation: identity.generation },
         local,

@@ -20,7 +20,7 @@ interface HttpListenerOptions {
   readonly idleMs: number;
 }
 
-interface HttpConnection extends Pick<NewConnection, 'peer' | 'self' | 'local' | 'tls'> {
+interface HttpConnection extends Pick<NewConnection, 'kind' | 'peer' | 'self' | 'local' | 'tls'> {
   readonly link: Link;
   readonly callerFields: string;
 }

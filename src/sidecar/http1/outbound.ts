@@ -3,7 +3,7 @@ import { SECOND } from '../../base/clock.ts';
 import { remoteName } from '../dial.ts';
 import type { Listener } from '../listener.ts';
 import { socketLink } from '../socket-link.ts';
-import { openPeerLink, type PeerLinkFailure, type Upstream } from '../upstream.ts';
+import type { PeerLinkFailure, Upstream } from '../upstream.ts';
 import type { UpstreamFailure } from './failures.ts';
 import { createHttpListener } from './listener.ts';
 
@@ -20,17 +20,18 @@ export function createHttpOutbound(upstream: Upstream) {
       idleMs: IDLE_MS,
       open: (done) => {
         let ours = false;
-        openPeerLink(upstream, { left: () => ours }, (result) => {
-          if (!('link' in result)) return done(failureOf(result));
-          const { link, identity, peer } = result;
-          done({
-            link,
-            usable: () => plane.identity.current() === identity,
-            expiresAt: peer.leaf.notAfter,
-            leaving: () => {
-              ours = true;
-            },
-          });
+        upstream.connect({
+          left: () => ours,
+          failed: (failure) => done(failureOf(failure)),
+          ready: ({ link, identity, peer }) =>
+            done({
+              link,
+              usable: () => plane.identity.current() === identity,
+              expiresAt: peer.leaf.notAfter,
+              leaving: () => {
+                ours = true;
+              },
+            }),
         });
       },
     },
@@ -41,6 +42,7 @@ export function createHttpOutbound(upstream: Upstream) {
       http.serve({
         link: socketLink(local, plane),
         callerFields: '',
+        kind: undefined,
         peer: undefined,
         self: undefined,
         tls: undefined,

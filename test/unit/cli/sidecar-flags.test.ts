@@ -107,3 +107,10 @@ t.test('no admin port unless asked for, since two sidecars of one machine would 
     port: 9901,
   });
 });
+
+t.test('streams are on, and off when the config says so', async (t) => {
+  const flags = { inbound: ['8443:8080'], allow: ['web'], identity: '.' };
+  t.equal(options(flags).streams, true);
+  t.equal(options(flags, { MTLS_STREAMS: 'off' }).streams, false);
+  t.throws(() => options(flags, { MTLS_STREAMS: 'maybe' }));
+});

@@ -22,6 +22,7 @@ function rig(limits: { maxConnections?: number; maxLifetimeMs?: number } = {}) {
     connections.add({
       direction: 'inbound',
       listener: 'in',
+      kind: 'own',
       peer: { address: '127.0.0.1:1', id: 'spiffe://td/ns/a/sa/b', serial: '1' },
       self: { id: 'spiffe://td/ns/a/sa/c', serial: '2', generation: 1 },
       local: '127.0.0.1:2',

@@ -1,0 +1,112 @@
+import type { Clock } from '../base/clock.ts';
+import type { IdentityReader } from './identity.ts';
+import type { DataPlaneMetrics, Direction } from './metrics.ts';
+import type { LinkCloseReason } from './mux/reasons.ts';
+import type { PeerLink, VerifiedPeer } from './peer-link.ts';
+
+/** One mTLS connection between two sidecars that carries streams. */
+export interface SharedLink {
+  readonly direction: Direction;
+  readonly listener: string;
+  readonly verified: VerifiedPeer;
+  /** False when new streams should go elsewhere. */
+  readonly open: boolean;
+  readonly streams: number;
+  /** Frames received and sent so far. */
+  readonly frames: { readonly received: number; readonly sent: number };
+  /** Opens a stream. Only while `open`. */
+  stream(): PeerLink;
+  /** New streams go elsewhere; this connection closes after the last of its own, or after `graceMs`. Once. */
+  goAway(graceMs: number): void;
+  /** Time goes on. True when the connection is gone. */
+  tick(now: number): boolean;
+  /** Ends at once, with every stream. */
+  stop(): void;
+}
+
+interface LinksOptions {
+  readonly identity: IdentityReader;
+  readonly metrics: DataPlaneMetrics;
+  readonly clock: Clock;
+  /** How long a connection may go on for the streams it has after it was replaced, ms. */
+  readonly graceMs: number;
+}
+
+/** The shared connections of the sidecar, of both directions. */
+export interface Links {
+  add(link: SharedLink): void;
+  /** The link has no streams any more. */
+  ended(link: SharedLink, reason: LinkCloseReason): void;
+  /** Tells the peers of this direction to open no more streams. */
+  goAway(direction: Direction): void;
+  /** Time goes on: keepalive, ends of certificates, grace. Called about once a second. */
+  sweep(): void;
+  /** Copies counts into the metrics. */
+  report(): void;
+  stopAll(): void;
+}
+
+/** With each new identity, connections of the one before make room for new ones. */
+export function createLinks({ identity, metrics, clock, graceMs }: LinksOptions): Links {
+  const live = new Map<SharedLink, { received: number; sent: number }>();
+  const closing = new Set<SharedLink>();
+  const gauge = ({ direction, listener }: SharedLink) => metrics.links.with({ direction, listener, kind: 'shared' });
+
+  const outdated = (link: SharedLink) => {
+    const { identity: own, peer } = link.verified;
+    const current = identity.current();
+    return (
+      (current !== undefined && own.generation < current.generation) ||
+      clock.now() >= Math.min(own.notAfter, peer.leaf.notAfter)
+    );
+  };
+  const retire = () => {
+    for (const link of live.keys()) if (outdated(link)) link.goAway(graceMs);
+  };
+  const reportOne = ({ direction, listener, frames }: SharedLink, reported: { received: number; sent: number }) => {
+    const count = (way: string, n: number) => {
+      metrics.frames.with({ direction, listener, way }).value += n;
+    };
+    count('rx', frames.received - reported.received);
+    count('tx', frames.sent - reported.sent);
+    Object.assign(reported, frames);
+  };
+  identity.subscribe(retire);
+
+  return {
+    add(link) {
+      live.set(link, { received: 0, sent: 0 });
+      gauge(link).value++;
+    },
+    ended(link, reason) {
+      const reported = live.get(link);
+      if (reported === undefined) return;
+      reportOne(link, reported);
+      live.delete(link);
+      closing.add(link);
+      const { direction, listener } = link;
+      gauge(link).value--;
+      metrics.linksClosed.with({ direction, listener, reason }).value++;
+    },
+    goAway(direction) {
+      for (const link of live.keys()) if (link.direction === direction) link.goAway(graceMs);
+    },
+    sweep() {
+      retire();
+      const now = clock.now();
+      for (const link of live.keys()) link.tick(now);
+      for (const link of closing) if (link.tick(now)) closing.delete(link);
+    },
+    report() {
+      metrics.linkStreams.reset();
+      for (const [link, reported] of live) {
+        const { direction, listener, streams } = link;
+        metrics.linkStreams.with({ direction, listener }).value += streams;
+        reportOne(link, reported);
+      }
+    },
+    stopAll() {
+      for (const link of [...live.keys(), ...closing]) link.stop();
+    },
+  };
+}

@@ -1,0 +1,399 @@
+import { Allowance } from './allowance.ts';
+import {
+  ACK,
+  ALL_FLAGS,
+  DATA,
+  FIN,
+  GO_AWAY,
+  GO_AWAY_NORMAL,
+  GO_AWAY_PROTOCOL_ERROR,
+  HEADER_SIZE,
+  type Header,
+  PING,
+  RST,
+  readHeader,
+  SYN,
+  VERSION,
+  WINDOW_UPDATE,
+} from './frame.ts';
+import { Keepalive } from './keepalive.ts';
+import { Outbox } from './outbox.ts';
+import { type LinkCloseReason, ORDERLY } from './reasons.ts';
+import { MuxStream, type StreamHost } from './stream.ts';
+import { StreamIds } from './stream-ids.ts';
+
+const LAST_ID = 0x7fff_ffff;
+const PING_VALUES = 0x1_0000_0000;
+
+export interface SessionOptions {
+  /** The side that connected has odd stream ids. */
+  readonly client: boolean;
+  /** ms; later times come with `tick`. */
+  readonly now: number;
+  /** Streams of the peer open at a time; one more is refused. */
+  readonly maxStreams: number;
+  /** Bytes that all streams together hold for readers that do not read; the stream that brings more is reset. */
+  readonly maxHeld?: number;
+  /** By how much all windows together may grow. */
+  readonly maxGrowth?: number;
+  /** Closed after this long without a stream, ms. */
+  readonly idleMs: number;
+  readonly user: SessionUser;
+}
+
+/** What a session tells its user. */
+export interface SessionUser {
+  /** The peer opened a stream. */
+  accepted(stream: MuxStream): void;
+  /** There is something to send, at the end of the loop turn. */
+  output(): void;
+  /** The outbox is full: send now, if nothing is on its way. */
+  full(): void;
+  /** The session is over; send what the outbox holds, then close. Called once. */
+  closed(reason: LinkCloseReason): void;
+}
+
+/** One side of a yamux session: bytes and time in, streams and bytes out. It knows no socket and no clock. */
+export class Session implements StreamHost {
+  readonly outbox = new Outbox();
+  /** Frames so far. */
+  readonly frames = { received: 0, sent: 0 };
+  readonly #options: SessionOptions;
+  readonly #user: SessionUser;
+  readonly #streams = new Map<number, MuxStream>();
+  readonly #waiting = new Set<MuxStream>();
+  /** Streams of ours whose SYN waits for data to ride on: of this loop turn, and of the one before. */
+  #fresh = new Set<MuxStream>();
+  #due = new Set<MuxStream>();
+  /** Streams of the peer whose ACK waits for anything to leave. */
+  readonly #unanswered = new Set<MuxStream>();
+  readonly #theirIds: StreamIds;
+  #nextId: number;
+  #ours = 0;
+  #theirs = 0;
+  #held = 0;
+  #growth = 0;
+  #closed: LinkCloseReason | undefined;
+
+  readonly #partial = Buffer.alloc(HEADER_SIZE);
+  #partialLength = 0;
+  readonly #header: Header = { version: 0, type: 0, flags: 0, id: 0, length: 0 };
+  /** Payload of the current data frame that is still to come, and whose it is; undefined for one that is gone. */
+  #payload = 0;
+  #payloadStream: MuxStream | undefined;
+
+  #now: number;
+  readonly #keepalive: Keepalive;
+  #pingValue = 0;
+  #idleSince: number;
+  #drainedBy: number | undefined;
+  #drainPing: number | undefined;
+  #refusing = false;
+  #leaving = false;
+
+  readonly #syns = new Allowance(50_000, 50_000);
+  readonly #refusals = new Allowance(2_000, 500);
+  readonly #resets = new Allowance(2_000, 500);
+  readonly #pings = new Allowance(50, 10);
+  readonly #empty = new Allowance(1_000, 100);
+  readonly #allowances = [this.#syns, this.#refusals, this.#resets, this.#pings, this.#empty];
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.#user = options.user;
+    this.#nextId = options.client ? 1 : 2;
+    this.#theirIds = new StreamIds(!options.client);
+    this.#now = this.#idleSince = options.now;
+    this.#keepalive = new Keepalive(options.now);
+  }
+
+  /** Streams open now, of both sides. */
+  get streams(): number {
+    return this.#ours + this.#theirs;
+  }
+
+  /** False when new streams should go elsewhere: it is draining, or over. */
+  get open(): boolean {
+    return this.#closed === undefined && !this.#leaving && this.#nextId <= LAST_ID;
+  }
+
+  /** Opens a stream; its SYN leaves with its first data, or at the end of the loop turn. Only while `open`. */
+  stream(): MuxStream {
+    this.#ours++;
+    return new MuxStream(this, 0);
+  }
+
+  /** Takes bytes of the peer; `chunk` is only borrowed. */
+  receive(chunk: Buffer): void {
+    let at = 0;
+    while (at < chunk.length && this.#closed === undefined) {
+      if (this.#payload > 0) {
+        const end = Math.min(chunk.length, at + this.#payload);
+        this.#payload -= end - at;
+        this.#keepalive.sign();
+        this.#payloadStream?.receive(chunk, at, end);
+        at = end;
+        if (this.#payload === 0) this.#endOfPayload();
+        continue;
+      }
+      if (this.#partialLength === 0 && chunk.length - at >= HEADER_SIZE) {
+        readHeader(chunk, at, this.#header);
+        at += HEADER_SIZE;
+      } else {
+        const n = chunk.copy(this.#partial, this.#partialLength, at);
+        at += n;
+        this.#partialLength += n;
+        if (this.#partialLength < HEADER_SIZE) break;
+        this.#partialLength = 0;
+        readHeader(this.#partial, 0, this.#header);
+      }
+      this.#keepalive.sign();
+      this.frames.received++;
+      const fault = this.#frame(this.#header);
+      if (fault !== undefined) this.close(fault);
+    }
+    if (this.#waiting.size > 0) this.serve();
+  }
+
+  /** Lets streams that wait send, each in its turn, while there is room. */
+  serve(): void {
+    for (const stream of this.#waiting) {
+      if (this.room() === 0) return;
+      // Behind the others again, should it have more.
+      this.#waiting.delete(stream);
+      stream.send();
+    }
+  }
+
+  /**
+   * At the end of a loop turn: puts those SYNs into the outbox that no data took along. An app that speaks first has its
+   * bytes read in the turn after it connected, so a SYN waits for one more turn. An ACK leaves with whatever does.
+   */
+  announce(): void {
+    for (const stream of this.#due) stream.announce();
+    this.#due.clear();
+    [this.#due, this.#fresh] = [this.#fresh, this.#due];
+    if (this.#due.size > 0) this.#user.output();
+    if (this.outbox.length > 0) this.#answer();
+  }
+
+  /** Tells the peer to open no more streams here. Ends when the last one has, or `graceMs` later. */
+  goAway(graceMs: number): void {
+    if (this.#drainedBy !== undefined || this.#closed !== undefined) return;
+    this.#leaving = true;
+    this.#drainedBy = this.#now + graceMs;
+    this.control(GO_AWAY, 0, 0, GO_AWAY_NORMAL);
+    // Streams that crossed our word on the way are still served: those that come after this answer are not.
+    this.#drainPing = this.#ping();
+    this.#doneIfEmpty();
+  }
+
+  /** Time goes on; called about once a second. */
+  tick(now: number): void {
+    if (this.#closed !== undefined) return;
+    for (const allowance of this.#allowances) allowance.refill(now - this.#now);
+    this.#answer();
+    this.#now = now;
+    const life = this.#keepalive.tick(now);
+    if (life === 'ask') this.#ping();
+    if (this.streams > 0) this.#idleSince = now;
+    if (life === 'dead') this.close('keepalive_timeout');
+    else if (this.#drainedBy !== undefined && now >= this.#drainedBy) this.close('grace');
+    else if (now - this.#idleSince >= this.#options.idleMs) this.close('idle');
+  }
+
+  /** Ends the session and every stream of it. */
+  close(reason: LinkCloseReason): void {
+    if (this.#closed !== undefined) return;
+    const code = ORDERLY.has(reason) ? GO_AWAY_NORMAL : GO_AWAY_PROTOCOL_ERROR;
+    if (reason !== 'lost') this.control(GO_AWAY, 0, 0, code);
+    if (this.#closed !== undefined) return;
+    this.#closed = reason;
+    const error = new Error(`the shared connection ended: ${reason}`);
+    const streams = [...this.#streams.values(), ...this.#fresh, ...this.#due];
+    this.#waiting.clear();
+    for (const stream of streams) stream.lose(error);
+    this.#payloadStream = undefined;
+    this.#user.closed(reason);
+  }
+
+  get crowded(): boolean {
+    return this.#waiting.size > 0;
+  }
+
+  room(): number {
+    const room = this.outbox.room();
+    if (room > 0 || this.outbox.writing || this.#closed !== undefined) return room;
+    this.#user.full();
+    return this.outbox.room();
+  }
+
+  data(flags: number, id: number, from: Buffer, start: number, end: number): void {
+    if (this.#closed !== undefined) return;
+    this.#sending();
+    this.outbox.data(flags, id, from, start, end);
+  }
+
+  control(type: number, flags: number, id: number, value: number): void {
+    if (this.#closed !== undefined) return;
+    this.#sending();
+    if (this.outbox.control(type, flags, id, value)) return;
+    // No room even to say so.
+    this.#closeSilently('unread_answers');
+  }
+
+  waitForRoom(stream: MuxStream): void {
+    this.#waiting.add(stream);
+  }
+
+  announceLater(stream: MuxStream): void {
+    if (stream.unanswered) {
+      this.#unanswered.add(stream);
+      return;
+    }
+    this.#fresh.add(stream);
+    this.#user.output();
+  }
+
+  nextId(stream: MuxStream): number {
+    const id = this.#nextId;
+    this.#nextId += 2;
+    this.#streams.set(id, stream);
+    return id;
+  }
+
+  remove(stream: MuxStream): void {
+    this.#growth -= stream.grown;
+    this.#streams.delete(stream.id);
+    for (const set of [this.#fresh, this.#due, this.#unanswered]) set.delete(stream);
+    this.#waiting.delete(stream);
+    if (this.#payloadStream === stream) this.#payloadStream = undefined;
+    if (stream.id === 0 || this.#isOurs(stream.id)) this.#ours--;
+    else this.#theirs--;
+    this.#doneIfEmpty();
+  }
+
+  hold(bytes: number): boolean {
+    this.#held += bytes;
+    return this.#held <= (this.#options.maxHeld ?? 64 * 1024 * 1024);
+  }
+
+  mayGrow(bytes: number): boolean {
+    if (this.#growth + bytes > (this.#options.maxGrowth ?? 32 * 1024 * 1024)) return false;
+    this.#growth += bytes;
+    return true;
+  }
+
+  #answer(): void {
+    for (const stream of this.#unanswered) stream.announce();
+    this.#unanswered.clear();
+  }
+
+  #sending(): void {
+    this.frames.sent++;
+    if (this.outbox.length === 0) this.#user.output();
+  }
+
+  #closeSilently(reason: LinkCloseReason): void {
+    this.outbox.drop();
+    this.close(reason);
+  }
+
+  #isOurs(id: number): boolean {
+    return (id % 2 === 1) === this.#options.client;
+  }
+
+  #frame({ version, type, flags, id, length }: Header): LinkCloseReason | undefined {
+    if (version !== VERSION) return 'bad_version';
+    if (type > GO_AWAY) return 'bad_type';
+    if ((flags & ~ALL_FLAGS) !== 0 || ((flags & SYN) !== 0 && (flags & (ACK | RST)) !== 0)) return 'bad_flags';
+    if (type <= WINDOW_UPDATE) return id === 0 ? 'bad_stream_id' : this.#streamFrame(type, flags, id, length);
+    if (id !== 0) return 'bad_stream_id';
+    if (type === PING) return this.#pingFrame(flags, length);
+    if (length !== GO_AWAY_NORMAL) return 'peer_error';
+    this.#leaving = true;
+    // Those that wait for data are open already: they must leave before the answer to the ping behind this frame.
+    for (const stream of [...this.#due, ...this.#fresh]) stream.announce();
+    this.#doneIfEmpty();
+    return undefined;
+  }
+
+  #pingFrame(flags: number, value: number): LinkCloseReason | undefined {
+    if (flags === ACK) {
+      if (value !== this.#drainPing) return undefined;
+      this.#refusing = true;
+      this.#doneIfEmpty();
+      return undefined;
+    }
+    if (flags !== SYN) return 'bad_flags';
+    if (!this.#pings.use()) return 'ping_flood';
+    this.control(PING, ACK, 0, value);
+    return undefined;
+  }
+
+  #streamFrame(type: number, flags: number, id: number, length: number): LinkCloseReason | undefined {
+    if (flags === 0 && length === 0 && !this.#empty.use()) return 'empty_frames';
+    if ((flags & SYN) !== 0) {
+      const fault = this.#accept(id);
+      if (fault !== undefined) return fault;
+    }
+    if (type === DATA) this.#payload = length;
+    const stream = this.#streams.get(id);
+    if (stream === undefined) {
+      // What was on its way to a stream that is gone is dropped. One that never was is a fault.
+      return this.#wasOpen(id) ? undefined : 'unknown_stream';
+    }
+    if ((flags & RST) !== 0) {
+      if (stream.unanswered && !this.#resets.use()) return 'reset_flood';
+      stream.receiveReset();
+      return undefined;
+    }
+    if (stream.finReceived && (type === DATA || (flags & FIN) !== 0)) return 'data_after_fin';
+    if (type === WINDOW_UPDATE) {
+      if (length > 0 && !stream.receiveCredit(length)) return 'window_overflow';
+      if ((flags & FIN) !== 0) stream.receiveFin();
+      return undefined;
+    }
+    if (!stream.expect(length)) return 'window_exceeded';
+    this.#payloadStream = stream;
+    if (length === 0) this.#endOfPayload();
+    return undefined;
+  }
+
+  #endOfPayload(): void {
+    const stream = this.#payloadStream;
+    this.#payloadStream = undefined;
+    if ((this.#header.flags & FIN) !== 0) stream?.receiveFin();
+  }
+
+  #wasOpen(id: number): boolean {
+    return this.#isOurs(id) ? id < this.#nextId : this.#theirIds.used(id);
+  }
+
+  #accept(id: number): LinkCloseReason | undefined {
+    const verdict = this.#theirIds.take(id);
+    if (verdict !== 'new') return verdict;
+    if (!this.#syns.use()) return 'syn_flood';
+    if (this.#refusing || this.#theirs >= this.#options.maxStreams) {
+      if (!this.#refusals.use()) return 'refusal_flood';
+      this.control(WINDOW_UPDATE, RST, id, 0);
+      return undefined;
+    }
+    const stream = new MuxStream(this, id);
+    this.#streams.set(id, stream);
+    this.#theirs++;
+    this.#user.accepted(stream);
+    return undefined;
+  }
+
+  /** Whoever connected closes first, when nothing is open; the other side when no stream can be on its way any more. */
+  #doneIfEmpty(): void {
+    if (this.#leaving && this.streams === 0 && (this.#options.client || this.#refusing)) this.close('done');
+  }
+
+  #ping(): number {
+    this.#pingValue = (this.#pingValue + 1) % PING_VALUES;
+    this.control(PING, SYN, 0, this.#pingValue);
+    return this.#pingValue;
+  }
+}

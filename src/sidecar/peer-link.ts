@@ -1,0 +1,21 @@
+import type { Certificate } from '../pki/certificate.ts';
+import type { SpiffeId } from '../pki/names.ts';
+import type { Identity } from './identity.ts';
+import type { Link } from './link.ts';
+
+/** Who is at the other end of a connection, and what was agreed. */
+export interface VerifiedPeer {
+  readonly peer: { readonly address: string; readonly spiffeId: SpiffeId; readonly leaf: Certificate };
+  /** Ours, as the peer saw it. */
+  readonly identity: Identity;
+  readonly tls: { readonly version: string; readonly cipher: string; readonly group: string | undefined };
+}
+
+/** `own` is a connection for one conversation; `shared` carries many, as streams. */
+export type LinkKind = 'own' | 'shared';
+
+/** A link to a peer that was verified. Nothing was read from or written to it yet. */
+export interface PeerLink extends VerifiedPeer {
+  readonly link: Link;
+  readonly kind: LinkKind;
+}
