@@ -1,10 +1,10 @@
 import { once } from 'node:events';
-import { Agent, createServer, request } from 'node:http';
+import { createServer } from 'node:http';
 import { connect } from 'node:net';
-import { connect as tlsConnect } from 'node:tls';
 import t from 'tap';
-import { overwrite, swap, type Trio, testAuthority } from '../support/identity-files.ts';
+import { overwrite, swap, testAuthority } from '../support/identity-files.ts';
 import { until } from '../support/identity-rig.ts';
+import { servedSerial, startLoad } from '../support/load.ts';
 import { startNode } from '../support/mesh.ts';
 
 const ROTATIONS = 25;
@@ -40,7 +40,7 @@ for (const [how, put, streams] of [
       streams,
     });
 
-    const load = startLoad(web.local.port);
+    const load = startLoad(web.local.port, { keepAlive: 8, fresh: 2 });
     // Open from before the first rotation until after the last one.
     const old = connect(web.local);
     old.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -75,52 +75,4 @@ for (const [how, put, streams] of [
     t.same(failures, [], `${requests} requests, none failed`);
     t.equal(await orders.metric('sidelock_tls_contexts_built_total{role="server"}'), 1 + ROTATIONS, 'one a generation');
   });
-}
-
-/** Keep-alive requests on 8 connections and new connections in between, until stopped. */
-function startLoad(port: number) {
-  const agents = [new Agent({ keepAlive: true, maxSockets: 8 }), new Agent({ keepAlive: false })];
-  const failures: string[] = [];
-  let requests = 0;
-  let stopped = false;
-  const one = (agent: Agent | undefined) =>
-    new Promise<void>((resolve) => {
-      const sent = request({ port, host: '127.0.0.1', ...(agent === undefined ? {} : { agent }) }, (response) => {
-        if (response.statusCode !== 200) failures.push(`status ${response.statusCode}`);
-        response.resume();
-        response.once('end', () => {
-          requests++;
-          resolve();
-        });
-        response.once('error', (error) => {
-          failures.push(error.message);
-          resolve();
-        });
-      });
-      sent.once('error', (error) => {
-        failures.push(error.message);
-        resolve();
-      });
-      sent.end();
-    });
-  const workers = Array.from({ length: 10 }, async (_, i) => {
-    while (!stopped) await one(agents[i < 8 ? 0 : 1]);
-  });
-  return {
-    answered: () => requests,
-    async stop() {
-      stopped = true;
-      await Promise.all(workers);
-      for (const agent of agents) agent.destroy();
-      return { requests, failures };
-    },
-  };
-}
-
-async function servedSerial(port: number, { cert, key }: Trio): Promise<string> {
-  const socket = tlsConnect({ host: '127.0.0.1', port, cert, key, rejectUnauthorized: false });
-  await once(socket, 'secureConnect');
-  const serial = socket.getPeerX509Certificate()?.serialNumber.toLowerCase() ?? '';
-  socket.destroy();
-  return serial;
 }

@@ -1,10 +1,11 @@
 import { writeFileSync } from 'node:fs';
-import { Agent, createServer, request } from 'node:http';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { listen } from '../../src/base/listen.ts';
 import { type Cli, shortDirectory, startCli } from '../support/cli.ts';
 import { until } from '../support/identity-rig.ts';
+import { startLoad } from '../support/load.ts';
 import { requireProgram } from '../support/programs.ts';
 import { freePort, run } from '../support/servers.ts';
 
@@ -76,7 +77,7 @@ t.test(
     handshake.child.stdin?.end('GET / HTTP/1.1\r\nHost: orders\r\nConnection: close\r\n\r\n');
     t.match((await handshake).stdout, /Verification: OK[\s\S]*orders says hello/);
 
-    const load = startLoad(outbound);
+    const load = startLoad(outbound, { keepAlive: 2, fresh: 2 });
     await until(() => load.answered() > 50);
     manager.child.kill('SIGTERM');
     t.equal((await manager.ended).code, 0, 'the manager stops in order');
@@ -99,41 +100,4 @@ function shell(t: Test, args: readonly string[]): Cli {
     await started.ended;
   });
   return started;
-}
-
-/** Keep-alive and new connections, one request after the other on each, until stopped. */
-function startLoad(port: number) {
-  const agents = [new Agent({ keepAlive: true }), new Agent({ keepAlive: false })];
-  const failures: string[] = [];
-  let requests = 0;
-  let stopped = false;
-  const call = (agent: Agent) =>
-    new Promise<void>((resolve) => {
-      const failed = (error: Error) => {
-        failures.push(error.message);
-        resolve();
-      };
-      const sent = request({ port, host: '127.0.0.1', agent }, (response) => {
-        response.once('error', failed).resume();
-        response.once('end', () => {
-          requests++;
-          resolve();
-        });
-      });
-      sent.once('error', failed).end();
-    });
-  const workers = agents
-    .flatMap((agent) => [agent, agent])
-    .map(async (agent) => {
-      while (!stopped) await call(agent);
-    });
-  return {
-    answered: () => requests,
-    async stop() {
-      stopped = true;
-      await Promise.all(workers);
-      for (const agent of agents) agent.destroy();
-      return { requests, failures };
-    },
-  };
 }

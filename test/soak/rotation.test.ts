@@ -1,11 +1,10 @@
-import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { connect as tlsConnect } from 'node:tls';
 import t from 'tap';
 import { listen } from '../../src/base/listen.ts';
 import { shortDirectory, startCli } from '../support/cli.ts';
-import { overwrite, swap, type Trio, testAuthority } from '../support/identity-files.ts';
+import { overwrite, swap, testAuthority } from '../support/identity-files.ts';
+import { servedSerial } from '../support/load.ts';
 import { requireProgram } from '../support/programs.ts';
 import { freePort, run } from '../support/servers.ts';
 
@@ -65,12 +64,4 @@ for (const [how, put] of [
       t.notMatch(stdout, /Socket errors|Non-2xx/, `${name}: no failed request`);
     }
   });
-}
-
-async function servedSerial(port: number, { cert, key }: Trio): Promise<string> {
-  const socket = tlsConnect({ host: '127.0.0.1', port, cert, key, rejectUnauthorized: false });
-  await once(socket, 'secureConnect');
-  const serial = socket.getPeerX509Certificate()?.serialNumber.toLowerCase() ?? '';
-  socket.destroy();
-  return serial;
 }
