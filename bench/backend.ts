@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { freePort } from '../test/support/servers.ts';
 import { startNginx } from './peers/nginx.ts';
-import { freePort, type Start } from './process.ts';
+import type { Start } from './process.ts';
 
 export interface Backend {
   readonly port: number;

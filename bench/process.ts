@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer, connect as netConnect } from 'node:net';
+import { connect as netConnect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface Running {
@@ -53,17 +53,6 @@ async function start({ command, args, port }: StartOptions, stack: AsyncDisposab
   const { pid } = child;
   if (pid === undefined) throw new Error(`${command} has no process id`);
   return { pid };
-}
-
-/** A loopback port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new TypeError('a TCP listener has a port');
-  return address.port;
 }
 
 function accepts(port: number): Promise<boolean> {

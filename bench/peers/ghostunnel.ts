@@ -1,4 +1,4 @@
-import { freePort } from '../process.ts';
+import { freePort } from '../../test/support/servers.ts';
 import { firstLine, programPath } from '../programs.ts';
 import type { Chain, ChainContext, Peer } from './peer.ts';
 

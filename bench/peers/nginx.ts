@@ -1,6 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { freePort, type Running, type Start } from '../process.ts';
+import { freePort } from '../../test/support/servers.ts';
+import type { Running, Start } from '../process.ts';
 import { firstLine, programPath } from '../programs.ts';
 import type { Chain, ChainContext, Peer } from './peer.ts';
 

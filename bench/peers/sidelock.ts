@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { freePort } from '../process.ts';
+import { freePort } from '../../test/support/servers.ts';
 import type { Chain, ChainContext, Peer } from './peer.ts';
 
 const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');

@@ -1,9 +1,9 @@
 import type { Clock } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
+import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
 import type { TrustBundle } from '../pki/bundle.ts';
 import type { AuditEvent, AuditLog } from './audit.ts';
-import { createTurns } from './in-turn.ts';
 import type { Inventory, InventoryEntry } from './inventory.ts';
 import type { Issuer } from './issuer.ts';
 import type { ManagerMetrics } from './metrics.ts';

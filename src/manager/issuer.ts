@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { type Clock, DAY, MINUTE } from '../base/clock.ts';
 import { SidelockError } from '../base/errors.ts';
+import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
 import { verifyCsr } from '../pki/csr.ts';
 import { issueLeaf } from '../pki/issue.ts';
@@ -9,7 +10,6 @@ import { pemEncode } from '../pki/pem.ts';
 import { profileOf } from '../pki/profiles.ts';
 import type { AuditLog } from './audit.ts';
 import type { Authority } from './ca.ts';
-import { createTurns } from './in-turn.ts';
 import type { Inventory, InventoryEntry } from './inventory.ts';
 import type { IssuedBy, ManagerMetrics } from './metrics.ts';
 import { type Subject, sansOf, spiffeIdOf } from './subject.ts';

@@ -3,6 +3,7 @@ import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { isSidelockError, nodeCode, SidelockError } from '../base/errors.ts';
+import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
 import { checkServiceName } from '../pki/names.ts';
 import { readFailure, writeFailure } from './failure.ts';
@@ -39,7 +40,7 @@ const SETTLED_MS = 100;
 export async function openFileStore({ path, clock, log, repairModes }: FileStoreOptions): Promise<FileStore> {
   const rights = { repair: repairModes, log };
   const cache = new Map<string, { id: string; certificate: ServiceCertificate }>();
-  const inTurn = turns();
+  const inTurn = createTurns();
   try {
     await mkdir(path, { recursive: true, mode: DIRECTORY_MODE });
     await checkStorageDirectory(path, rights);
@@ -175,19 +176,4 @@ async function exists(path: string): Promise<boolean> {
   } catch {
     return false;
   }
-}
-
-/** Runs the tasks of one key one after the other, those of different keys side by side. */
-function turns(): <T>(key: string, task: () => Promise<T>) => Promise<T> {
-  const last = new Map<string, Promise<unknown>>();
-  return async (key, task) => {
-    const before = last.get(key) ?? Promise.resolve();
-    const mine = before.then(task, task);
-    last.set(key, mine);
-    try {
-      return await mine;
-    } finally {
-      if (last.get(key) === mine) last.delete(key);
-    }
-  };
 }

@@ -4,6 +4,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { relay } from '../../../src/sidecar/relay.ts';
 import { socketLink } from '../../../src/sidecar/socket-link.ts';
+import { echo, readAll } from '../../support/mesh.ts';
 
 /** A relay in front of `app`: what connects to `port` talks to the app through it. */
 async function startRelayTo(t: Test, app: (socket: Socket) => void, userBuffers: boolean) {
@@ -64,21 +65,6 @@ async function socketPair(t: Test): Promise<[Socket, Socket]> {
   return [socket, dialled];
 }
 
-/** Everything until the other side ends. Async iteration would destroy the socket then, and with it the way back. */
-function all(socket: Socket): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-  return new Promise((resolve, reject) => {
-    socket.once('end', () => resolve(Buffer.concat(chunks)));
-    socket.once('error', reject);
-  });
-}
-
-function echo(socket: Socket): void {
-  socket.on('data', (chunk) => socket.write(chunk));
-  socket.once('end', () => socket.end());
-}
-
 const sha256 = (data: Buffer) => createHash('sha256').update(data).digest('hex');
 
 for (const userBuffers of [true, false]) {
@@ -87,7 +73,7 @@ for (const userBuffers of [true, false]) {
       const rig = await startRelayTo(
         t,
         (socket) => {
-          void all(socket).then((received) => socket.end(Buffer.concat([received, Buffer.from(sha256(received))])));
+          void readAll(socket).then((received) => socket.end(Buffer.concat([received, Buffer.from(sha256(received))])));
         },
         userBuffers,
       );
@@ -97,7 +83,7 @@ for (const userBuffers of [true, false]) {
           const body = randomBytes(size);
           const socket = rig.dial();
           socket.end(body);
-          const answer = await all(socket);
+          const answer = await readAll(socket);
           t.equal(answer.subarray(size).toString(), sha256(body), `${size} bytes reached the app`);
           t.ok(answer.subarray(0, size).equals(body), `${size} bytes came back`);
         }),
@@ -134,7 +120,7 @@ for (const userBuffers of [true, false]) {
       );
       const socket = rig.dial();
       socket.end('question');
-      t.equal((await all(socket)).toString(), 'late answer');
+      t.equal((await readAll(socket)).toString(), 'late answer');
       t.equal(await rig.end(), undefined);
     });
 
@@ -143,13 +129,13 @@ for (const userBuffers of [true, false]) {
       const rig = await startRelayTo(
         t,
         (socket) => {
-          received = all(socket);
+          received = readAll(socket);
           socket.end('hello');
         },
         userBuffers,
       );
       const socket = rig.dial();
-      t.equal((await all(socket)).toString(), 'hello');
+      t.equal((await readAll(socket)).toString(), 'hello');
       const body = randomBytes(3 << 20);
       socket.end(body);
       t.equal(await rig.end(), undefined);
@@ -217,7 +203,7 @@ for (const userBuffers of [true, false]) {
       app.resume();
       await once(app, 'end');
       app.end('bye');
-      t.equal((await all(caller)).toString(), 'bye');
+      t.equal((await readAll(caller)).toString(), 'bye');
       t.equal(await closed, undefined);
     });
 

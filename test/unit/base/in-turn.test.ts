@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
-import { createTurns } from '../../../src/manager/in-turn.ts';
+import { createTurns } from '../../../src/base/in-turn.ts';
 
 t.test('work of one key never overlaps, work of two keys does', async (t) => {
   const inTurn = createTurns();
