@@ -5,8 +5,11 @@ import t, { type Test } from 'tap';
 import { echo, readAll, startPair } from '../support/mesh.ts';
 
 const BODY = 10 << 20;
-/** Streams are what two sidecars use; without them fewer show the same. */
-const CONCURRENT = { streams: 200, own: 50 };
+/**
+ * `npm run soak:bodies` carries 200 at once. Their bytes fill what a kernel with few GiB allows TCP (`tcp_mem`): it then
+ * drops segments and goes on by retransmission, minutes long. A quarter shows the same.
+ */
+const CONCURRENT = process.env['SIDELOCK_SOAK'] === '1' ? { streams: 200, own: 50 } : { streams: 50, own: 15 };
 
 for (const [userBuffers, streams] of [
   [true, true],
