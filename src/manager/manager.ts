@@ -1,7 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import { createSecureContext, type SecureContext } from 'node:tls';
 import { DAY, HOUR, MINUTE } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
@@ -24,6 +23,7 @@ import { createManagerMetrics } from './metrics.ts';
 import type { ManagerOptions } from './options.ts';
 import { createOwnIdentity } from './own-identity.ts';
 import { type RotationManager, startRotation } from './rotation.ts';
+import { createSslContext, type SslContext } from './ssl-context.ts';
 import { checkSubject, type Subject } from './subject.ts';
 import { openTokens, type TokenRecord } from './tokens.ts';
 
@@ -33,6 +33,11 @@ interface ServiceRequest {
   readonly additionalSans?: readonly string[];
   /** `default` unless given. */
   readonly namespace?: string;
+}
+
+interface GeneratedCertificate {
+  readonly privateKey: string;
+  readonly certificate: string;
 }
 
 interface TokenRequest {
@@ -46,15 +51,21 @@ interface TokenRequest {
 
 /** The certificate manager of one storage directory. Safe to use from many callers at once. */
 export interface Manager extends Enrolment, AsyncDisposable {
-  readonly ca: { readonly caName: string; readonly rootSha256: string; readonly rootNotAfter: number };
+  readonly ca: {
+    readonly caName: string;
+    readonly rootSha256: string;
+    readonly rootNotAfter: number;
+    /** Makes key and certificate (leaf, then its chain) as PEM and keeps neither in the store: they are the caller's. */
+    generateServiceCertificate(request: ServiceRequest): Promise<GeneratedCertificate>;
+  };
   readonly store: CertStore & { readonly storagePath: string };
   readonly trustDomain: string;
   /** Where sidecars reach the API. */
   address(): string;
   /** Makes key and certificate for a service and keeps them in the store, in place of what was there. */
   initializeServiceCertificate(request: ServiceRequest): Promise<ServiceCertificate>;
-  /** For either side of a connection of that service; the same one until the files change. @throws SL-STORE-001 */
-  getSslContext(service: string): Promise<SecureContext>;
+  /** TLS options for either side of a connection of that service; the same until the files change. @throws SL-STORE-001 */
+  getSslContext(service: string): Promise<SslContext>;
   /** The newest certificate of each identity, by `service`, or `namespace/service` outside of `default`. */
   listAllCertificates(): Map<string, InventoryEntry>;
   trustBundle(): TrustBundle;
@@ -194,12 +205,20 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     ...inventory.newest().map((entry) => ({ ...entry, source: 'issued' as const })),
     { ...authority.root, service: authority.name, namespace: '', source: 'ca' },
   ]);
-  const contexts = new Map<string, { readonly fingerprint: string; readonly context: SecureContext }>();
+  const contexts = new Map<string, { readonly fingerprint: string; readonly context: SslContext }>();
   const running = opened.move();
 
   return {
     ...enrolment,
-    ca: { caName: authority.name, rootSha256, rootNotAfter: authority.root.notAfter },
+    ca: {
+      caName: authority.name,
+      rootSha256,
+      rootNotAfter: authority.root.notAfter,
+      async generateServiceCertificate({ serviceName: service, serviceType: type, ...more }) {
+        const made = await issuer.issueForService(subjectOf({ service, type, ...more }), { actor: 'operator' });
+        return { privateKey: made.privateKey.toString(), certificate: made.entry.pem };
+      },
+    },
     store: { ...store, storagePath },
     trustDomain,
     address,
@@ -210,16 +229,11 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
       return await loaded(serviceName);
     },
     async getSslContext(service) {
-      const { certificate, privateKey, caCertificate, leaf } = await loaded(service);
+      const files = await loaded(service);
       const known = contexts.get(service);
-      if (known?.fingerprint === leaf.fingerprint256) return known.context;
-      const context = createSecureContext({
-        cert: certificate,
-        key: privateKey,
-        ca: caCertificate,
-        minVersion: 'TLSv1.3',
-      });
-      contexts.set(service, { fingerprint: leaf.fingerprint256, context });
+      if (known?.fingerprint === files.leaf.fingerprint256) return known.context;
+      const context = createSslContext(files);
+      contexts.set(service, { fingerprint: files.leaf.fingerprint256, context });
       return context;
     },
     listAllCertificates() {

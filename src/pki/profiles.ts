@@ -3,17 +3,20 @@ import { EKU } from './certificate.ts';
 import type { KeyType } from './keys.ts';
 import { KEY_TYPES } from './keys.ts';
 
-export const SERVICE_TYPES = [
-  'ai_service',
-  'child_service',
-  'parent_service',
-  'api_service',
-  'database',
-  'cache',
-  'gateway',
-] as const;
+/** The types by the guide's names for them. */
+export const ServiceType = Object.freeze({
+  AI_SERVICE: 'ai_service',
+  CHILD_SERVICE: 'child_service',
+  PARENT_SERVICE: 'parent_service',
+  API_SERVICE: 'api_service',
+  DATABASE: 'database',
+  CACHE: 'cache',
+  GATEWAY: 'gateway',
+} as const);
 
-export type ServiceType = (typeof SERVICE_TYPES)[number];
+export type ServiceType = (typeof ServiceType)[keyof typeof ServiceType];
+
+export const SERVICE_TYPES: readonly ServiceType[] = Object.values(ServiceType);
 
 /** What certificates of a service type may be. */
 export interface Profile {

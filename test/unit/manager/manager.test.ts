@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { chmod, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { connect, createServer, type TlsOptions } from 'node:tls';
+import { connect, createServer } from 'node:tls';
 import t from 'tap';
 import { createMetrics } from '../../../src/base/metrics.ts';
 import { verifyAudit } from '../../../src/manager/audit-verify.ts';
@@ -61,12 +61,7 @@ t.test('one SecureContext serves both sides until the files change', async (t) =
   }
   const orders = await manager.getSslContext('orders');
   t.equal(await manager.getSslContext('orders'), orders);
-  const options: TlsOptions = {
-    SNICallback: (_name, done) => done(null, orders),
-    requestCert: true,
-    rejectUnauthorized: true,
-  };
-  const server = createServer(options, (socket) => socket.end(socket.getPeerX509Certificate()?.subject ?? ''));
+  const server = createServer(orders, (socket) => socket.end(socket.getPeerX509Certificate()?.subject ?? ''));
   t.teardown(() => server.close());
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as { port: number };
@@ -74,7 +69,7 @@ t.test('one SecureContext serves both sides until the files change', async (t) =
     port,
     host: '127.0.0.1',
     servername: 'orders',
-    secureContext: await manager.getSslContext('billing'),
+    ...(await manager.getSslContext('billing')),
   });
   let text = '';
   for await (const chunk of client) text += chunk;
