@@ -342,6 +342,11 @@ export const ERROR_PAGES = {
     why: 'No allow rule of the inbound matches its SPIFFE id.',
     fix: 'Add the service to allow.',
   },
+  'SL-AUTHZ-002': {
+    title: 'request not allowed',
+    why: 'The caller may connect, but no allow rule for it has this method and path, or the path can be read in two ways.',
+    fix: 'Add method and path to the rule of the caller.',
+  },
   'SL-LIMIT-001': {
     title: 'connection limit reached',
     why: 'As many connections are open as limits.maxConnections allows.',

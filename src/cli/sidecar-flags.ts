@@ -9,7 +9,7 @@ export interface SidecarFlags {
   readonly service?: string;
   readonly namespace?: string;
   readonly inbound?: readonly string[];
-  readonly allow?: readonly string[];
+  readonly allow?: readonly unknown[];
   readonly upstream?: readonly string[];
   readonly token?: string;
   readonly tokenFile?: string;
@@ -37,7 +37,11 @@ export function addSidecarFlags(command: Command): Command {
       'mTLS in, plaintext to the app: 8443:8080, HOST:PORT:HOST:PORT, 8443:unix:/app.sock',
       repeated,
     )
-    .option('--allow <LIST>', 'who may call: SERVICE, NAMESPACE/SERVICE, NAMESPACE/*, a SPIFFE id; or any', list)
+    .option(
+      '--allow <LIST>',
+      'who may call: SERVICE, NAMESPACE/SERVICE, NAMESPACE/*, a SPIFFE id, a block as JSON; or any',
+      callers,
+    )
     .option(
       '--upstream <LISTEN=SERVICE@HOST:PORT>',
       'plaintext from the app, mTLS out: 9101=orders@10.0.0.5:8443',
@@ -78,6 +82,19 @@ function inboundOf({ inbound, allow }: SidecarFlags): object[] | undefined {
   }
   const who = allow?.length === 1 && allow[0] === 'any' ? 'any' : allow;
   return inbound.map((text) => ({ ...parseInbound(text), ...(who === undefined ? {} : { allow: who }) }));
+}
+
+/** A block has commas of its own, so it stands alone. */
+function callers(value: string, before: readonly unknown[] = []): unknown[] {
+  if (!value.trimStart().startsWith('{')) return [...before, ...list(value)];
+  try {
+    return [...before, JSON.parse(value)];
+  } catch (cause) {
+    throw new SidelockError('SL-USAGE-001', `--allow ${value} is not JSON`, {
+      fix: `write --allow '{"service": "web"}'`,
+      cause,
+    });
+  }
 }
 
 const HOST = String.raw`(?:\[[^\]\s]+\]|(?!\d+:)[^:[\]\s]+)`;

@@ -62,9 +62,10 @@ export function describeSidecar(sidecar: Sidecar, config: SidecarConfig, { signs
   const identity = sidecar.identity();
   const until = identity === undefined ? '' : ` until ${day(identity.notAfter)}`;
   const inbound = sidecar.inbound.map(({ address }, i) => {
-    const { target, allow = [] } = config.inbound[i] ?? {};
-    const who = allow === 'any' ? 'any' : allow.join(', ');
-    return `${shown(address.address, address.port)} (mTLS, allow ${who}) ${signs.to} ${target === undefined ? '' : targetText(target)}`;
+    const { target, allow = [], policy } = config.inbound[i] ?? {};
+    const who = allow === 'any' ? 'any' : allow.map(entryText).join(', ');
+    const audit = policy === 'audit' ? ', AUDIT ONLY: others are let through and recorded' : '';
+    return `${shown(address.address, address.port)} (mTLS, allow ${who}${audit}) ${signs.to} ${target === undefined ? '' : targetText(target)}`;
   });
   const outbound = sidecar.outbound.map(({ address }, i) => {
     const { service = '', address: remote, expect = [] } = config.outbound[i] ?? {};
@@ -74,6 +75,15 @@ export function describeSidecar(sidecar: Sidecar, config: SidecarConfig, { signs
   });
   const admin = sidecar.admin === undefined ? [] : [`admin on http://${formatAddress(sidecar.admin)}`];
   return [`identity ${identity?.spiffeId ?? 'none'}${until}`, ...inbound, ...outbound, ...admin];
+}
+
+type Allow = SidecarConfig['inbound'][number]['allow'];
+
+function entryText(entry: Exclude<Allow, 'any'>[number]): string {
+  if (typeof entry === 'string') return entry;
+  const { service, namespace, spiffe, methods, paths } = entry;
+  const caller = spiffe ?? (namespace === undefined ? service : `${namespace}/${service ?? '*'}`);
+  return [caller, methods?.join('|'), paths?.join('|')].filter((part) => part !== undefined).join(' ');
 }
 
 /** `:8443` for every interface. */

@@ -58,7 +58,7 @@ function upperSnake(part: string | number): string {
 
 function match(shape: Shape, rest: string): { path: Path; shape: Shape } | undefined {
   // An object has no variable of its own: MTLS_CA may well be the path of a file for the app.
-  if (rest === '') return shape.is === 'object' ? undefined : { path: [], shape };
+  if (rest === '') return shape.is === 'object' && !shape.orText ? undefined : { path: [], shape };
   if (shape.is === 'list') {
     const [, index, more = ''] = /^(\d{1,3})(?:_(.+))?$/.exec(rest) ?? [];
     const inner = index === undefined ? undefined : match(shape.element, more);
@@ -92,7 +92,10 @@ function numberOr(text: string): number | string {
 
 /** Every variable name the shape has, items of lists by their index as far as `misspelt` needs them. */
 function names(shape: Shape, path: Path): string[] {
-  if (shape.is === 'object') return [...shape.keys].flatMap(([key, child]) => names(child, [...path, key]));
+  if (shape.is === 'object') {
+    const inner = [...shape.keys].flatMap(([key, child]) => names(child, [...path, key]));
+    return shape.orText ? [variableName(path), ...inner] : inner;
+  }
   if (shape.is === 'list') return [variableName(path), ...names(shape.element, [...path, 0])];
   return [variableName(path)];
 }

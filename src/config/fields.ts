@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { LOG_LEVELS } from '../base/log.ts';
+import { plainPath } from '../base/request-path.ts';
 import { parseDuration } from './units.ts';
 
 /** The kinds of value that config keys hold. Each reads text and yields what the options of the layers take. */
@@ -140,6 +141,59 @@ export function caller() {
       return value;
     }
     return { problem: 'expected SERVICE, NAMESPACE/SERVICE, NAMESPACE/* or a SPIFFE id' };
+  });
+}
+
+/** A caller, or a block that names one and what it may ask for. */
+export function allowEntry() {
+  return z.union(
+    [
+      caller(),
+      z
+        .strictObject({
+          service: label().optional().describe('in namespace, or our own'),
+          namespace: label().optional().describe('alone: all of it'),
+          spiffe: spiffePattern().optional().describe('instead of service and namespace'),
+          methods: z.array(method()).min(1).optional().describe('with protocol: http; all unless given'),
+          paths: z.array(pathPattern()).min(1).optional().describe('exact, or a prefix with /* at its end'),
+        })
+        .superRefine(checkEntry),
+    ],
+    { error: 'expected a caller, or a block with service, namespace or spiffe' },
+  );
+}
+
+interface EntryNames {
+  readonly service?: string | undefined;
+  readonly namespace?: string | undefined;
+  readonly spiffe?: string | undefined;
+}
+
+function checkEntry({ service, namespace, spiffe }: EntryNames, context: z.RefinementCtx): void {
+  const named = service !== undefined || namespace !== undefined;
+  if (named === (spiffe === undefined)) return;
+  const message = named ? 'give service and namespace, or spiffe, not both' : 'needs service, namespace or spiffe';
+  context.addIssue({ code: 'custom', message });
+}
+
+function spiffePattern() {
+  return z.string().regex(SPIFFE_PATTERN, { error: 'not a SPIFFE id; at its end /* stands for one segment or more' });
+}
+
+function method() {
+  return z
+    .string()
+    .regex(/^[A-Z][A-Z0-9-]{0,31}$/, { error: 'expected a method in capital letters, as it is on the wire: GET' });
+}
+
+/** Of a request, for rules. */
+function pathPattern() {
+  return text((value) => {
+    const plain = plainPath(value.endsWith('/*') ? value.slice(0, -1) : value);
+    if (plain === undefined || value.includes('?') || plain.includes('*')) {
+      return { problem: 'expected /exact/path or /prefix/*, in a form that can be read in one way only' };
+    }
+    return value;
   });
 }
 

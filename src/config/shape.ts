@@ -8,6 +8,8 @@ export interface ObjectShape {
   readonly keys: ReadonlyMap<string, Shape>;
   /** For one of several forms told apart by a key: the keys of each form. `keys` is then all of them. */
   readonly forms: { readonly by: string; readonly options: ReadonlyMap<string, ObjectShape> } | undefined;
+  /** Text may stand in its place. */
+  readonly orText: boolean;
   readonly fallback: unknown;
 }
 
@@ -36,7 +38,7 @@ export function shapeOf(schema: core.$ZodType, fallback?: unknown): Shape {
     case 'pipe':
       return shapeOf(def.in, fallback);
     case 'object':
-      return { is: 'object', keys: keysOf(def.shape), forms: undefined, fallback };
+      return { is: 'object', keys: keysOf(def.shape), forms: undefined, orText: false, fallback };
     case 'array':
       return { is: 'list', element: shapeOf(def.element), words: [], fallback };
     case 'union':
@@ -65,10 +67,14 @@ function unionShape(def: core.$ZodUnionDef, fallback: unknown): Shape {
       const option = objects[i];
       return option === undefined ? [] : [[literalOf(schema, by), option]];
     });
-    return { is: 'object', keys, forms: { by, options: new Map(named) }, fallback };
+    return { is: 'object', keys, forms: { by, options: new Map(named) }, orText: false, fallback };
   }
   const list = options.find((option) => option.is === 'list');
-  if (list === undefined) return { is: 'value', type: 'string', fallback };
+  if (list === undefined) {
+    return objects[0] === undefined
+      ? { is: 'value', type: 'string', fallback }
+      : { ...objects[0], orText: true, fallback };
+  }
   const words = def.options.flatMap((schema) => {
     const inner = (schema as core.$ZodTypes)._zod.def;
     return inner.type === 'literal' ? inner.values.map(String) : [];

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  allowEntry,
   caller,
   duration,
   durationOrOff,
@@ -53,17 +54,37 @@ const protocol = () =>
     .prefault('tcp')
     .describe('tcp relays bytes as they are; http reads HTTP/1.1 and shares connections');
 
-const inbound = z.strictObject({
-  name: label().optional().describe('in logs and metrics'),
-  listen: listenAddress('0.0.0.0').describe('where peers connect with mTLS'),
-  target: targetAddress().describe('where the app listens without TLS'),
-  protocol: protocol(),
-  allow: z
-    .union([z.literal('any'), z.array(caller()).min(1, { error: 'an empty list lets nobody in' })], {
-      error: 'expected a list of callers, or the word any',
-    })
-    .describe('who may call: SERVICE, NAMESPACE/SERVICE, NAMESPACE/*, a SPIFFE id; or any'),
-});
+const inbound = z
+  .strictObject({
+    name: label().optional().describe('in logs and metrics'),
+    listen: listenAddress('0.0.0.0').describe('where peers connect with mTLS'),
+    target: targetAddress().describe('where the app listens without TLS'),
+    protocol: protocol(),
+    allow: z
+      .union([z.literal('any'), z.array(allowEntry()).min(1, { error: 'an empty list lets nobody in' })], {
+        error: 'expected a list of callers, or the word any',
+      })
+      .describe('who may call: SERVICE, NAMESPACE/SERVICE, NAMESPACE/*, a SPIFFE id, a block with more; or any'),
+    policy: z
+      .enum(['enforce', 'audit'], { error: 'expected enforce or audit' })
+      .prefault('enforce')
+      .describe('audit lets through and records what allow refuses'),
+  })
+  .superRefine(checkProtocol);
+
+/** Rules by request where no requests are seen would be rules without effect. */
+function checkProtocol(
+  { protocol, allow }: { readonly protocol: string; readonly allow: unknown },
+  context: z.RefinementCtx,
+): void {
+  if (protocol === 'http' || !Array.isArray(allow)) return;
+  allow.forEach((entry: unknown, i) => {
+    for (const key of ['methods', 'paths']) {
+      if (typeof entry !== 'object' || entry === null || Reflect.get(entry, key) === undefined) continue;
+      context.addIssue({ code: 'custom', path: ['allow', i, key], message: 'needs protocol: http' });
+    }
+  });
+}
 
 const outbound = z.strictObject({
   name: label().optional().describe('in logs and metrics; the service unless given'),

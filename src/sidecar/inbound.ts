@@ -1,6 +1,5 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { type Authorizer, compileAllow, expand } from './authorize.ts';
 import type { DataPlane } from './data-plane.ts';
 import { dial, remoteName } from './dial.ts';
 import { createHttpInbound } from './http1/inbound.ts';
@@ -9,6 +8,7 @@ import { chooseProtocol, STREAMS_PROTOCOL } from './mux/alpn.ts';
 import { startSharedLink } from './mux/shared-link.ts';
 import type { InboundOptions } from './options.ts';
 import type { PeerLink, VerifiedPeer } from './peer-link.ts';
+import { createPolicy, type ListenerPolicy } from './policy.ts';
 import { ownLink, secure } from './secure.ts';
 import { startRelay } from './start-relay.ts';
 import { targetDown } from './target.ts';
@@ -19,11 +19,12 @@ import { targetDown } from './target.ts';
  * @throws SL-NET-001, SL-NET-002, SL-CFG-003 (a pattern of `allow`)
  */
 export async function bindInbound(options: InboundOptions, plane: DataPlane): Promise<Listener> {
-  const http = options.protocol === 'http' ? createHttpInbound(options, plane) : undefined;
+  const policy = createPolicy(options, plane);
+  const http = options.protocol === 'http' ? createHttpInbound(options, policy, plane) : undefined;
   const inbound: Inbound = {
     options,
     plane,
-    allowed: compileAllow(options.allow, plane),
+    policy,
     serve: http?.serve ?? ((link) => connectTarget(link, options, plane)),
   };
   const listener = await bindListener({
@@ -38,13 +39,13 @@ export async function bindInbound(options: InboundOptions, plane: DataPlane): Pr
 interface Inbound {
   readonly options: InboundOptions;
   readonly plane: DataPlane;
-  readonly allowed: Authorizer;
+  readonly policy: ListenerPolicy;
   /** Takes over a link to a verified and allowed caller. */
   readonly serve: (link: PeerLink) => void;
 }
 
 function accept(raw: Socket, inbound: Inbound): void {
-  const { options, plane, allowed, serve } = inbound;
+  const { options, plane, policy, serve } = inbound;
   const listener = options.name;
   const identity = plane.identity.current();
   if (identity === undefined || !plane.connections.admit()) {
@@ -71,12 +72,10 @@ function accept(raw: Socket, inbound: Inbound): void {
       identity,
       failed: () => plane.connections.dismiss(),
       verified(verified) {
-        if (!allowed(verified.peer.spiffeId)) {
-          deny(ownLink(verified, socket, plane), options, plane);
-          return;
-        }
-        plane.metrics.authz.with({ listener, result: 'allowed' }).value++;
-        if (socket.alpnProtocol === STREAMS_PROTOCOL) share(verified, socket, inbound);
+        if (!policy.connect(verified)) {
+          plane.connections.dismiss();
+          ownLink(verified, socket, plane).link.reset();
+        } else if (socket.alpnProtocol === STREAMS_PROTOCOL) share(verified, socket, inbound);
         else serve(ownLink(verified, socket, plane));
       },
     },
@@ -107,28 +106,6 @@ function share(verified: VerifiedPeer, socket: TLSSocket, { options, plane, serv
     },
   });
   plane.links.add(link);
-}
-
-function deny({ link, peer }: PeerLink, options: InboundOptions, plane: DataPlane): void {
-  plane.connections.dismiss();
-  link.reset();
-  plane.metrics.authz.with({ listener: options.name, result: 'denied' }).value++;
-  const id = peer.spiffeId.uri;
-  const patterns = options.allow === 'any' ? ['any'] : options.allow.map((pattern) => expand(pattern, plane));
-  plane.refusals.warn(
-    `${options.name} denied ${id}`,
-    {
-      event: 'denied',
-      reason: 'denied',
-      code: 'SL-AUTHZ-001',
-      direction: 'inbound',
-      listener: options.name,
-      peer: { address: peer.address, id, serial: peer.leaf.serial },
-      why: patterns.length === 0 ? 'its allow list is empty' : `it allows ${patterns.join(', ')}`,
-      fix: `add the caller to allow of inbound "${options.name}"`,
-    },
-    `${id} may not call inbound "${options.name}": no allow rule matches`,
-  );
 }
 
 function connectTarget(link: PeerLink, options: InboundOptions, plane: DataPlane): void {

@@ -44,7 +44,11 @@ export function dataPlaneMetrics(metrics: Metrics) {
       ...listener,
       'reason',
     ]),
-    authz: metrics.counter('sidelock_authz_total', 'Decisions on verified callers.', ['listener', 'result']),
+    authz: metrics.counter(
+      'sidelock_authz_total',
+      'Decisions on connections of verified callers, and on requests where method or path count.',
+      ['listener', 'result', 'reason'],
+    ),
     targetErrors: metrics.counter(
       'sidelock_target_errors_total',
       'Connects to the app behind an inbound that failed.',

@@ -13,11 +13,29 @@ export interface UnixPath {
   readonly path: string;
 }
 
+/** Callers by name or by SPIFFE pattern, and with `protocol: http` what they may ask for. */
+export interface AllowEntry {
+  /** In `namespace`, or our own. */
+  readonly service?: string | undefined;
+  /** Alone: all of it. */
+  readonly namespace?: string | undefined;
+  /** Instead of the two; may end in `/*`. */
+  readonly spiffe?: string | undefined;
+  /** Case counts, and GET does not include HEAD; all unless given. */
+  readonly methods?: readonly string[] | undefined;
+  /** Exact, or a prefix that ends in `/*`; all unless given. */
+  readonly paths?: readonly string[] | undefined;
+}
+
 /**
- * Who may call: the explicit word `any` (every authenticated peer of the trust domain), or patterns, each one of
- * `service` (own namespace), `namespace/service`, `namespace/*` or a whole SPIFFE id. An empty list allows nobody.
+ * Who may call: the explicit word `any` (every authenticated peer of the trust domain), or entries, each one of
+ * `service` (own namespace), `namespace/service`, `namespace/*`, a whole SPIFFE id, or an {@link AllowEntry}. An empty
+ * list allows nobody.
  */
-export type AllowRule = 'any' | readonly string[];
+export type AllowRule = 'any' | ReadonlyArray<string | AllowEntry>;
+
+/** `enforce` refuses what no rule allows; `audit` lets it through and records it. */
+export type PolicyMode = 'enforce' | 'audit';
 
 /** `tcp` relays bytes as they are; `http` reads HTTP/1.1, so that connections are shared and requests are judged. */
 export type Protocol = 'tcp' | 'http';
@@ -29,6 +47,8 @@ export interface InboundOptions {
   readonly target: HostPort | UnixPath;
   readonly protocol: Protocol;
   readonly allow: AllowRule;
+  /** `enforce` unless given. */
+  readonly policy?: PolicyMode;
 }
 
 /** A local plaintext port that leads to a peer. */

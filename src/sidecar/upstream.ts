@@ -53,7 +53,9 @@ export function createUpstream(options: OutboundOptions, plane: DataPlane): Upst
   const expected = compileAllow(patterns, plane);
   const names = patterns.map((pattern) => expand(pattern, plane)).join(', ');
   const check = (id: SpiffeId): { reason: HandshakeReason; detail: string } | undefined =>
-    expected(id) ? undefined : { reason: 'peer_wrong_identity', detail: `it is ${id.uri}, expected ${names}` };
+    expected(id) !== undefined
+      ? undefined
+      : { reason: 'peer_wrong_identity', detail: `it is ${id.uri}, expected ${names}` };
   const listener = options.name;
   const { host } = options.address;
   const shared = new Set<SharedLink>();

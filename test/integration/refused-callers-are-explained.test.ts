@@ -87,7 +87,7 @@ t.test('a caller that must not get in is refused with a reason, and the app sees
     },
     {
       name: 'an identity that is not allowed',
-      reason: 'denied',
+      reason: 'caller_not_listed',
       code: 'SL-AUTHZ-001',
       call: (p) => tls(p, of(authority.issue('billing'))),
       why: /ns\/default\/sa\/web/,
@@ -145,8 +145,8 @@ t.test('a caller that must not get in is refused with a reason, and the app sees
       socket.resume();
       await closed(socket);
       const series =
-        row.reason === 'denied'
-          ? 'sidelock_authz_total{listener="in",result="denied"}'
+        row.reason === 'caller_not_listed'
+          ? 'sidelock_authz_total{listener="in",result="denied",reason="caller_not_listed"}'
           : `sidelock_handshakes_total{direction="inbound",listener="in",result="failed",reason="${row.reason}"}`;
       const count = 1 + (counted.get(row.reason) ?? 0);
       counted.set(row.reason, count);

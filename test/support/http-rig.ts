@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import { connect as tlsConnect } from 'node:tls';
 import type { Test } from 'tap';
-import type { HttpLimits } from '../../src/sidecar/options.ts';
+import type { HttpLimits, InboundOptions } from '../../src/sidecar/options.ts';
 import { startPair } from './mesh.ts';
 
 /** What an app behind the sidecar got on one connection, as latin1. */
@@ -31,6 +31,8 @@ export async function startHttp(
     readonly userBuffers?: boolean;
     readonly accessLog?: number;
     readonly tracing?: boolean;
+    readonly allow?: InboundOptions['allow'];
+    readonly policy?: 'enforce' | 'audit';
   } = {},
 ) {
   const { answer = echoTarget, limits, app, ...more } = options;

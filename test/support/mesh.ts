@@ -9,9 +9,9 @@ import { createMetrics } from '../../src/base/metrics.ts';
 import {
   DEFAULT_LIMITS,
   type HostPort,
+  type InboundOptions,
   type Protocol,
   type SidecarLimits,
-  type SidecarOptions,
 } from '../../src/sidecar/options.ts';
 import { startSidecar } from '../../src/sidecar/sidecar.ts';
 import { recordingLog } from './identity-fakes.ts';
@@ -22,11 +22,7 @@ const ANY_PORT: HostPort = { host: '127.0.0.1', port: 0 };
 interface NodeOptions {
   readonly service: string;
   readonly authority: TestAuthority;
-  readonly inbound?: {
-    readonly target: SidecarOptions['inbound'][number]['target'];
-    readonly allow: 'any' | string[];
-    readonly listen?: HostPort;
-  };
+  readonly inbound?: Pick<InboundOptions, 'target' | 'allow' | 'policy'> & { readonly listen?: HostPort };
   readonly outbound?: { readonly service: string; readonly address: HostPort; readonly expect?: string[] };
   readonly limits?: Partial<SidecarLimits>;
   readonly userBuffers?: boolean;
@@ -84,12 +80,17 @@ export async function startNode(t: Test, options: NodeOptions) {
 export async function startPair(
   t: Test,
   app: (socket: Socket) => void,
-  options: Pick<NodeOptions, 'limits' | 'userBuffers' | 'streams' | 'protocol' | 'accessLog' | 'tracing'> = {},
+  {
+    allow = ['web'],
+    policy = 'enforce',
+    ...options
+  }: Pick<NodeOptions, 'limits' | 'userBuffers' | 'streams' | 'protocol' | 'accessLog' | 'tracing'> &
+    Partial<Pick<InboundOptions, 'allow' | 'policy'>> = {},
 ) {
   const authority = testAuthority();
   const appPort = await startApp(t, app);
   const target = { host: '127.0.0.1', port: appPort };
-  const orders = await startNode(t, { service: 'orders', authority, inbound: { target, allow: ['web'] }, ...options });
+  const orders = await startNode(t, { service: 'orders', authority, inbound: { target, allow, policy }, ...options });
   const web = await startNode(t, {
     service: 'web',
     authority,

@@ -16,6 +16,8 @@ export interface ClientOptions {
   readonly callerFields: string;
   /** SPIFFE id of the caller, inbound. */
   readonly caller: string | undefined;
+  /** Looks at each request before anything of it goes on; undefined where the app may ask for anything. */
+  readonly denies: ((method: string, target: string) => OwnAnswer | undefined) | undefined;
   /** Bytes from the peer and to it. */
   readonly received: Cell;
   readonly sent: Cell;
@@ -81,6 +83,10 @@ export class Client implements WireUser, ExchangeOwner, Relay {
     this.#exchange = undefined;
     exchange?.abort();
     this.#options.closed(error);
+  }
+
+  denies(method: string, target: string): OwnAnswer | undefined {
+    return this.#options.denies?.(method, target);
   }
 
   takePending(): Pending {

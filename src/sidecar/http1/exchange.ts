@@ -25,6 +25,8 @@ export interface ExchangeOwner {
   readonly caller: string | undefined;
   /** No further request is wanted on this connection. */
   readonly leaving: boolean;
+  /** The answer to a request that may not pass. */
+  denies(method: string, target: string): OwnAnswer | undefined;
   /** What arrived behind the head; it is the exchange's to use now, and to give back with `keep`. */
   takePending(): Pending;
   keep(buffer: Buffer, from: number, to: number): void;
@@ -86,7 +88,9 @@ export class Exchange implements Taker, ResponseUser {
   }
 
   start(): void {
-    this.#context.pool.take(this);
+    const denied = this.#owner.denies(this.#head.method, this.#head.target);
+    if (denied === undefined) this.#context.pool.take(this);
+    else this.#deny(denied);
   }
 
   ready(upstream: Upstream): void {
@@ -257,6 +261,16 @@ export class Exchange implements Taker, ResponseUser {
       return;
     }
     if (!this.#responseBegun && still >= limits.requestTimeoutMs) this.#fail(LATE_RESPONSE);
+  }
+
+  /** The connection goes on when the whole request is here, as most are. */
+  #deny(answer: OwnAnswer): void {
+    const { buffer, from, to } = this.#owner.takePending();
+    const body = followBody(this.#head.framing);
+    if (hasBody(this.#head.framing)) body.feed(buffer, from, to);
+    this.#requestDone = body.fault === undefined && (body.done || !hasBody(this.#head.framing));
+    if (this.#requestDone) this.#owner.keep(buffer, Math.max(from, body.used), to);
+    this.#fail(answer);
   }
 
   #isSlow(now: number, still: number): boolean {

@@ -4,6 +4,7 @@ import { dial, targetName } from '../dial.ts';
 import type { Listener } from '../listener.ts';
 import type { InboundOptions } from '../options.ts';
 import type { PeerLink } from '../peer-link.ts';
+import type { ListenerPolicy } from '../policy.ts';
 import { socketLink } from '../socket-link.ts';
 import { targetDown } from '../target.ts';
 import { callerFields } from './caller-fields.ts';
@@ -13,7 +14,7 @@ import { createHttpListener } from './listener.ts';
 const IDLE_MS = 4 * SECOND;
 
 /** Requests of verified and allowed callers, over warm plaintext connections to the app. */
-export function createHttpInbound(options: InboundOptions, plane: DataPlane) {
+export function createHttpInbound(options: InboundOptions, policy: ListenerPolicy, plane: DataPlane) {
   const http = createHttpListener(
     {
       direction: 'inbound',
@@ -36,6 +37,7 @@ export function createHttpInbound(options: InboundOptions, plane: DataPlane) {
       http.serve({
         link,
         callerFields: callerFields(caller),
+        denies: (method, target) => policy.request(caller, method, target),
         kind,
         peer: { address: peer.address, id: peer.spiffeId.uri, serial: peer.leaf.serial },
         self: { id: identity.spiffeId, serial: identity.serial, generation: identity.generation },

@@ -2,11 +2,10 @@ import { SECOND } from '../../base/clock.ts';
 import type { Cell, HistogramCell } from '../../base/metrics.ts';
 import type { NewConnection } from '../connections.ts';
 import type { DataPlane } from '../data-plane.ts';
-import type { Link } from '../link.ts';
 import type { Listener } from '../listener.ts';
 import type { Direction } from '../metrics.ts';
 import { DEFAULT_HTTP_LIMITS } from '../options.ts';
-import { Client } from './client.ts';
+import { Client, type ClientOptions } from './client.ts';
 import { createHexSource } from './ids.ts';
 import { Pool } from './pool.ts';
 import type { RelayContext, RequestRecord } from './relay-context.ts';
@@ -20,10 +19,9 @@ interface HttpListenerOptions {
   readonly idleMs: number;
 }
 
-interface HttpConnection extends Pick<NewConnection, 'kind' | 'peer' | 'self' | 'local' | 'tls'> {
-  readonly link: Link;
-  readonly callerFields: string;
-}
+interface HttpConnection
+  extends Pick<NewConnection, 'kind' | 'peer' | 'self' | 'local' | 'tls'>,
+    Pick<ClientOptions, 'link' | 'callerFields' | 'denies'> {}
 
 /** The HTTP side of one listener: serves links that were admitted and judged. */
 export interface HttpListener {
@@ -74,7 +72,7 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
     if (pool.over) clearInterval(sweeper);
   }, SECOND).unref();
   return {
-    serve({ link, callerFields, ...info }) {
+    serve({ link, callerFields, denies, ...info }) {
       let client: Client | undefined;
       plane.connections.add({
         ...info,
@@ -82,7 +80,7 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
         listener,
         finish: () => client?.end(),
         start: (received, sent, closed) => {
-          client = new Client(context, { link, callerFields, caller: info.peer?.id, received, sent, closed });
+          client = new Client(context, { link, callerFields, denies, caller: info.peer?.id, received, sent, closed });
           return client;
         },
       });

@@ -42,6 +42,7 @@ export function createHttpOutbound(upstream: Upstream) {
       http.serve({
         link: socketLink(local, plane),
         callerFields: '',
+        denies: undefined,
         kind: undefined,
         peer: undefined,
         self: undefined,

@@ -1,9 +1,10 @@
 import t from 'tap';
 import { parseSpiffeId } from '../../../src/pki/names.ts';
-import { compileAllow, expand } from '../../../src/sidecar/authorize.ts';
+import { compileAllow, entryText, expand, judgeRequest } from '../../../src/sidecar/authorize.ts';
+import type { AllowEntry, AllowRule } from '../../../src/sidecar/options.ts';
 
 const context = { trustDomain: 'ai-teddy.local', namespace: 'shop' };
-const allows = (rule: 'any' | string[], id: string) => compileAllow(rule, context)(parseSpiffeId(id));
+const allows = (rule: AllowRule, id: string) => compileAllow(rule, context)(parseSpiffeId(id)) !== undefined;
 const id = (namespace: string, service: string) => `spiffe://ai-teddy.local/ns/${namespace}/sa/${service}`;
 
 t.test('short patterns stand in the own namespace and trust domain', async (t) => {
@@ -64,4 +65,67 @@ t.test('what is no pattern is refused at start, by name', async (t) => {
   ]) {
     t.throws(() => compileAllow([pattern], context), { code: 'SL-CFG-003', data: { pattern } }, `"${pattern}"`);
   }
+});
+
+t.test('an entry names its caller by service, namespace, both, or SPIFFE pattern', async (t) => {
+  for (const [entry, text] of [
+    [{ service: 'web' }, id('shop', 'web')],
+    [{ service: 'web', namespace: 'ops' }, id('ops', 'web')],
+    [{ namespace: 'ops' }, 'spiffe://ai-teddy.local/ns/ops/sa/*'],
+    [{ spiffe: 'spiffe://b.local/x/*', methods: ['GET'] }, 'spiffe://b.local/x/* GET'],
+    [{ service: 'web', methods: ['GET', 'POST'], paths: ['/a', '/b/*'] }, `${id('shop', 'web')} GET|POST /a|/b/*`],
+  ] as const) {
+    t.equal(entryText(entry, context), text);
+  }
+  for (const entry of [{}, { methods: ['GET'] }, { spiffe: 'spiffe://b.local/x', service: 'web' }]) {
+    t.throws(() => compileAllow([entry], context), { code: 'SL-CFG-003' }, JSON.stringify(entry));
+  }
+});
+
+t.test('requests are judged by method and path, by every entry of the caller', async (t) => {
+  const rule: AllowEntry[] = [
+    { namespace: 'shop', methods: ['GET'], paths: ['/orders/*', '/healthz'] },
+    { service: 'web', methods: ['POST'], paths: ['/orders'] },
+    { service: 'ops', methods: ['DELETE'] },
+    { service: 'ops', paths: ['/%6Detrics'] },
+  ];
+  const judge = (service: string, method: string, target: string) => {
+    const grant = compileAllow(rule, context)(parseSpiffeId(id('shop', service)));
+    return grant === undefined ? 'nobody' : judgeRequest(grant, method, target);
+  };
+  for (const [service, method, target, verdict] of [
+    ['web', 'GET', '/orders/1', 'allowed'],
+    ['web', 'GET', '/orders/%31?a=b', 'allowed'],
+    ['web', 'GET', '/healthz?x', 'allowed'],
+    ['web', 'POST', '/orders', 'allowed'],
+    ['web', 'GET', '/orders', 'method_or_path'],
+    ['web', 'POST', '/orders/1', 'method_or_path'],
+    ['web', 'GET', '/healthz/', 'method_or_path'],
+    ['web', 'GET', '/Healthz', 'method_or_path'],
+    ['web', 'HEAD', '/healthz', 'method_or_path'],
+    ['web', 'get', '/healthz', 'method_or_path'],
+    ['web', 'GET', '/ordersx', 'method_or_path'],
+    ['web', 'GET', '/orders/../admin', 'ambiguous_path'],
+    ['web', 'GET', '/orders/%2e%2e/admin', 'ambiguous_path'],
+    ['web', 'GET', '//healthz', 'ambiguous_path'],
+    ['web', 'PATCH', '/orders/..', 'method_or_path'],
+    ['ops', 'DELETE', '/x//y', 'allowed'],
+    ['ops', 'PUT', '/metrics', 'allowed'],
+    ['ops', 'OPTIONS', '*', 'ambiguous_path'],
+  ] as const) {
+    t.equal(judge(service, method, target), verdict, `${service} ${method} ${target}`);
+  }
+  for (const path of ['orders', '/a/../b', '/a?b', '/a*', '/*/b', '/%2f']) {
+    t.throws(
+      () => compileAllow([{ service: 'web', paths: [path] }], context),
+      { code: 'SL-CFG-003', data: { pattern: path } },
+      path,
+    );
+  }
+});
+
+t.test('an entry without methods and paths grants everything, whatever others say', async (t) => {
+  const grant = compileAllow([{ service: 'web', paths: ['/a'] }, 'shop/*'], context)(parseSpiffeId(id('shop', 'web')));
+  t.equal(grant?.requests, undefined);
+  t.ok(grant);
 });

@@ -1,0 +1,108 @@
+import type { Certificate } from '../pki/certificate.ts';
+import { type Authorizer, compileAllow, entryText, type Grant, judgeRequest } from './authorize.ts';
+import type { DataPlane } from './data-plane.ts';
+import type { OwnAnswer } from './http1/failures.ts';
+import type { AllowRule, PolicyMode } from './options.ts';
+import type { VerifiedPeer } from './peer-link.ts';
+
+/** Why a caller or its request is not allowed; metric label and log field. */
+type Denial = 'caller_not_listed' | 'method_or_path' | 'ambiguous_path';
+
+/** The rules of one inbound, and how they are applied. */
+export interface ListenerPolicy {
+  /** Whether a verified caller may connect; counted, and explained when not. */
+  connect(caller: VerifiedPeer): boolean;
+  /** What to answer in place of the app; undefined when the request may pass. */
+  request(caller: VerifiedPeer, method: string, target: string): OwnAnswer | undefined;
+}
+
+interface PolicyOptions {
+  readonly name: string;
+  readonly allow: AllowRule;
+  readonly policy?: PolicyMode;
+}
+
+/** @throws SL-CFG-003 (an entry of `allow`) */
+export function createPolicy({ name: listener, allow, policy: mode }: PolicyOptions, plane: DataPlane): ListenerPolicy {
+  const grantOf = memoised(compileAllow(allow, plane));
+  const allowed = plane.metrics.authz.with({ listener, result: 'allowed', reason: '' });
+  const result = mode === 'audit' ? 'audited' : 'denied';
+
+  const deny = (reason: Denial, caller: VerifiedPeer, request?: { method: string; target: string }): boolean => {
+    plane.metrics.authz.with({ listener, result, reason }).value++;
+    const { spiffeId, leaf, address } = caller.peer;
+    const id = spiffeId.uri;
+    const method = request?.method.slice(0, 32);
+    // A query carries secrets more often than not.
+    const path = request?.target.split('?', 1)[0];
+    plane.refusals.warn(
+      `${listener} ${reason} ${id}`,
+      {
+        event: result,
+        reason,
+        code: request === undefined ? 'SL-AUTHZ-001' : 'SL-AUTHZ-002',
+        direction: 'inbound',
+        listener,
+        peer: { address, id, serial: leaf.serial },
+        method,
+        path,
+        why: rulesText(allow, plane),
+        fix: `add the ${request === undefined ? 'caller' : 'method and path'} to allow of inbound "${listener}"`,
+      },
+      `${id} may not ${request === undefined ? 'call' : `${method} ${path} of`} inbound "${listener}": ${SENTENCES[reason]}${mode === 'audit' ? '; let through, as policy is audit' : ''}`,
+    );
+    return mode === 'audit';
+  };
+
+  return {
+    connect(caller) {
+      if (grantOf(caller) === undefined) return deny('caller_not_listed', caller);
+      allowed.value++;
+      return true;
+    },
+    request(caller, method, target) {
+      const grant = grantOf(caller);
+      if (grant !== undefined && grant.requests === undefined) return undefined;
+      const verdict = grant === undefined ? 'caller_not_listed' : judgeRequest(grant, method, target);
+      if (verdict === 'allowed') {
+        allowed.value++;
+        return undefined;
+      }
+      if (deny(verdict, caller, { method, target })) return undefined;
+      return { status: 403, reason: verdict, code: 'SL-AUTHZ-002', sentence: SENTENCES[verdict] };
+    },
+  };
+}
+
+const SENTENCES: Readonly<Record<Denial, string>> = {
+  caller_not_listed: 'no allow rule matches',
+  method_or_path: 'no allow rule of the caller has this method and path',
+  ambiguous_path: 'two servers could read this path in two ways, and rules of the caller go by path',
+};
+
+function rulesText(allow: AllowRule, plane: DataPlane): string {
+  if (allow === 'any') return 'it allows any';
+  if (allow.length === 0) return 'its allow list is empty';
+  return `it allows ${allow.map((entry) => entryText(entry, plane)).join(', ')}`;
+}
+
+/** Callers that are remembered at once. */
+const MAX_MEMO = 4_096;
+
+/** One look at the rules a certificate and generation of our identity. */
+function memoised(authorize: Authorizer): (caller: VerifiedPeer) => Grant | undefined {
+  const known = new Map<Certificate['fingerprint256'], Grant | undefined>();
+  let generation = -1;
+  return ({ peer, identity }) => {
+    const key = peer.leaf.fingerprint256;
+    if (identity.generation !== generation || known.size >= MAX_MEMO) {
+      known.clear();
+      generation = identity.generation;
+    }
+    const grant = known.get(key);
+    if (grant !== undefined || known.has(key)) return grant;
+    const fresh = authorize(peer.spiffeId);
+    known.set(key, fresh);
+    return fresh;
+  };
+}
