@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
-import { fuzzMux } from '../support/mux-fuzz.ts';
+import { framesGiven, fuzzMux } from '../support/mux-fuzz.ts';
 
-/** npm run fuzz:mux -- --inputs 2000000 [--seed 1] */
+/** npm run fuzz:mux -- --inputs 200000 [--seed 1]; an input is some 14 frames, and a dialogue more. */
 const { values } = parseArgs({
   options: { inputs: { type: 'string', default: '200000' }, seed: { type: 'string', default: '1' } },
 });
@@ -15,10 +15,10 @@ for (let seed = Number(values.seed); done < Number(values.inputs); seed++) {
   for (const [reason, n] of fuzzMux(inputs, seed)) total.set(reason, (total.get(reason) ?? 0) + n);
   done += inputs;
   const { rss } = process.memoryUsage();
-  process.stderr.write(`${done} inputs, seed ${seed}, ${Math.round(rss / 1e6)} MB\n`);
+  process.stderr.write(`${done} inputs, ${framesGiven()} frames, seed ${seed}, ${Math.round(rss / 1e6)} MB\n`);
 }
 const reasons = [...total].sort(([, a], [, b]) => b - a);
 for (const [reason, n] of reasons) process.stdout.write(`${String(n).padStart(9)} ${reason}\n`);
 process.stdout.write(
-  `${done} inputs in ${((performance.now() - began) / 1000).toFixed(1)} s: no crash, each has a reason\n`,
+  `${done} inputs of ${framesGiven()} frames in ${((performance.now() - began) / 1000).toFixed(1)} s: no crash, each has a reason\n`,
 );

@@ -343,6 +343,17 @@ export const RESPONSES: readonly ResponseRow[] = [
     body: '2¶ok¶0¶¶',
     reusable: false,
   }),
+  // In two writes, the second ends a body that is under way, with something behind it.
+  answer('E6', 'bytes behind a length', `${OK}Content-Length: 9¶¶123456789EVIL`, {
+    forward: `${OK}Content-Length: 9¶`,
+    body: '123456789',
+    reusable: false,
+  }),
+  answer('E6', 'bytes behind chunks', `${OK}${C}¶9¶123456789¶0¶¶E`, {
+    forward: `${OK}${c}`,
+    body: '9¶123456789¶0¶¶',
+    reusable: false,
+  }),
   ...faulty('E7', 'CL and TE', 'length_and_encoding', [
     `${OK}Content-Length: 5¶${C}¶0¶¶`,
     `${OK}${C}Content-Length: 5¶¶0¶¶`,
@@ -382,6 +393,11 @@ export const RESPONSES: readonly ResponseRow[] = [
     forward: `${'HTTP/1.1 103 Early Hints¶A: b¶¶'.repeat(16)}${OK}Content-Length: 2¶`,
     body: 'ok',
     reusable: true,
+  }),
+  answer('E10', 'an interim response that says close', `HTTP/1.1 103 X¶Connection: close¶¶${OK}Content-Length: 2¶¶ok`, {
+    forward: `HTTP/1.1 103 X¶¶${OK}Content-Length: 2¶`,
+    body: 'ok',
+    reusable: false,
   }),
   ...faulty('E10', '17 interim responses', 'too_many_interim', [
     `${'HTTP/1.1 100 Continue¶¶'.repeat(17)}${OK}Content-Length: 0¶¶`,

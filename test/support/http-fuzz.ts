@@ -1,25 +1,10 @@
-import { createRequire } from 'node:module';
 import { followBody } from '../../src/sidecar/http1/body.ts';
 import { readRequest, requestReader } from '../../src/sidecar/http1/request.ts';
 import { rewriteRequest } from '../../src/sidecar/http1/rewrite.ts';
+import { mulberry32, mutate } from './fuzz-bytes.ts';
 import { REQUESTS } from './http-corpus.ts';
 import { unchunk } from './http-rig.ts';
-
-/** One request as a parser saw it. */
-interface Message {
-  readonly method: string;
-  readonly target: string;
-  body: string;
-  whole: boolean;
-}
-
-interface Reading {
-  readonly messages: readonly Message[];
-  /** Why it stopped before the end of the bytes. */
-  readonly error: string | undefined;
-  /** The last request asks for another protocol, or for the end: what follows is read differently by design. */
-  readonly last: boolean;
-}
+import { LENIENT, type Message, type Reading, readNodeRequests } from './node-parser.ts';
 
 export interface Finding {
   readonly seed: number;
@@ -43,11 +28,11 @@ export function fuzzRequests(seed: number, inputs: number): { findings: Finding[
   let refused = 0;
   for (let i = 0; i < inputs && findings.length < 20; i++) {
     const random = mulberry32(seed + i);
-    const bytes = mutate(random);
+    const bytes = mutate(random, SEEDS, PIECES);
     const { reading, written } = readOurs(bytes, random);
     accepted += reading.messages.length;
     if (reading.error !== undefined) refused++;
-    const what = compare(reading, readNode(bytes, 0), written);
+    const what = compare(reading, readNodeRequests(bytes, 0), written);
     if (what !== undefined) findings.push({ seed: seed + i, bytes, what });
   }
   return { findings, accepted, refused };
@@ -65,7 +50,7 @@ function compare(ours: Reading, node: Reading, written: string): string | undefi
     if (difference !== undefined) return `request ${i}: ${difference} (${node.error ?? 'no error'})`;
   }
   for (const lenient of [0, LENIENT]) {
-    const read = readNode(written, lenient);
+    const read = readNodeRequests(written, lenient);
     if (read.error !== undefined && ACCEPTED_ALONE.has(read.error)) continue;
     if (read.error !== undefined) return `Node cannot read what we write (${read.error}): ${JSON.stringify(written)}`;
     if (read.messages.length !== ours.messages.length) {
@@ -157,7 +142,7 @@ function readOurs(bytes: string, random: () => number): { reading: Reading; writ
 }
 
 /** The content of chunks of which the end may be missing. */
-function unchunkPart(framed: string): string {
+export function unchunkPart(framed: string): string {
   let content = '';
   for (let at = 0; ; ) {
     const line = framed.indexOf('\r\n', at);
@@ -167,73 +152,6 @@ function unchunkPart(framed: string): string {
     at = line + 2 + size + 2;
     if (!(size > 0) || at > framed.length) return content;
   }
-}
-
-/** The parser inside of http.Server; there is no other way to have it without a socket per input. */
-interface NodeParser {
-  initialize(type: number, resource: object, maxHeaderSize: number, lenientFlags: number): void;
-  execute(buffer: Buffer): number | (Error & { code?: string });
-  close(): void;
-  [callback: number]: unknown;
-}
-interface NodeParserClass {
-  new (): NodeParser;
-  readonly methods?: readonly string[];
-  readonly [constant: string]: number | readonly string[] | undefined;
-}
-const common: { HTTPParser: NodeParserClass; methods: readonly string[] } = createRequire(import.meta.url)(
-  '_http_common',
-);
-const constant = (name: string): number => {
-  const value = common.HTTPParser[name];
-  if (typeof value !== 'number') throw new Error(`this Node has no HTTPParser.${name}`);
-  return value;
-};
-const REQUEST = constant('REQUEST');
-const LENIENT = constant('kLenientAll');
-const ON_HEAD = constant('kOnHeadersComplete');
-const ON_BODY = constant('kOnBody');
-const ON_DONE = constant('kOnMessageComplete');
-
-function readNode(bytes: string, lenient: number): Reading {
-  const parser = new common.HTTPParser();
-  const messages: Message[] = [];
-  let last = false;
-  let early = '';
-  parser.initialize(REQUEST, {}, 1 << 20, lenient);
-  parser[constant('kOnMessageBegin')] = () => {
-    early = '';
-  };
-  // Many fields come in parts, and the target with the first of them.
-  parser[constant('kOnHeaders')] = (_headers: unknown, url: string) => {
-    early += url;
-  };
-  parser[ON_HEAD] = (
-    _maj: number,
-    _min: number,
-    _h: unknown,
-    method: number,
-    url: string | undefined,
-    _s: unknown,
-    _m: unknown,
-    upgrade: boolean,
-  ) => {
-    messages.push({ method: common.methods[method] ?? '', target: url ?? early, body: '', whole: false });
-    early = '';
-    last ||= upgrade;
-    return 0;
-  };
-  parser[ON_BODY] = (part: Buffer) => {
-    const current = messages.at(-1);
-    if (current !== undefined) current.body += part.toString('latin1');
-  };
-  parser[ON_DONE] = () => {
-    const current = messages.at(-1);
-    if (current !== undefined) current.whole = true;
-  };
-  const result = parser.execute(Buffer.from(bytes, 'latin1'));
-  parser.close();
-  return { messages, error: typeof result === 'number' ? undefined : (result.code ?? 'error'), last };
 }
 
 const PIECES = [
@@ -285,44 +203,3 @@ const SEEDS = [
     .map(({ bytes }) => bytes)
     .filter((bytes) => bytes.length < 2_000),
 ];
-
-function mutate(random: () => number): string {
-  const pick = <T>(all: readonly T[]): T | undefined => all[Math.trunc(random() * all.length)];
-  let bytes = pick(SEEDS) ?? '';
-  for (let left = Math.trunc(random() * 4); left > 0; left--) {
-    const at = Math.trunc(random() * (bytes.length + 1));
-    const to = at + Math.trunc(random() * 8);
-    switch (Math.trunc(random() * 7)) {
-      case 0:
-        bytes = bytes.slice(0, at) + String.fromCharCode(Math.trunc(random() * 256)) + bytes.slice(at + 1);
-        break;
-      case 1:
-      case 2:
-        bytes = bytes.slice(0, at) + pick(PIECES) + bytes.slice(at);
-        break;
-      case 3:
-        bytes = bytes.slice(0, at) + bytes.slice(to);
-        break;
-      case 4:
-        bytes = bytes.slice(0, to) + bytes.slice(at);
-        break;
-      case 5:
-        bytes += pick(SEEDS);
-        break;
-      default:
-        bytes = bytes.slice(0, at) + (pick(SEEDS) ?? '').slice(Math.trunc(random() * 40));
-    }
-  }
-  return bytes;
-}
-
-/** A small seeded generator; the same input for the same seed, always. */
-function mulberry32(seed: number): () => number {
-  let a = seed >>> 0;
-  return () => {
-    a = (a + 0x6d2b79f5) >>> 0;
-    let x = Math.imul(a ^ (a >>> 15), 1 | a);
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-    return ((x ^ (x >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}

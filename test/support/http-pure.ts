@@ -81,7 +81,7 @@ export function passResponse(pieces: readonly Buffer[], { method = 'GET', close 
   let forward = '';
   let content = '';
   let body: ReturnType<typeof followBody> | undefined;
-  let reusable = false;
+  let reusable = true;
   let untilClose = false;
   for (const piece of pieces) {
     const buffer = Buffer.from(piece);
@@ -95,11 +95,11 @@ export function passResponse(pieces: readonly Buffer[], { method = 'GET', close 
         const { framing } = head;
         const passed = framing.kind === 'close' ? CHUNKED : framing;
         forward += rewriteResponse(head, { direction: 'inbound', framing: passed, close: false }).slice(0, -2);
+        reusable &&= head.persistent;
         if (head.status < 200) {
           forward += '\r\n';
           continue;
         }
-        reusable = head.persistent;
         untilClose = framing === UNTIL_CLOSE;
         body = followBody(framing);
       } else if (body.done) {

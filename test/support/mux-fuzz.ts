@@ -13,12 +13,18 @@ import {
 } from '../../src/sidecar/mux/frame.ts';
 import { LINK_CLOSE_REASONS } from '../../src/sidecar/mux/reasons.ts';
 import type { MuxStream } from '../../src/sidecar/mux/stream.ts';
-import { type Bare, bareSession, frame, Reader } from './mux.ts';
+import { type Bare, bareSession, frame, framesIn, Reader } from './mux.ts';
 
 type Random = (below: number) => number;
 
 /** What became of the inputs: how many ended for which reason. */
 export type Outcome = Map<string, number>;
+
+/** Frames that sessions were given: whole, cut, flipped, and pieces of noise in place of one. */
+let given = 0;
+
+/** Frames that sessions were given since the start of this process. */
+export const framesGiven = (): number => given;
 
 const MAX_HELD = 1 << 20;
 const MAX_STREAMS = 16;
@@ -122,6 +128,7 @@ function attack(frames: readonly Buffer[], random: Random, client: boolean): str
   const bare = bareSession({ client, maxStreams: MAX_STREAMS, maxHeld: MAX_HELD, idleMs: 60_000 });
   const { session, accepted, closed } = bare;
   const bytes = Buffer.concat(frames);
+  given += frames.length;
   for (let at = 0; at < bytes.length; ) {
     const end = at + 1 + random(random(2) === 0 ? 16 : 400);
     session.receive(bytes.subarray(at, end));
@@ -246,6 +253,7 @@ function act(side: Side, random: Random): void {
 /** Carries what one side has to say to the other, in random pieces. */
 function move(from: Bare, to: Bare, random: Random): void {
   const bytes = from.output();
+  given += framesIn(bytes).length;
   for (let at = 0; at < bytes.length; ) {
     const end = at + 1 + random(random(3) === 0 ? 20 : 100_000);
     to.session.receive(bytes.subarray(at, end));

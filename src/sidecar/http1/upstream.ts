@@ -119,6 +119,8 @@ export class Upstream implements WireUser {
         return;
       }
       at += this.#reader.taken;
+      // Of an interim one too: a peer that says so may leave whatever the final one says.
+      if (!head.persistent) this.#tainted = true;
       this.#answered = head.status >= 200 || head.status === 101;
       const user = this.#user;
       if (this.#answered) {
