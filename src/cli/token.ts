@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
-import { systemClock } from '../base/clock.ts';
+import { SECOND, systemClock } from '../base/clock.ts';
 import { SidelockError } from '../base/errors.ts';
 import { parseDuration } from '../config/units.ts';
+import { writeFileDurable } from '../store/files.ts';
 import { type Context, command, list } from './command.ts';
 import type { ManagerFlags } from './manager-options.ts';
 import { roughly, table } from './table.ts';
@@ -27,6 +28,8 @@ interface CreateFlags extends ManagerFlags {
   readonly type?: string;
   readonly sans?: readonly string[];
   readonly ttl?: string;
+  readonly wait?: string;
+  readonly output?: string;
 }
 
 function createCommand(context: Context): Command {
@@ -40,7 +43,8 @@ function createCommand(context: Context): Command {
         'sidelock run --service orders --token "$(sidelock token create orders)" --inbound 8443:8080 --allow web -- node app.js',
         'in one go',
       ],
-      ['sidelock token create orders --ttl 2m > /run/sidelock/token', 'by file, where no other user sees it'],
+      ['sidelock token create orders --ttl 2m --output /run/sidelock/token', 'by file, where no other user sees it'],
+      ['sidelock token create orders --wait 60s --output /run/sidelock/token', 'beside a manager that is starting'],
     ],
   })
     .argument('<service>', 'name of the service')
@@ -48,12 +52,17 @@ function createCommand(context: Context): Command {
     .option('--namespace <NAME>', 'its namespace; default unless given')
     .option('--type <TYPE>', 'profile of its certificate; api_service unless given')
     .option('--sans <LIST>', 'further DNS names or addresses of its certificate', list)
-    .option('--ttl <DURATION>', 'how long the token is good, as in 2m');
+    .option('--ttl <DURATION>', 'how long the token is good, as in 2m')
+    .optionsGroup('Where and when')
+    .option('--output <FILE>', 'write it there, for its owner alone, and print nothing')
+    .option('--wait <DURATION>', 'wait so long for a manager to run, as in 60s');
   return addStorageFlags(made).action(async (service: string, flags: CreateFlags) => {
-    const { namespace, type, sans, ttl } = flags;
-    const ttlSeconds = ttl === undefined ? undefined : seconds(ttl);
+    const { namespace, type, sans, ttl, wait, output: file } = flags;
+    const ttlSeconds = ttl === undefined ? undefined : Math.floor(duration('--ttl', ttl) / SECOND);
+    const waitMs = wait === undefined ? undefined : duration('--wait', wait);
     const request = { service, namespace, type, sans: sans && [...sans], ttlSeconds };
-    const created = await withManager(context, flags, { work: (client) => client.createToken(request) });
+    const created = await withManager(context, flags, { waitMs, work: (client) => client.createToken(request) });
+    if (file !== undefined) return await writeFileDurable(file, `${created.token}\n`, 0o600);
     output.result({ ...created, expiresAt: new Date(created.expiresAt).toISOString() }, () => `${created.token}\n`);
   });
 }
@@ -102,9 +111,10 @@ function revokeCommand(context: Context): Command {
   });
 }
 
-function seconds(text: string): number {
+/** ms, at least a second. */
+function duration(flag: string, text: string): number {
   const ms = parseDuration(text);
-  if (typeof ms === 'number' && ms >= 1_000) return Math.floor(ms / 1_000);
+  if (typeof ms === 'number' && ms >= SECOND) return ms;
   const why = typeof ms === 'number' ? 'at least 1s is needed' : ms.problem;
-  throw new SidelockError('SL-USAGE-001', `--ttl ${text} is no time a token can live`, { why, fix: 'write --ttl 10m' });
+  throw new SidelockError('SL-USAGE-001', `${flag} ${text} is no time to go by`, { why, fix: `write ${flag} 60s` });
 }

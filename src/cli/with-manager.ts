@@ -24,6 +24,8 @@ export function addStorageFlags(command: Command): Command {
 interface Use<T> {
   /** Makes the certificate authority where there is none yet. */
   readonly create?: boolean;
+  /** Only a manager that runs will do, and it may take this long to come. ms */
+  readonly waitMs?: number | undefined;
   readonly work: (client: Client) => Promise<T>;
 }
 
@@ -38,16 +40,18 @@ const PATIENCE = { times: 50, everyMs: 200 };
 export async function withManager<T>(
   context: Context,
   flags: ManagerFlags,
-  { create = false, work }: Use<T>,
+  { create = false, waitMs, work }: Use<T>,
 ): Promise<T> {
   const { socketClient } = await import('../api/client-socket.ts');
   const config = await loadManagerConfig(context, flags);
   const { path: storage } = config.storage;
   const socketPath = socketPathOf(storage);
   const log = createLogging(context.output, { level: 'warn' });
+  const times = waitMs === undefined ? PATIENCE.times : Math.ceil(waitMs / PATIENCE.everyMs);
   for (let attempt = 1; ; attempt++) {
     try {
       if (await answers(socketPath)) return await work(socketClient(socketPath));
+      if (waitMs !== undefined) throw notThere(socketPath);
       if (!create && !existsSync(join(storage, STATE_DIR))) throw noStorage(storage);
       const metrics = createMetrics();
       await using _manager = await startManager(config, { output: context.output, log, metrics, unseen: true });
@@ -57,7 +61,7 @@ export async function withManager<T>(
       // command: it finishes what it was asked before it ends, so this call was not.
       const starting = isSidelockError(error, 'SL-STORE-002');
       const gone = isSidelockError(error, 'SL-MGR-001') && !(await answers(socketPath));
-      if (!(starting || gone) || attempt === PATIENCE.times) throw error;
+      if (!(starting || gone) || attempt >= times) throw error;
       await setTimeout(PATIENCE.everyMs);
     }
   }
@@ -82,6 +86,13 @@ function answers(socketPath: string): Promise<boolean> {
         }),
       );
     });
+  });
+}
+
+function notThere(socketPath: string): SidelockError {
+  return new SidelockError('SL-MGR-001', `no manager answers on ${socketPath}`, {
+    why: 'it did not come within the time of --wait',
+    fix: 'start one: sidelock manager',
   });
 }
 

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readdirSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
@@ -50,6 +50,11 @@ t.test('a manager that runs answers the commands over its socket', async (t) => 
   t.ok((items[0]?.secondsLeft ?? 0) <= 120);
   t.match(await run('token', 'revoke', items[0]?.id ?? ''), { code: 0, stdout: /is revoked/ });
   t.match(await run('token', 'list'), { stdout: /^ID +SERVICE +NAMESPACE +STATE .*\n.* orders +default +used/ });
+  const file = join(storage, '..', 'token');
+  t.same(await run('token', 'create', 'web', '--output', file), { code: 0, signal: null, stdout: '', stderr: '' });
+  t.match(readFileSync(file, 'utf8'), /^slk_[\w-]+\.[\w-]+\n$/);
+  t.equal(statSync(file).mode & 0o777, 0o600);
+  t.match(await run('token', 'create', 'web', '--wait', '5'), { code: 2, stderr: /--wait 5 is no time/ });
   t.match(await run('token', 'revoke', 'ffff'), { code: 1, stderr: /SL-STORE-001/ });
 
   t.match(await run('list', '--no-headers'), {
@@ -148,4 +153,14 @@ t.test('the manager reads its file and its environment', async (t) => {
     storage: './x',
     address: /^https:\/\/127/,
   });
+});
+
+t.test('a token may be asked for before the manager runs', async (t) => {
+  const storage = join(shortDirectory(t), 'pki');
+  const early = startCli(['token', 'create', 'orders', '--wait', '60s', '--storage', storage]);
+  const manager = startCli(['manager', '--storage', storage, ...LOCAL], { env: QUICK });
+  t.teardown(() => manager.child.kill('SIGKILL'));
+  t.match(await early.ended, { code: 0, stdout: /^slk_/ });
+  const never = await cli(['token', 'create', 'orders', '--wait', '1s', '--storage', `${storage}-none`]);
+  t.match(never, { code: 3, stderr: /no manager answers on .*manager\.sock[\s\S]*--wait/ });
 });
