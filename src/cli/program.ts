@@ -6,6 +6,7 @@ import { devCommand } from './dev.ts';
 import { explainCommand } from './explain.ts';
 import { exitCodeOf } from './failure.ts';
 import { generateCommand } from './generate.ts';
+import { injectCommand, uninjectCommand } from './inject.ts';
 import { listCommand } from './list.ts';
 import { managerCommand } from './manager.ts';
 import { createOutput, needsAscii, type Output } from './output.ts';
@@ -17,7 +18,7 @@ import { tokenCommand } from './token.ts';
 import { packageVersion } from './version.ts';
 
 /** Commands that only read and print: they start in any surroundings. */
-const HARMLESS = new Set(['explain', 'config', 'validate', 'print', 'schema']);
+const HARMLESS = new Set(['explain', 'config', 'validate', 'print', 'schema', 'inject', 'uninject']);
 /** Commands that face the network for long, and say once when their Node lacks fixes. */
 const LASTING = new Set(['manager', 'sidecar', 'run']);
 
@@ -65,6 +66,9 @@ export function buildProgram(context: Context): Command {
     .addCommand(listCommand(context))
     .addCommand(showCommand(context))
     .addCommand(tokenCommand(context))
+    .commandsGroup('Kubernetes')
+    .addCommand(injectCommand(context))
+    .addCommand(uninjectCommand(context))
     .commandsGroup('Look things up')
     .addCommand(configCommand(context))
     .addCommand(explainCommand(context));

@@ -9,7 +9,7 @@ export const IDENTITY_HOME = '.sidelock';
 
 /** The config as the options that the sidecar takes. `token` is the one of the command line. @throws SL-CFG-003 */
 export function sidecarOptions(config: SidecarConfig, token: string | undefined): SidecarOptions {
-  const { service, namespace, trustDomain, limits, admin } = config;
+  const { service, namespace, trustDomain, limits, admin, health } = config;
   if (config.inbound.length === 0 && config.outbound.length === 0) {
     throw new SidelockError('SL-CFG-003', 'there is nothing for the sidecar to do', {
       why: 'neither inbound nor outbound is configured',
@@ -24,6 +24,7 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
     inbound: named(config.inbound, () => 'inbound'),
     outbound: named(config.outbound, ({ service: peer }) => peer.replace('/', '-')),
     admin: admin?.listen ?? false,
+    ...(health === undefined ? {} : { health }),
     streams: config.streams === 'on',
     limits: {
       maxConnections: limits.maxConnections,

@@ -108,6 +108,9 @@ export const sidecarSchema = z
       .strictObject({ listen: listenAddress('127.0.0.1') })
       .optional()
       .describe('/healthz /readyz /metrics …'),
+    health: listenAddress('0.0.0.0')
+      .optional()
+      .describe('/healthz /readyz /metrics alone, for kubelet and Prometheus; any address'),
     streams: z
       .enum(['on', 'off'], { error: 'expected on or off' })
       .prefault('on')

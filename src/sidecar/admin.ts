@@ -21,6 +21,12 @@ interface AdminOptions {
   readonly renew?: () => Promise<void>;
 }
 
+/** What kubelet and Prometheus ask from outside. */
+type HealthOptions = Pick<AdminOptions, 'readiness' | 'metrics'> & {
+  /** Any address: there is nothing here but health and numbers. */
+  readonly listen: HostPort;
+};
+
 export interface AdminServer extends AsyncDisposable {
   readonly address: HostPort;
   /** `http://127.0.0.1:9901` */
@@ -35,12 +41,29 @@ export interface AdminServer extends AsyncDisposable {
  * @throws SL-CFG-003 for a host that is not loopback, SL-NET-001, SL-NET-002
  */
 export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
-  const host = loopback(options.listen.host);
+  const address = { host: loopback(options.listen.host), port: options.listen.port };
+  return await serve(address, 'the admin endpoints', (request) => answer(options, request));
+}
+
+/** GET /healthz /readyz /metrics for other machines, and nothing else. @throws SL-NET-001, SL-NET-002 */
+export async function startHealth(options: HealthOptions): Promise<AdminServer> {
+  return await serve(options.listen, 'the health endpoints', async ({ method = '', url = '' }) => {
+    const read = HEALTH[url.split('?', 1)[0] ?? ''];
+    if (read === undefined) return failure(404, `here are ${Object.keys(HEALTH).join(' ')}`);
+    return method === 'GET' || method === 'HEAD' ? await read(options) : notAllowed('GET, HEAD');
+  });
+}
+
+async function serve(
+  wanted: HostPort,
+  what: string,
+  reply: (request: IncomingMessage) => Promise<Reply>,
+): Promise<AdminServer> {
   const server = createServer(LIMITS, (request, response) => {
     request.on('error', () => {});
     response.on('error', () => {});
-    answer(options, request).then(
-      (reply) => send(request, response, reply),
+    reply(request).then(
+      (answer) => send(request, response, answer),
       () => send(request, response, failure(500, 'internal error')),
     );
   });
@@ -48,8 +71,8 @@ export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
   server.maxRequestsPerSocket = 1_000;
   server.on('clientError', (_error, socket) => socket.destroy());
 
-  const { port } = await listen(server, { host, port: options.listen.port }, 'the admin endpoints');
-  const address = { host, port };
+  const { port } = await listen(server, wanted, what);
+  const address = { host: wanted.host, port };
   return {
     address,
     url: `http://${formatAddress(address)}`,
@@ -79,13 +102,17 @@ interface Reply {
   readonly after?: () => void;
 }
 
-type Handler = (options: AdminOptions) => Reply | Promise<Reply>;
+type Handler<Options = AdminOptions> = (options: Options) => Reply | Promise<Reply>;
 
-const READS: Readonly<Record<string, Handler>> = {
+const HEALTH: Readonly<Record<string, Handler<HealthOptions>>> = {
   '/healthz': () => json(200, { status: 'ok' }),
   '/readyz': ({ readiness }) =>
     json(readiness.ready ? 200 : 503, { ready: readiness.ready, blockers: readiness.blockers() }),
   '/metrics': async ({ metrics }) => ({ status: 200, body: await metrics.render(), type: metrics.contentType }),
+};
+
+const READS: Readonly<Record<string, Handler>> = {
+  ...HEALTH,
   '/identity': ({ identity }) => identityReply(identity),
   '/connections': ({ connections }) => json(200, connections?.() ?? []),
 };

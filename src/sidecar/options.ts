@@ -188,6 +188,8 @@ export interface SidecarOptions {
   readonly outbound: readonly OutboundOptions[];
   /** {@link DEFAULT_ADMIN} unless given; `false` opens none. */
   readonly admin?: HostPort | false;
+  /** Where other machines ask for health and metrics; nowhere unless given. */
+  readonly health?: HostPort;
   readonly limits: SidecarLimits;
   /** Lowest TLS version; 1.3 unless given. */
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';

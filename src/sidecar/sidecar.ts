@@ -2,7 +2,7 @@ import type { AddressInfo } from 'node:net';
 import { SECOND } from '../base/clock.ts';
 import { Readiness } from '../base/lifecycle.ts';
 import { formatAddress } from '../base/listen.ts';
-import { startAdmin } from './admin.ts';
+import { startAdmin, startHealth } from './admin.ts';
 import { type Connections, createConnections } from './connections.ts';
 import type { DataPlane } from './data-plane.ts';
 import { createIdentityHolder, type Identity } from './identity.ts';
@@ -124,6 +124,10 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
             renew: () => source.renewNow(),
           }),
         );
+  const health =
+    options.health === undefined
+      ? undefined
+      : undo.use(await startHealth({ listen: options.health, readiness, metrics: deps.metrics }));
   const sweeper = setInterval(() => {
     connections.sweep();
     links.sweep();
@@ -141,6 +145,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
       inbound: inbound.map(({ name, listener }) => ({ name, address: formatAddress(hostPort(listener.address)) })),
       outbound: outbound.map(({ name, listener }) => ({ name, address: formatAddress(hostPort(listener.address)) })),
       admin: admin?.url,
+      health: health?.url,
       readPath: plane.userBuffers ? readPath() : 'data-events',
       node: process.version,
       openssl: process.versions.openssl,

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap';
 import { isSidelockError } from '../../../src/base/errors.ts';
 import { Readiness } from '../../../src/base/lifecycle.ts';
 import { createMetrics } from '../../../src/base/metrics.ts';
-import { startAdmin } from '../../../src/sidecar/admin.ts';
+import { startAdmin, startHealth } from '../../../src/sidecar/admin.ts';
 import type { Identity, IdentityReader } from '../../../src/sidecar/identity.ts';
 
 const readerOf = (identity?: unknown): IdentityReader => ({
@@ -177,4 +177,20 @@ t.test('clients that hold connections open do not hold up the end', async (t) =>
   const closed = once(socket, 'close');
   await admin[Symbol.asyncDispose]();
   await closed;
+});
+
+t.test('the health endpoints answer other machines, with health and numbers alone', async (t) => {
+  const readiness = new Readiness();
+  const health = await startHealth({ listen: { host: '0.0.0.0', port: 0 }, readiness, metrics: createMetrics() });
+  t.teardown(() => health[Symbol.asyncDispose]());
+  const ask = (head: string) =>
+    raw(health.address.port, `${head} HTTP/1.1\r\nhost: 10.1.2.3\r\nconnection: close\r\n\r\n`);
+  t.match(await ask('GET /readyz'), /^HTTP\/1\.1 200 /);
+  readiness.block('identity', 'none yet');
+  t.match(await ask('GET /readyz'), /^HTTP\/1\.1 503 /);
+  t.match(await ask('GET /healthz'), /^HTTP\/1\.1 200 /);
+  t.match(await ask('GET /metrics'), /^HTTP\/1\.1 200 /);
+  for (const path of ['/identity', '/connections', '/']) t.match(await ask(`GET ${path}`), /^HTTP\/1\.1 404 /, path);
+  for (const path of ['/shutdown', '/renew']) t.match(await ask(`POST ${path}`), /^HTTP\/1\.1 404 /, path);
+  t.match(await ask('POST /healthz'), /^HTTP\/1\.1 405 /);
 });

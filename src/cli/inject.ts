@@ -1,0 +1,106 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Command, Option } from 'commander';
+import { LOG_LEVELS } from '../base/log.ts';
+import { editManifests } from '../config/manifest.ts';
+import { inject } from '../kubernetes/inject.ts';
+import type { Json } from '../kubernetes/names.ts';
+import { takeOut } from '../kubernetes/uninject.ts';
+import { editPods } from '../kubernetes/workloads.ts';
+import { type Context, command } from './command.ts';
+import { readConfigFile } from './config-file.ts';
+import { packageVersion } from './version.ts';
+
+interface InjectFlags {
+  readonly image: string;
+  readonly trustDomain: string;
+  readonly logLevel: string;
+}
+
+const FILES = 'manifests: YAML or JSON files, directories of them; - is standard input';
+
+export function injectCommand(context: Context): Command {
+  const { output } = context;
+  return command('inject', {
+    summary: 'add the sidecar to manifests',
+    description:
+      'Prints Kubernetes manifests with a sidecar in each pod that has annotations of certificate.ai-teddy.com.\nAsks no cluster. What has no pod is printed as it is; what got a sidecar and what did not is told on standard error.',
+    examples: [
+      ['sidelock inject orders.yaml | kubectl apply -f -', 'one file'],
+      ['kubectl get deployment web -o yaml | sidelock inject - | kubectl apply -f -', 'what runs already'],
+      ['sidelock inject --image registry.internal/sidelock-sidecar:1 k8s/', 'a directory, with an image of your own'],
+    ],
+  })
+    .argument('<file...>', FILES)
+    .option('--image <IMAGE>', 'of the sidecar', `sidelock-sidecar:${packageVersion()}`)
+    .option('--trust-domain <NAME>', 'of every identity', 'ai-teddy.local')
+    .addOption(new Option('--log-level <LEVEL>', 'of the sidecars').choices(LOG_LEVELS).default('info'))
+    .action(async (paths: readonly string[], { image, trustDomain, logLevel }: InjectFlags) => {
+      const settings = { image, trustDomain, logLevel, version: packageVersion() };
+      await edit(context, paths, (pod, of, file) => {
+        const injection = inject(pod, settings);
+        if (injection.outcome === 'injected') output.note(`${of}: sidecar of ${injection.service} added (${file})`);
+        if (injection.outcome === 'skipped') {
+          const why =
+            injection.reason === 'disabled' ? 'its label says inject: disabled' : 'no annotation asks for one';
+          output.note(`${of}: left as it is, ${why} (${file})`);
+        }
+        if (injection.outcome === 'refused') {
+          context.exitCode = 1;
+          output.warn(
+            `${of}: no sidecar, ${injection.reason} (${file})\n  why  ${injection.why}\n  fix  ${injection.fix}`,
+          );
+        }
+        return injection.pod;
+      });
+    });
+}
+
+export function uninjectCommand(context: Context): Command {
+  return command('uninject', {
+    summary: 'take the sidecar out of manifests',
+    description: 'Prints Kubernetes manifests without what `sidelock inject` added, and with all the rest.',
+    examples: [
+      ['sidelock uninject orders.yaml', 'one file'],
+      ['kubectl get deployment web -o yaml | sidelock uninject - | kubectl apply -f -', 'what runs already'],
+    ],
+  })
+    .argument('<file...>', FILES)
+    .action((paths: readonly string[]) =>
+      edit(context, paths, (pod, of, file) => {
+        const bare = takeOut(pod);
+        context.output.note(`${of}: ${bare === pod ? 'has no sidecar of ours' : 'sidecar taken out'} (${file})`);
+        return bare;
+      }),
+    );
+}
+
+async function edit(
+  { output }: Context,
+  paths: readonly string[],
+  change: (pod: Json, of: string, file: string) => Json,
+): Promise<void> {
+  let first = true;
+  let ended = true;
+  for (const path of (await Promise.all(paths.map(manifestsIn))).flat()) {
+    const { name, text } = await readConfigFile(path);
+    const edited = editManifests(text, name, (object) => editPods(object, (pod, of) => change(pod, of, name)));
+    if (edited === '') continue;
+    if (!ended) output.raw('\n');
+    if (!first && !edited.startsWith('---')) output.raw('---\n');
+    output.raw(edited);
+    first = false;
+    ended = edited.endsWith('\n');
+  }
+}
+
+/** The file itself, or those below a directory in the order of their names. */
+async function manifestsIn(path: string): Promise<string[]> {
+  const found = path === '-' ? undefined : await stat(path).catch(() => undefined);
+  if (found?.isDirectory() !== true) return [path];
+  const files = await readdir(path, { recursive: true });
+  return files
+    .filter((file) => /\.(?:ya?ml|json)$/i.test(file))
+    .sort()
+    .map((file) => join(path, file));
+}

@@ -1,0 +1,161 @@
+import { DOMAIN, FIRST_UPSTREAM_PORT, isObject, type Json } from './names.ts';
+import { Refusal } from './refusal.ts';
+
+interface Inbound {
+  readonly listen: number;
+  readonly target: number;
+}
+
+interface Upstream {
+  /** Port of 127.0.0.1 where the app finds it. */
+  readonly listen: number;
+  readonly host: string;
+  readonly port: number;
+  /** `SERVICE` or `NAMESPACE/SERVICE` */
+  readonly service: string;
+  /** What its variables begin with: `ORDERS` */
+  readonly variable: string;
+}
+
+/** What the annotations of a pod ask for. */
+export interface Wanted {
+  readonly service: string | undefined;
+  readonly inbound: readonly Inbound[];
+  readonly upstreams: readonly Upstream[];
+  readonly allow: 'any' | readonly string[];
+  readonly protocol: 'tcp' | 'http';
+  readonly logLevel: string | undefined;
+  readonly image: string | undefined;
+  /** Quantities by `cpu-request`, `cpu-limit`, `memory-request`, `memory-limit`. */
+  readonly resources: ReadonlyMap<ResourceKey, string>;
+}
+
+const RESOURCE_KEYS = ['cpu-request', 'cpu-limit', 'memory-request', 'memory-limit'] as const;
+type ResourceKey = (typeof RESOURCE_KEYS)[number];
+
+const KEYS = ['service', 'inbound', 'upstreams', 'allow', 'protocol', 'log-level', 'image', ...RESOURCE_KEYS] as const;
+type Key = (typeof KEYS)[number];
+
+/** Written by injection itself. */
+export const STATUS = `${DOMAIN}/status`;
+
+/** True when a pod has at least one annotation that is for us to read. */
+export function isAsked(annotations: unknown): boolean {
+  return ours(annotations).length > 0;
+}
+
+/**
+ * Reads the annotations under our domain. One that is unknown or misspelt is refused, since a rule that is silently off
+ * is worse than a pod without sidecar.
+ * @throws Refusal `invalid-annotation`
+ */
+export function readAnnotations(annotations: unknown): Wanted {
+  const given = new Map<Key, string>();
+  for (const [key, value] of ours(annotations)) {
+    const known = KEYS.find((name) => name === key);
+    if (known === undefined) throw invalid(key, 'there is no such annotation', `one of ${KEYS.join(', ')}`);
+    if (typeof value !== 'string') throw invalid(key, 'it is not text', 'put the value in quotes');
+    given.set(known, value.trim());
+  }
+  const inbound = items(given.get('inbound')).map(readInbound);
+  const upstreams = nameUpstreams(items(given.get('upstreams')).map(readUpstream));
+  return {
+    service: one(given, 'service', LABEL, 'a DNS label: a-z, 0-9 and -'),
+    inbound,
+    upstreams,
+    allow: readAllow(given.get('allow'), inbound.length > 0),
+    protocol: one(given, 'protocol', /^(?:tcp|http)$/, 'tcp or http') === 'http' ? 'http' : 'tcp',
+    logLevel: one(given, 'log-level', /^(?:trace|debug|info|warn|error|silent)$/, 'trace, debug, info, warn or error'),
+    image: one(given, 'image', /^[^\s]{1,500}$/, 'the name of an image'),
+    resources: new Map(
+      RESOURCE_KEYS.flatMap((key) => {
+        const value = one(given, key, QUANTITY, 'a quantity: 100m, 64Mi');
+        return value === undefined ? [] : [[key, value] as const];
+      }),
+    ),
+  };
+}
+
+const LABEL = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
+const HOST = /^(?=.{1,253}$)[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)*$/;
+const CALLER =
+  /^(?:[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?(?:\/(?:\*|[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?))?|spiffe:\/\/[\w.-]+(?:\/[\w.-]+)*(?:\/[\w.-]+|\/\*))$/;
+const QUANTITY = /^\d{1,9}(?:\.\d{1,3})?(?:m|k|M|G|Ki|Mi|Gi)?$/;
+
+function ours(annotations: unknown): Array<[string, unknown]> {
+  if (!isObject(annotations)) return [];
+  return Object.entries(annotations as Json)
+    .filter(([key]) => key.startsWith(`${DOMAIN}/`) && key !== STATUS)
+    .map(([key, value]) => [key.slice(DOMAIN.length + 1), value]);
+}
+
+function items(value: string | undefined): string[] {
+  return (value ?? '')
+    .split(/[,\n]/)
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}
+
+function one(given: ReadonlyMap<Key, string>, key: Key, pattern: RegExp, expected: string): string | undefined {
+  const value = given.get(key);
+  if (value === undefined || pattern.test(value)) return value;
+  throw invalid(key, `${JSON.stringify(value)} is not ${expected}`, `write ${expected}`);
+}
+
+function readInbound(text: string): Inbound {
+  const [, listen = '', target = ''] = /^(\d{1,5}):(\d{1,5})$/.exec(text) ?? [];
+  const ports = { listen: portOf(listen), target: portOf(target) };
+  if (ports.listen === undefined || ports.target === undefined || ports.listen === ports.target) {
+    const why = `${JSON.stringify(text)} is not LISTEN:TARGET with two different ports`;
+    throw invalid('inbound', why, 'write "8443:8080": peers connect to the first, the app listens on the second');
+  }
+  return { listen: ports.listen, target: ports.target };
+}
+
+function readUpstream(text: string, index: number): Omit<Upstream, 'variable'> {
+  const [, own, host = '', remote = '', service = ''] = /^(?:(\d{1,5}):)?([^:=]+):(\d{1,5})=([^=]+)$/.exec(text) ?? [];
+  const listen = own === undefined ? FIRST_UPSTREAM_PORT + index : portOf(own);
+  const port = portOf(remote);
+  const parts = service.split('/');
+  const named = parts.length <= 2 && parts.every((part) => LABEL.test(part));
+  if (listen === undefined || port === undefined || !named || !HOST.test(host)) {
+    const why = `${JSON.stringify(text)} is not [PORT:]HOST:PORT=SERVICE`;
+    throw invalid('upstreams', why, 'write "orders.shop:80=shop/orders", or "9101:orders.shop:80=shop/orders"');
+  }
+  return { listen, host, port, service };
+}
+
+/** Variables are called after the service, and after its namespace too where two services have one name. */
+function nameUpstreams(all: ReadonlyArray<Omit<Upstream, 'variable'>>): Upstream[] {
+  const short = ({ service }: { readonly service: string }) => service.slice(service.lastIndexOf('/') + 1);
+  const count = Map.groupBy(all, short);
+  const named = all.map((upstream) => {
+    const name = count.get(short(upstream))?.length === 1 ? short(upstream) : upstream.service;
+    return { ...upstream, variable: name.toUpperCase().replaceAll(/[-/]/g, '_') };
+  });
+  const twice = named.find(({ variable }, at) => named.findIndex((other) => other.variable === variable) !== at);
+  if (twice === undefined) return named;
+  throw invalid('upstreams', `two of them would be ${twice.variable}_MTLS_URL to the app`, 'remove one of them');
+}
+
+function readAllow(value: string | undefined, needed: boolean): 'any' | string[] {
+  if (value === undefined) {
+    if (!needed) return [];
+    throw invalid('allow', 'inbound needs to say who may call', 'list the callers: "web, ops/*", or "any"');
+  }
+  if (value === 'any') return 'any';
+  const callers = items(value);
+  const wrong = callers.find((caller) => caller === 'any' || !CALLER.test(caller));
+  if (callers.length > 0 && wrong === undefined) return callers;
+  const why = wrong === undefined ? 'an empty list lets nobody in' : `${JSON.stringify(wrong)} is no caller`;
+  throw invalid('allow', why, 'write SERVICE, NAMESPACE/SERVICE, NAMESPACE/* or a SPIFFE id; or "any" alone');
+}
+
+function portOf(text: string): number | undefined {
+  const port = Number(text);
+  return port >= 1 && port <= 65_535 ? port : undefined;
+}
+
+function invalid(key: string, why: string, fix: string): Refusal {
+  return new Refusal('invalid-annotation', `annotation ${DOMAIN}/${key}: ${why}`, fix);
+}

@@ -1,0 +1,107 @@
+import type { Wanted } from './annotations.ts';
+import {
+  ADMIN_PORT,
+  CONTAINER,
+  HEALTH_PORT,
+  IDENTITY_DIRECTORY,
+  type Json,
+  SIDECAR_UID,
+  secretName,
+  VOLUME,
+} from './names.ts';
+
+/** What the operator decides for all pods. */
+export interface InjectSettings {
+  readonly image: string;
+  readonly trustDomain: string;
+  readonly logLevel: string;
+  /** Version of sidelock, noted in the pod. */
+  readonly version: string;
+}
+
+/** The sidecar as a native sidecar: it is ready before the app starts and ends after it. */
+export function sidecarContainer(wanted: Wanted, service: string, settings: InjectSettings): Json {
+  return {
+    name: CONTAINER,
+    image: wanted.image ?? settings.image,
+    args: ['sidecar'],
+    restartPolicy: 'Always',
+    env: environment(wanted, service, settings),
+    ports: [...wanted.inbound.map(({ listen }) => listen), HEALTH_PORT].map((containerPort) => ({ containerPort })),
+    startupProbe: { ...probe('/readyz'), periodSeconds: 1, failureThreshold: 120 },
+    readinessProbe: { ...probe('/readyz'), periodSeconds: 5 },
+    livenessProbe: { ...probe('/healthz'), periodSeconds: 10 },
+    resources: resources(wanted),
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ['ALL'] },
+      readOnlyRootFilesystem: true,
+      runAsGroup: SIDECAR_UID,
+      runAsNonRoot: true,
+      runAsUser: SIDECAR_UID,
+      seccompProfile: { type: 'RuntimeDefault' },
+    },
+    terminationMessagePolicy: 'FallbackToLogsOnError',
+    volumeMounts: [{ name: VOLUME, mountPath: IDENTITY_DIRECTORY, readOnly: true }],
+  };
+}
+
+/** The Secret of the service. Not optional: a pod without identity waits, and says for what. */
+export function identityVolume(service: string): Json {
+  return { name: VOLUME, secret: { secretName: secretName(service), defaultMode: 0o400 } };
+}
+
+/** How the app finds its upstreams. */
+export function appVariables({
+  upstreams,
+  protocol,
+}: Wanted): Array<{ readonly name: string; readonly value: string }> {
+  return upstreams.flatMap(({ variable, listen }) => [
+    { name: `${variable}_MTLS_HOST`, value: '127.0.0.1' },
+    { name: `${variable}_MTLS_PORT`, value: String(listen) },
+    { name: `${variable}_MTLS_URL`, value: `${protocol === 'http' ? 'http' : 'tcp'}://127.0.0.1:${listen}` },
+  ]);
+}
+
+/** The config of the sidecar, key by key: `sidelock config schema Sidecar` explains them. */
+function environment(wanted: Wanted, service: string, settings: InjectSettings): Json[] {
+  const { inbound, upstreams, allow, protocol } = wanted;
+  const values: Record<string, string> = {
+    MTLS_SERVICE: service,
+    MTLS_TRUST_DOMAIN: settings.trustDomain,
+    MTLS_IDENTITY_SOURCE: 'files',
+    MTLS_IDENTITY_DIRECTORY: IDENTITY_DIRECTORY,
+    MTLS_ADMIN_LISTEN: `127.0.0.1:${ADMIN_PORT}`,
+    MTLS_HEALTH: `0.0.0.0:${HEALTH_PORT}`,
+    MTLS_LOG_LEVEL: wanted.logLevel ?? settings.logLevel,
+  };
+  if (inbound.length > 0) {
+    values['MTLS_INBOUND'] = JSON.stringify(
+      inbound.map(({ listen, target }) => ({ listen: `0.0.0.0:${listen}`, target, protocol, allow })),
+    );
+  }
+  if (upstreams.length > 0) {
+    values['MTLS_OUTBOUND'] = JSON.stringify(
+      upstreams.map(({ listen, host, port, service: peer }) => ({
+        listen: `127.0.0.1:${listen}`,
+        service: peer,
+        address: `${host}:${port}`,
+        protocol,
+      })),
+    );
+  }
+  return [
+    { name: 'MTLS_NAMESPACE', valueFrom: { fieldRef: { fieldPath: 'metadata.namespace' } } },
+    ...Object.entries(values).map(([name, value]) => ({ name, value })),
+  ];
+}
+
+function probe(path: string): Json {
+  return { httpGet: { path, port: HEALTH_PORT }, timeoutSeconds: 5 };
+}
+
+function resources({ resources: wanted }: Wanted): Json {
+  const requests = { cpu: wanted.get('cpu-request') ?? '10m', memory: wanted.get('memory-request') ?? '64Mi' };
+  const limits = { cpu: wanted.get('cpu-limit'), memory: wanted.get('memory-limit') ?? '256Mi' };
+  return { requests, limits: limits.cpu === undefined ? { memory: limits.memory } : limits };
+}

@@ -1,0 +1,168 @@
+import { isAsked, readAnnotations, STATUS, type Wanted } from './annotations.ts';
+import { appVariables, type InjectSettings, identityVolume, sidecarContainer } from './container.ts';
+import {
+  ADMIN_PORT,
+  CONTAINER,
+  DOMAIN,
+  HEALTH_PORT,
+  isObject,
+  type Json,
+  objects,
+  SIDECAR_UID,
+  textOf,
+  VOLUME,
+} from './names.ts';
+import { Refusal, type RefusalReason } from './refusal.ts';
+import { type Added, takeOut } from './uninject.ts';
+
+/** `pod` is the given object itself unless injected. */
+export type Injection =
+  | { readonly outcome: 'injected'; readonly pod: Json; readonly service: string }
+  | { readonly outcome: 'skipped'; readonly pod: Json; readonly reason: 'not-asked' | 'disabled' }
+  | {
+      readonly outcome: 'refused';
+      readonly pod: Json;
+      readonly reason: RefusalReason;
+      readonly why: string;
+      readonly fix: string;
+    };
+
+/**
+ * A pod (or the template of one: `metadata` and `spec`) with its sidecar. Pure; injecting again gives the same, and
+ * `uninject` takes away what was added and nothing else. A pod that has none of our annotations is left alone.
+ */
+export function inject(pod: Json, settings: InjectSettings): Injection {
+  const bare = takeOut(pod);
+  const metadata = isObject(bare['metadata']) ? bare['metadata'] : {};
+  const label = textOf(metadata['labels'], `${DOMAIN}/inject`);
+  if (label === 'disabled') return { outcome: 'skipped', pod, reason: 'disabled' };
+  if (label !== 'enabled' && !isAsked(metadata['annotations'])) return { outcome: 'skipped', pod, reason: 'not-asked' };
+  try {
+    const spec = bare['spec'];
+    if (!isObject(spec) || objects(spec['containers']).length === 0) {
+      throw new Refusal('not-a-pod', 'it has no containers', 'correct the manifest');
+    }
+    checkSurroundings(spec, metadata);
+    const wanted = readAnnotations(metadata['annotations']);
+    if (wanted.inbound.length === 0 && wanted.upstreams.length === 0) {
+      const fix = `annotate the pod with ${DOMAIN}/inbound or ${DOMAIN}/upstreams`;
+      throw new Refusal('nothing-to-do', 'it names neither a port to protect nor an upstream', fix);
+    }
+    const service = serviceOf(wanted, spec);
+    checkClashes(spec, wanted);
+    return { outcome: 'injected', pod: add({ bare, spec, metadata, wanted, service, settings }), service };
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    return { outcome: 'refused', pod, reason: error.reason, why: error.message, fix: error.fix };
+  }
+}
+
+interface Adding {
+  readonly bare: Json;
+  readonly spec: Json;
+  readonly metadata: Json;
+  readonly wanted: Wanted;
+  readonly service: string;
+  readonly settings: InjectSettings;
+}
+
+function add({ bare, spec, metadata, wanted, service, settings }: Adding): Json {
+  const variables = appVariables(wanted);
+  const env: Record<string, string[]> = {};
+  const made: string[] = [];
+  const listOf = (object: Json, key: string, path: string): readonly unknown[] => {
+    const value = object[key];
+    if (Array.isArray(value)) return value;
+    made.push(path);
+    return [];
+  };
+  const withVariables = (container: unknown): unknown => {
+    if (!isObject(container) || variables.length === 0) return container;
+    const name = textOf(container, 'name');
+    const before = listOf(container, 'env', `env.${name}`);
+    const own = new Set(objects(before).map((variable) => textOf(variable, 'name')));
+    const added = variables.filter((variable) => !own.has(variable.name));
+    env[name] = added.map((variable) => variable.name);
+    // First, so that the app's own variables can refer to them.
+    return { ...container, env: [...added, ...before] };
+  };
+  const containers = listOf(spec, 'containers', '').map(withVariables);
+  const initContainers = listOf(spec, 'initContainers', 'spec.initContainers').map(withVariables);
+  const volumes = [...listOf(spec, 'volumes', 'spec.volumes'), identityVolume(service)];
+  const security = isObject(spec['securityContext']) ? spec['securityContext'] : {};
+  if (!isObject(spec['securityContext'])) made.push('spec.securityContext');
+  // Kubelet makes files of a Secret root's own; a group is how another user may read a key that is not open to all.
+  const group = security['fsGroup'] === undefined ? { fsGroup: SIDECAR_UID } : {};
+  if (security['fsGroup'] === undefined) made.push('spec.securityContext.fsGroup');
+  if (!isObject(bare['metadata'])) made.push('metadata');
+  if (!isObject(metadata['annotations'])) made.push('metadata.annotations');
+  const annotations = isObject(metadata['annotations']) ? metadata['annotations'] : {};
+  const added: Added = { version: settings.version, env, made };
+  return {
+    ...bare,
+    metadata: { ...metadata, annotations: { ...annotations, [STATUS]: JSON.stringify(added) } },
+    spec: {
+      ...spec,
+      initContainers: [sidecarContainer(wanted, service, settings), ...initContainers],
+      containers,
+      volumes,
+      securityContext: { ...security, ...group },
+    },
+  };
+}
+
+const MESHES = new Set(['istio-proxy', 'istio-init', 'istio-validation', 'linkerd-proxy', 'linkerd-init']);
+
+function checkSurroundings(spec: Json, { annotations, labels }: Json): void {
+  if (spec['hostNetwork'] === true) {
+    const why = 'it uses the network of its node, where the ports of the sidecar would be open to all';
+    throw new Refusal('host-network', why, 'remove hostNetwork, or leave this pod without a sidecar');
+  }
+  if (textOf(spec['os'], 'name') === 'windows' || textOf(spec['nodeSelector'], 'kubernetes.io/os') === 'windows') {
+    throw new Refusal('windows', 'it runs on Windows, and the sidecar on Linux only', 'leave it without a sidecar');
+  }
+  const mesh =
+    [...objects(spec['containers']), ...objects(spec['initContainers'])].some((c) => MESHES.has(textOf(c, 'name'))) ||
+    textOf(annotations, 'sidecar.istio.io/inject') === 'true' ||
+    textOf(labels, 'sidecar.istio.io/inject') === 'true' ||
+    textOf(annotations, 'linkerd.io/inject') === 'enabled';
+  if (mesh) {
+    const why = 'it has the sidecar of Istio or Linkerd, which speaks mTLS already';
+    throw new Refusal('other-mesh', why, 'take one of the two away');
+  }
+}
+
+function serviceOf({ service }: Wanted, spec: Json): string {
+  const account = textOf(spec, 'serviceAccountName');
+  const name = service ?? (account === 'default' ? '' : account);
+  if (name !== '') return name;
+  const fix = `annotate the pod with ${DOMAIN}/service: NAME, or give it a ServiceAccount of its own`;
+  throw new Refusal('no-service', 'nothing says which service this is', fix);
+}
+
+function checkClashes(spec: Json, { inbound, upstreams }: Wanted): void {
+  const containers = [...objects(spec['containers']), ...objects(spec['initContainers'])];
+  const taken = containers.some((container) => textOf(container, 'name') === CONTAINER)
+    ? `a container called ${CONTAINER}`
+    : objects(spec['volumes']).some((volume) => textOf(volume, 'name') === VOLUME)
+      ? `a volume called ${VOLUME}`
+      : undefined;
+  if (taken !== undefined) throw new Refusal('name-clash', `it has ${taken} of its own`, 'rename it');
+
+  const ours = [...inbound, ...upstreams].map(({ listen }) => listen).concat(HEALTH_PORT, ADMIN_PORT);
+  const twice = ours.find((port, at) => ours.indexOf(port) !== at);
+  if (twice !== undefined) {
+    throw new Refusal('port-clash', `the sidecar would listen twice on port ${twice}`, 'choose another port');
+  }
+  const loop = inbound.find(({ target }) => ours.includes(target));
+  if (loop !== undefined) {
+    throw new Refusal('port-clash', `port ${loop.target} is the sidecar's own`, 'name the port of the app');
+  }
+  for (const container of containers) {
+    for (const { containerPort, protocol } of objects(container['ports'])) {
+      if (protocol === 'UDP' || protocol === 'SCTP' || !ours.some((port) => port === containerPort)) continue;
+      const why = `container ${textOf(container, 'name')} has port ${containerPort}, where the sidecar would listen`;
+      throw new Refusal('port-clash', why, 'let the app listen on another port, or the sidecar');
+    }
+  }
+}

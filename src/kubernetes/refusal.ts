@@ -1,0 +1,23 @@
+/** Why a pod gets no sidecar although it asks for one: a label of metrics, so the list is closed. */
+export type RefusalReason =
+  | 'not-a-pod'
+  | 'host-network'
+  | 'windows'
+  | 'other-mesh'
+  | 'invalid-annotation'
+  | 'no-service'
+  | 'nothing-to-do'
+  | 'name-clash'
+  | 'port-clash';
+
+/** Thrown inside this layer only; callers get it as a value. */
+export class Refusal extends Error {
+  readonly reason: RefusalReason;
+  readonly fix: string;
+
+  constructor(reason: RefusalReason, why: string, fix: string) {
+    super(why);
+    this.reason = reason;
+    this.fix = fix;
+  }
+}

@@ -1,0 +1,65 @@
+import { STATUS } from './annotations.ts';
+import { CONTAINER, isObject, type Json, textOf, VOLUME } from './names.ts';
+
+/** What injection added to a pod, as its status annotation says. */
+export interface Added {
+  readonly version: string;
+  /** Variables by container. */
+  readonly env: Readonly<Record<string, readonly string[]>>;
+  /** Lists and maps that were not there before. */
+  readonly made: readonly string[];
+}
+
+/** A pod without what injection added; the given object itself when nothing was. Pure. */
+export function takeOut(pod: Json): Json {
+  const { metadata, spec } = pod;
+  if (!isObject(metadata) || !isObject(spec)) return pod;
+  const added = readStatus(textOf(metadata['annotations'], STATUS));
+  if (added === undefined) return pod;
+  const made = new Set(added.made);
+  const rest = (object: Json, key: string, kept: Json | readonly unknown[], path: string): Json => {
+    const { [key]: _, ...others } = object;
+    const empty = (Array.isArray(kept) ? kept : Object.keys(kept)).length === 0;
+    return empty && (made.has(path) || object[key] === undefined) ? others : { ...object, [key]: kept };
+  };
+  const { [STATUS]: _, ...annotations } = isObject(metadata['annotations']) ? metadata['annotations'] : {};
+  const bareMetadata = rest(metadata, 'annotations', annotations, 'metadata.annotations');
+
+  const withoutVariables = (container: unknown): unknown => {
+    const names = isObject(container) ? added.env[textOf(container, 'name')] : undefined;
+    if (!isObject(container) || names === undefined) return container;
+    const env = listOf(container['env']).filter((variable) => !names.includes(textOf(variable, 'name')));
+    return rest(container, 'env', env, `env.${textOf(container, 'name')}`);
+  };
+  const without = (key: string, name: string) => listOf(spec[key]).filter((one) => textOf(one, 'name') !== name);
+  let bare = spec;
+  const init = without('initContainers', CONTAINER).map(withoutVariables);
+  bare = rest(bare, 'initContainers', init, 'spec.initContainers');
+  bare = { ...bare, containers: listOf(spec['containers']).map(withoutVariables) };
+  bare = rest(bare, 'volumes', without('volumes', VOLUME), 'spec.volumes');
+  if (made.has('spec.securityContext.fsGroup') && isObject(spec['securityContext'])) {
+    const { fsGroup: _, ...security } = spec['securityContext'];
+    bare = rest(bare, 'securityContext', security, 'spec.securityContext');
+  }
+  return rest({ ...pod, spec: bare }, 'metadata', bareMetadata, 'metadata');
+}
+
+/** Undefined for what injection did not write. */
+function readStatus(text: string): Added | undefined {
+  if (text === '') return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (!isObject(value) || !isObject(value['env']) || !Array.isArray(value['made'])) return undefined;
+  const env = Object.fromEntries(
+    Object.entries(value['env']).map(([name, names]) => [name, listOf(names).map(String)]),
+  );
+  return { version: textOf(value, 'version'), env, made: value['made'].map(String) };
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : [];
+}

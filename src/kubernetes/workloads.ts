@@ -1,0 +1,37 @@
+import { isObject, type Json, textOf } from './names.ts';
+
+/** Where the pod stands in each kind that has one. */
+const PODS: Readonly<Record<string, readonly string[]>> = {
+  'v1/Pod': [],
+  'v1/ReplicationController': ['spec', 'template'],
+  'apps/v1/Deployment': ['spec', 'template'],
+  'apps/v1/ReplicaSet': ['spec', 'template'],
+  'apps/v1/StatefulSet': ['spec', 'template'],
+  'apps/v1/DaemonSet': ['spec', 'template'],
+  'batch/v1/Job': ['spec', 'template'],
+  'batch/v1/CronJob': ['spec', 'jobTemplate', 'spec', 'template'],
+};
+
+/**
+ * The object with each pod in it changed by `edit`, in a `List` too; the object itself when `edit` changed none.
+ * @param edit gets the pod or template and `Deployment/NAME`, the object it is of
+ */
+export function editPods(object: Json, edit: (pod: Json, of: string) => Json): Json {
+  const kind = textOf(object, 'kind');
+  const items = object['items'];
+  if (textOf(object, 'apiVersion') === 'v1' && kind === 'List' && Array.isArray(items)) {
+    const edited = items.map((item: unknown) => (isObject(item) ? editPods(item, edit) : item));
+    return edited.every((item, at) => item === items[at]) ? object : { ...object, items: edited };
+  }
+  const path = PODS[`${textOf(object, 'apiVersion')}/${kind}`];
+  if (path === undefined) return object;
+  return at(object, path, (pod) => edit(pod, `${kind}/${textOf(object['metadata'], 'name') || '(no name)'}`));
+}
+
+function at(object: Json, [key, ...rest]: readonly string[], edit: (pod: Json) => Json): Json {
+  if (key === undefined) return edit(object);
+  const inner = object[key];
+  if (!isObject(inner)) return object;
+  const edited = at(inner, rest, edit);
+  return edited === inner ? object : { ...object, [key]: edited };
+}

@@ -1,0 +1,71 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { parseAllDocuments } from 'yaml';
+import { cli, shortDirectory } from '../support/cli.ts';
+
+const DOMAIN = 'certificate.ai-teddy.com';
+const SERVICE = 'apiVersion: v1\nkind: Service\nmetadata: {name: orders}   # odd   spacing\n';
+const template = (indent: string, extra = '') =>
+  [
+    'metadata:',
+    '  annotations:',
+    `    ${DOMAIN}/service: orders`,
+    `    ${DOMAIN}/inbound: "8443:8080"`,
+    `    ${DOMAIN}/allow: web`,
+    'spec:',
+    ...(extra === '' ? [] : [`  ${extra}`]),
+    '  containers:',
+    '  - name: app # the app',
+    '    image: orders:1',
+  ]
+    .map((line) => indent + line)
+    .join('\n');
+const workload = (kind: string, group: string, extra = '') =>
+  `apiVersion: ${group}\nkind: ${kind}\nmetadata: {name: orders}\nspec:\n  template:\n${template('    ', extra)}\n`;
+
+t.test('every kind with a pod gets its sidecar, all else stays, and uninject gives the input back', async (t) => {
+  const documents = [
+    SERVICE,
+    ...['Deployment', 'StatefulSet', 'DaemonSet', 'ReplicaSet'].map((kind) => workload(kind, 'apps/v1')),
+    workload('Job', 'batch/v1'),
+    `apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: orders}\nspec:\n  jobTemplate:\n    spec:\n      template:\n${template('        ')}\n`,
+    `apiVersion: v1\nkind: Pod\n${template('')}\n`,
+    `apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n${template('  ')}\n`,
+    workload('Deployment', 'example.com/v1'),
+  ];
+  const input = documents.join('---\n');
+  const injected = await cli(['inject', '-'], { stdin: input });
+  t.equal(injected.code, 0, injected.stderr);
+  t.ok(injected.stdout.startsWith(SERVICE), 'to the byte');
+  t.ok(injected.stdout.endsWith(documents.at(-1) ?? '?'), 'another group is another kind');
+  const found = parseAllDocuments(injected.stdout).map((document) => JSON.stringify(document.toJS()));
+  t.same(
+    found.map((text) => text.includes('"name":"sidelock"')),
+    [false, true, true, true, true, true, true, true, true, false],
+  );
+  t.equal(injected.stderr.match(/sidecar of orders added/g)?.length, 8);
+  t.match(injected.stdout, /- name: app # the app/);
+
+  const again = await cli(['inject', '-'], { stdin: injected.stdout });
+  t.equal(again.stdout, injected.stdout, 'a second time changes nothing');
+  const out = await cli(['uninject', '-'], { stdin: injected.stdout });
+  t.equal(out.stdout, input);
+});
+
+t.test('a directory in the order of names; a refusal is told and ends with 1', async (t) => {
+  const directory = join(shortDirectory(t), 'k8s');
+  mkdirSync(directory);
+  writeFileSync(join(directory, 'b.yaml'), workload('Deployment', 'apps/v1', 'hostNetwork: true'));
+  writeFileSync(join(directory, 'a.yml'), SERVICE.trimEnd());
+  writeFileSync(join(directory, 'notes.txt'), 'not: [yaml');
+  const { code, stdout, stderr } = await cli(['inject', directory]);
+  t.equal(code, 1);
+  t.equal(stdout, `${SERVICE.trimEnd()}\n---\n${workload('Deployment', 'apps/v1', 'hostNetwork: true')}`);
+  t.match(stderr, /Deployment\/orders: no sidecar, host-network .*\n.*why .*\n.*fix /);
+});
+
+t.test('a file that is not there, and one that is no YAML', async (t) => {
+  t.match(await cli(['inject', '/nowhere.yaml']), { code: 2, stdout: '', stderr: /SL-CFG-001/ });
+  t.match(await cli(['inject', '-'], { stdin: 'a: [1\n' }), { code: 2, stdout: '', stderr: /stdin:\d+ is not YAML/ });
+});

@@ -1,0 +1,209 @@
+import { deepStrictEqual } from 'node:assert';
+import fc from 'fast-check';
+import t from 'tap';
+import { loadConfig } from '../../../src/config/load.ts';
+import { inject } from '../../../src/kubernetes/inject.ts';
+import type { Json } from '../../../src/kubernetes/names.ts';
+import { takeOut } from '../../../src/kubernetes/uninject.ts';
+
+const DOMAIN = 'certificate.ai-teddy.com';
+const settings = { image: 'sidelock-sidecar:test', trustDomain: 'shop.test', logLevel: 'info', version: '1.2.3' };
+
+const annotated = (annotations: Record<string, unknown>) =>
+  Object.fromEntries(Object.entries(annotations).map(([key, value]) => [`${DOMAIN}/${key}`, value]));
+const ORDERS = { service: 'orders', inbound: '8443:8080', allow: 'web, ops/*' };
+const pod = (annotations: Record<string, unknown> = ORDERS, spec: Json = {}): Json => ({
+  metadata: { annotations: annotated(annotations) },
+  spec: { containers: [{ name: 'app', image: 'app:1', ports: [{ containerPort: 8080 }] }], ...spec },
+});
+
+/** The sidecar of an injected pod. */
+function sidecarOf(given: Json) {
+  const result = inject(given, settings);
+  if (result.outcome !== 'injected') throw new Error(JSON.stringify(result));
+  const { spec } = result.pod as { spec: Record<string, Json[]> };
+  const [sidecar] = spec['initContainers'] ?? [];
+  if (sidecar === undefined) throw new Error('no init container');
+  const env = (sidecar['env'] as unknown as Array<{ name: string; value?: string }>).flatMap(({ name, value }) =>
+    value === undefined ? [] : [[name, value] as const],
+  );
+  return { sidecar, spec, env: Object.fromEntries(env) as Record<string, string> };
+}
+
+t.test('a native sidecar, first, within Pod Security restricted', async (t) => {
+  const { sidecar, spec } = sidecarOf(pod(ORDERS, { initContainers: [{ name: 'migrate', image: 'app:1' }] }));
+  t.match(sidecar, { name: 'sidelock', image: 'sidelock-sidecar:test', restartPolicy: 'Always', args: ['sidecar'] });
+  t.match(sidecar['securityContext'], {
+    allowPrivilegeEscalation: false,
+    capabilities: { drop: ['ALL'] },
+    readOnlyRootFilesystem: true,
+    runAsNonRoot: true,
+    seccompProfile: { type: 'RuntimeDefault' },
+  });
+  t.match(spec, { initContainers: [{ name: 'sidelock' }, { name: 'migrate' }], securityContext: { fsGroup: 65_532 } });
+  t.match(spec['volumes'], [{ secret: { secretName: 'orders-mtls-certs' } }]);
+});
+
+t.test('its environment is a config that the sidecar takes', async (t) => {
+  const upstreams = 'pay.shop:443=shop/pay, 9101:ops.svc:80=audit';
+  const { env, spec } = sidecarOf(pod({ ...ORDERS, upstreams, protocol: 'http', 'log-level': 'debug' }));
+  const { config } = loadConfig('Sidecar', { env });
+  t.match(config, {
+    service: 'orders',
+    trustDomain: 'shop.test',
+    identity: { source: 'files', directory: '/var/run/sidelock/identity' },
+    inbound: [
+      { listen: { host: '0.0.0.0', port: 8443 }, target: { port: 8080 }, protocol: 'http', allow: ['web', 'ops/*'] },
+    ],
+    outbound: [
+      { listen: { host: '127.0.0.1', port: 15_101 }, service: 'shop/pay', address: { host: 'pay.shop', port: 443 } },
+      { listen: { host: '127.0.0.1', port: 9101 }, service: 'audit', address: { host: 'ops.svc', port: 80 } },
+    ],
+    health: { host: '0.0.0.0', port: 15_021 },
+    log: { level: 'debug' },
+  });
+  t.same(spec['containers']?.[0]?.['env'], [
+    { name: 'PAY_MTLS_HOST', value: '127.0.0.1' },
+    { name: 'PAY_MTLS_PORT', value: '15101' },
+    { name: 'PAY_MTLS_URL', value: 'http://127.0.0.1:15101' },
+    { name: 'AUDIT_MTLS_HOST', value: '127.0.0.1' },
+    { name: 'AUDIT_MTLS_PORT', value: '9101' },
+    { name: 'AUDIT_MTLS_URL', value: 'http://127.0.0.1:9101' },
+  ]);
+});
+
+t.test('what the pod says itself stays', async (t) => {
+  const containers = [{ name: 'app', env: [{ name: 'PAY_MTLS_URL', value: 'mine' }] }];
+  const { spec } = sidecarOf(
+    pod({ ...ORDERS, upstreams: 'pay:443=pay' }, { containers, securityContext: { fsGroup: 7, runAsUser: 9 } }),
+  );
+  t.same(spec['containers']?.[0]?.['env'], [
+    { name: 'PAY_MTLS_HOST', value: '127.0.0.1' },
+    { name: 'PAY_MTLS_PORT', value: '15101' },
+    { name: 'PAY_MTLS_URL', value: 'mine' },
+  ]);
+  t.same(spec['securityContext'], { fsGroup: 7, runAsUser: 9 });
+});
+
+t.test('the service is that of the annotation, else of the ServiceAccount', async (t) => {
+  const { service: _, ...unnamed } = ORDERS;
+  t.equal(sidecarOf(pod(ORDERS, { serviceAccountName: 'other' })).env['MTLS_SERVICE'], 'orders');
+  t.equal(sidecarOf(pod(unnamed, { serviceAccountName: 'other' })).env['MTLS_SERVICE'], 'other');
+});
+
+t.test('image and resources of one pod', async (t) => {
+  const own = { image: 'mine:2', 'cpu-request': '50m', 'cpu-limit': '1', 'memory-limit': '1Gi' };
+  t.match(sidecarOf(pod({ ...ORDERS, ...own })).sidecar, {
+    image: 'mine:2',
+    resources: { requests: { cpu: '50m', memory: '64Mi' }, limits: { cpu: '1', memory: '1Gi' } },
+  });
+});
+
+t.test('who does not ask gets nothing', async (t) => {
+  const plain = { metadata: { labels: { app: 'x' } }, spec: { containers: [{ name: 'app' }] } };
+  t.strictSame(inject(plain, settings), { outcome: 'skipped', pod: plain, reason: 'not-asked' });
+  const off = { ...pod(), metadata: { labels: annotated({ inject: 'disabled' }), annotations: annotated(ORDERS) } };
+  t.match(inject(off, settings), { outcome: 'skipped', reason: 'disabled' });
+});
+
+t.test('each refusal has its reason, and leaves the pod as it is', async (t) => {
+  const rows: Array<[string, string, Json]> = [
+    ['no containers', 'not-a-pod', { metadata: { annotations: annotated(ORDERS) }, spec: {} }],
+    ['host network', 'host-network', pod(ORDERS, { hostNetwork: true })],
+    ['Windows by selector', 'windows', pod(ORDERS, { nodeSelector: { 'kubernetes.io/os': 'windows' } })],
+    ['Windows by field', 'windows', pod(ORDERS, { os: { name: 'windows' } })],
+    ['Istio', 'other-mesh', pod(ORDERS, { containers: [{ name: 'app' }, { name: 'istio-proxy' }] })],
+    ['Linkerd', 'other-mesh', pod(ORDERS, { initContainers: [{ name: 'linkerd-proxy' }] })],
+    ['no service', 'no-service', pod({ inbound: '8443:8080', allow: 'any' }, { serviceAccountName: 'default' })],
+    ['nothing to do', 'nothing-to-do', pod({ service: 'orders' })],
+    ['container name', 'name-clash', pod(ORDERS, { containers: [{ name: 'sidelock' }] })],
+    ['volume name', 'name-clash', pod(ORDERS, { volumes: [{ name: 'sidelock-identity', emptyDir: {} }] })],
+    ['app on our port', 'port-clash', pod({ ...ORDERS, inbound: '8080:3000' })],
+    ['app on the health port', 'port-clash', pod({ ...ORDERS, inbound: '15021:8080' })],
+    ['sidecar as its own app', 'port-clash', pod({ ...ORDERS, inbound: '8443:15020' })],
+    ['one port twice', 'port-clash', pod({ ...ORDERS, upstreams: '8443:pay:1=pay' })],
+    ['unknown annotation', 'invalid-annotation', pod({ ...ORDERS, inbounds: '1:2' })],
+    ['a number', 'invalid-annotation', pod({ ...ORDERS, inbound: 8443 })],
+    ['half an inbound', 'invalid-annotation', pod({ ...ORDERS, inbound: '8443' })],
+    ['port out of range', 'invalid-annotation', pod({ ...ORDERS, inbound: '8443:70000' })],
+    ['inbound to itself', 'invalid-annotation', pod({ ...ORDERS, inbound: '8443:8443' })],
+    ['no allow', 'invalid-annotation', pod({ service: 'orders', inbound: '8443:8080' })],
+    ['empty allow', 'invalid-annotation', pod({ ...ORDERS, allow: ' ' })],
+    ['any in a list', 'invalid-annotation', pod({ ...ORDERS, allow: 'web, any' })],
+    ['a wildcard', 'invalid-annotation', pod({ ...ORDERS, allow: '*' })],
+    ['upstream without service', 'invalid-annotation', pod({ ...ORDERS, upstreams: 'pay:443' })],
+    ['upstream with a bad host', 'invalid-annotation', pod({ ...ORDERS, upstreams: 'pay"x:443=pay' })],
+    ['upstream twice', 'invalid-annotation', pod({ ...ORDERS, upstreams: 'a:1=pay, b:1=pay' })],
+    ['protocol', 'invalid-annotation', pod({ ...ORDERS, protocol: 'udp' })],
+    ['log level', 'invalid-annotation', pod({ ...ORDERS, 'log-level': 'loud' })],
+    ['quantity', 'invalid-annotation', pod({ ...ORDERS, 'cpu-limit': 'much' })],
+    ['service name', 'invalid-annotation', pod({ ...ORDERS, service: 'Orders' })],
+  ];
+  for (const [name, reason, given] of rows) {
+    const result = inject(given, settings);
+    t.match(result, { outcome: 'refused', reason, why: /\w/, fix: /\w/ }, name);
+    t.equal(result.pod, given, `${name}: untouched`);
+  }
+});
+
+const name = fc.stringMatching(/^[a-z][a-z0-9]{0,6}$/);
+const envs = fc.uniqueArray(fc.record({ name: fc.constantFrom('PAY_MTLS_URL', 'A', 'B'), value: fc.string() }), {
+  selector: (variable) => variable.name,
+});
+const container = fc.record(
+  { name, image: fc.string(), env: envs, ports: fc.constant([{ containerPort: 8080 }]) },
+  { requiredKeys: ['name'] },
+);
+const containers = (minLength: number) =>
+  fc.uniqueArray(container, { minLength, maxLength: 3, selector: (c) => c.name });
+const pods = fc.record({
+  metadata: fc.record(
+    {
+      annotations: fc
+        .record({
+          upstreams: fc.constantFrom('pay:443=pay', 'pay:1=a/pay, pay:2=b/pay'),
+          'log-level': fc.constant('info'),
+        })
+        .map((some) => annotated({ ...ORDERS, ...some })),
+      labels: fc.dictionary(name, fc.string()),
+    },
+    { requiredKeys: ['annotations'] },
+  ),
+  spec: fc.record(
+    {
+      containers: containers(1),
+      initContainers: containers(0),
+      volumes: fc.array(fc.record({ name, emptyDir: fc.constant({}) }), { maxLength: 2 }),
+      securityContext: fc.record({ fsGroup: fc.nat(), runAsUser: fc.nat() }, { requiredKeys: [] }),
+      serviceAccountName: name,
+      restartPolicy: fc.constant('Never'),
+    },
+    { requiredKeys: ['containers'] },
+  ),
+});
+
+t.test('any pod: injecting twice is injecting once, and taking out gives back what there was', async () => {
+  fc.assert(
+    fc.property(pods, (made) => {
+      // Without the bare prototypes that fast-check likes.
+      const given: Json = structuredClone(made);
+      const before = structuredClone(given);
+      const first = inject(given, settings);
+      if (first.outcome !== 'injected') throw new Error(JSON.stringify(first));
+      deepStrictEqual(given, before, 'the argument is not written to');
+      deepStrictEqual(inject(first.pod, settings), first);
+      deepStrictEqual(takeOut(first.pod), given);
+      const newer = inject(first.pod, { ...settings, image: 'sidelock-sidecar:next' });
+      deepStrictEqual(takeOut(newer.pod), given, 'after another version was injected over it');
+    }),
+    { numRuns: 100 },
+  );
+});
+
+t.test('what was added by others since stays when the sidecar goes', async (t) => {
+  const first = inject(pod(), settings).pod as { metadata: Json; spec: Record<string, Json[]> };
+  const more = { ...first, spec: { ...first.spec, volumes: [...(first.spec['volumes'] ?? []), { name: 'late' }] } };
+  t.same(takeOut(more), pod(ORDERS, { volumes: [{ name: 'late' }] }));
+  const plain = pod();
+  t.equal(takeOut(plain), plain, 'nothing to take');
+});
