@@ -347,6 +347,11 @@ export const ERROR_PAGES = {
     why: 'The caller may connect, but no allow rule for it has this method and path, or the path can be read in two ways.',
     fix: 'Add method and path to the rule of the caller.',
   },
+  'SL-ADMIN-001': {
+    title: 'sidecar does not answer',
+    why: 'Nothing answers at the admin address, or it is not a sidecar of this version.',
+    fix: 'Give --admin HOST:PORT as in admin.listen of the sidecar; without that key it has no admin endpoints.',
+  },
   'SL-LIMIT-001': {
     title: 'connection limit reached',
     why: 'As many connections are open as limits.maxConnections allows.',

@@ -12,7 +12,12 @@ export function exitCodeOf(error: unknown): number {
   return EXIT_CODES[code] ?? 1;
 }
 
-const EXIT_CODES: { readonly [C in ErrorCode]?: number } = { 'SL-MGR-001': 3, 'SL-API-003': 3, 'SL-API-002': 4 };
+const EXIT_CODES: { readonly [C in ErrorCode]?: number } = {
+  'SL-MGR-001': 3,
+  'SL-ADMIN-001': 3,
+  'SL-API-003': 3,
+  'SL-API-002': 4,
+};
 
 interface FailureStyle {
   /** `✖` or `[fail]` */

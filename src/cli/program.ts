@@ -10,6 +10,7 @@ import { injectCommand, uninjectCommand } from './inject.ts';
 import { listCommand } from './list.ts';
 import { managerCommand } from './manager.ts';
 import { createOutput, needsAscii, type Output } from './output.ts';
+import { policyCommand } from './policy.ts';
 import { runCommand } from './run.ts';
 import { showCommand } from './show.ts';
 import { sidecarCommand } from './sidecar.ts';
@@ -18,7 +19,7 @@ import { tokenCommand } from './token.ts';
 import { packageVersion } from './version.ts';
 
 /** Commands that only read and print: they start in any surroundings. */
-const HARMLESS = new Set(['explain', 'config', 'validate', 'print', 'schema', 'inject', 'uninject']);
+const HARMLESS = new Set(['explain', 'config', 'validate', 'print', 'schema', 'inject', 'uninject', 'suggest']);
 /** Commands that face the network for long, and say once when their Node lacks fixes. */
 const LASTING = new Set(['manager', 'sidecar', 'run']);
 
@@ -70,6 +71,7 @@ export function buildProgram(context: Context): Command {
     .addCommand(injectCommand(context))
     .addCommand(uninjectCommand(context))
     .commandsGroup('Look things up')
+    .addCommand(policyCommand(context))
     .addCommand(configCommand(context))
     .addCommand(explainCommand(context));
   program.hook('preAction', (_, action) => {

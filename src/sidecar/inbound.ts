@@ -8,7 +8,7 @@ import { chooseProtocol, STREAMS_PROTOCOL } from './mux/alpn.ts';
 import { startSharedLink } from './mux/shared-link.ts';
 import type { InboundOptions } from './options.ts';
 import type { PeerLink, VerifiedPeer } from './peer-link.ts';
-import { createPolicy, type ListenerPolicy } from './policy.ts';
+import type { ListenerPolicy } from './policy.ts';
 import { ownLink, secure } from './secure.ts';
 import { startRelay } from './start-relay.ts';
 import { targetDown } from './target.ts';
@@ -16,10 +16,13 @@ import { targetDown } from './target.ts';
 /**
  * Binds the mTLS port in front of the app. No byte reaches the app before the caller's chain, dates, names and
  * identity were judged and its SPIFFE id is allowed.
- * @throws SL-NET-001, SL-NET-002, SL-CFG-003 (a pattern of `allow`)
+ * @throws SL-NET-001, SL-NET-002
  */
-export async function bindInbound(options: InboundOptions, plane: DataPlane): Promise<Listener> {
-  const policy = createPolicy(options, plane);
+export async function bindInbound(
+  options: InboundOptions,
+  policy: ListenerPolicy,
+  plane: DataPlane,
+): Promise<Listener> {
   const http = options.protocol === 'http' ? createHttpInbound(options, policy, plane) : undefined;
   const inbound: Inbound = {
     options,

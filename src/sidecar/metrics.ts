@@ -49,6 +49,9 @@ export function dataPlaneMetrics(metrics: Metrics) {
       'Decisions on connections of verified callers, and on requests where method or path count.',
       ['listener', 'result', 'reason'],
     ),
+    audits: metrics.gauge('sidelock_policy_audit', '1 where policy is audit: what allow refuses is let through.', [
+      'listener',
+    ]),
     targetErrors: metrics.counter(
       'sidelock_target_errors_total',
       'Connects to the app behind an inbound that failed.',

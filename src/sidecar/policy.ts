@@ -1,9 +1,11 @@
+import type { ListenerPolicyReport } from '../api/wire-sidecar.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { type Authorizer, compileAllow, entryText, type Grant, judgeRequest } from './authorize.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { OwnAnswer } from './http1/failures.ts';
-import type { AllowRule, PolicyMode } from './options.ts';
+import type { AllowRule, InboundOptions } from './options.ts';
 import type { VerifiedPeer } from './peer-link.ts';
+import { createSeen } from './seen.ts';
 
 /** Why a caller or its request is not allowed; metric label and log field. */
 type Denial = 'caller_not_listed' | 'method_or_path' | 'ambiguous_path';
@@ -14,27 +16,35 @@ export interface ListenerPolicy {
   connect(caller: VerifiedPeer): boolean;
   /** What to answer in place of the app; undefined when the request may pass. */
   request(caller: VerifiedPeer, method: string, target: string): OwnAnswer | undefined;
+  report(): ListenerPolicyReport;
 }
 
-interface PolicyOptions {
-  readonly name: string;
-  readonly allow: AllowRule;
-  readonly policy?: PolicyMode;
-}
+type Rules = Pick<InboundOptions, 'name' | 'allow' | 'policy'>;
 
 /** @throws SL-CFG-003 (an entry of `allow`) */
-export function createPolicy({ name: listener, allow, policy: mode }: PolicyOptions, plane: DataPlane): ListenerPolicy {
+export function createPolicy({ name: listener, allow, policy = 'enforce' }: Rules, plane: DataPlane): ListenerPolicy {
+  const since = new Date(plane.clock.now()).toISOString();
   const grantOf = memoised(compileAllow(allow, plane));
+  const audit = policy === 'audit';
+  const seen = audit ? createSeen(plane.clock) : undefined;
   const allowed = plane.metrics.authz.with({ listener, result: 'allowed', reason: '' });
-  const result = mode === 'audit' ? 'audited' : 'denied';
+  plane.metrics.audits.with({ listener }).value = audit ? 1 : 0;
+  if (audit) {
+    plane.log.warn(
+      { event: 'policy_audit', listener, fix: 'sidelock policy suggest   then policy: enforce' },
+      `inbound "${listener}" enforces nothing: policy is audit, and callers it does not allow are let through`,
+    );
+  }
 
   const deny = (reason: Denial, caller: VerifiedPeer, request?: { method: string; target: string }): boolean => {
+    const result = audit ? 'audited' : 'denied';
     plane.metrics.authz.with({ listener, result, reason }).value++;
     const { spiffeId, leaf, address } = caller.peer;
     const id = spiffeId.uri;
     const method = request?.method.slice(0, 32);
     // A query carries secrets more often than not.
     const path = request?.target.split('?', 1)[0];
+    const what = request === undefined ? 'call' : `${method} ${path} of`;
     plane.refusals.warn(
       `${listener} ${reason} ${id}`,
       {
@@ -49,28 +59,31 @@ export function createPolicy({ name: listener, allow, policy: mode }: PolicyOpti
         why: rulesText(allow, plane),
         fix: `add the ${request === undefined ? 'caller' : 'method and path'} to allow of inbound "${listener}"`,
       },
-      `${id} may not ${request === undefined ? 'call' : `${method} ${path} of`} inbound "${listener}": ${SENTENCES[reason]}${mode === 'audit' ? '; let through, as policy is audit' : ''}`,
+      `${id} may not ${what} inbound "${listener}": ${SENTENCES[reason]}${audit ? '; let through, as policy is audit' : ''}`,
     );
-    return mode === 'audit';
+    return audit;
   };
 
   return {
     connect(caller) {
-      if (grantOf(caller) === undefined) return deny('caller_not_listed', caller);
+      const granted = grantOf(caller) !== undefined;
+      seen?.connection(caller.peer.spiffeId.uri, !granted);
+      if (!granted) return deny('caller_not_listed', caller);
       allowed.value++;
       return true;
     },
     request(caller, method, target) {
       const grant = grantOf(caller);
-      if (grant !== undefined && grant.requests === undefined) return undefined;
       const verdict = grant === undefined ? 'caller_not_listed' : judgeRequest(grant, method, target);
+      seen?.request(caller.peer.spiffeId.uri, method, target, verdict !== 'allowed');
       if (verdict === 'allowed') {
-        allowed.value++;
+        if (grant?.requests !== undefined) allowed.value++;
         return undefined;
       }
       if (deny(verdict, caller, { method, target })) return undefined;
       return { status: 403, reason: verdict, code: 'SL-AUTHZ-002', sentence: SENTENCES[verdict] };
     },
+    report: () => ({ listener, policy, since, callers: seen?.callers() ?? [], other: seen?.other ?? 0 }),
   };
 }
 

@@ -20,6 +20,7 @@ import {
   type SidecarOptions,
 } from './options.ts';
 import { bindOutbound } from './outbound.ts';
+import { createPolicy } from './policy.ts';
 import { createRefusals } from './refusals.ts';
 import { startIdentitySource } from './sources/start.ts';
 import { createTlsContexts } from './tls.ts';
@@ -90,7 +91,8 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   await using undo = new AsyncDisposableStack();
   undo.defer(() => stop.abort());
   undo.defer(() => links.stopAll());
-  const inbound = await bindAll(options.inbound, (one) => bindInbound(one, plane), undo);
+  const policies = options.inbound.map((one) => ({ ...one, rules: createPolicy(one, plane) }));
+  const inbound = await bindAll(policies, (one) => bindInbound(one, one.rules, plane), undo);
   const outbound = await bindAll(options.outbound, (one) => bindOutbound(one, plane), undo);
   const source = undo.use(
     await startIdentitySource(options, {
@@ -120,6 +122,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
             metrics: deps.metrics,
             identity: holder,
             connections: () => connections.list(),
+            policy: () => ({ trustDomain, namespace, listeners: policies.map(({ rules }) => rules.report()) }),
             shutdown: () => void shutdown(),
             renew: () => source.renewNow(),
           }),

@@ -33,6 +33,7 @@ export async function startHttp(
     readonly tracing?: boolean;
     readonly allow?: InboundOptions['allow'];
     readonly policy?: 'enforce' | 'audit';
+    readonly admin?: boolean;
   } = {},
 ) {
   const { answer = echoTarget, limits, app, ...more } = options;

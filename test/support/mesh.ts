@@ -30,6 +30,8 @@ interface NodeOptions {
   readonly protocol?: Protocol;
   readonly accessLog?: number;
   readonly tracing?: boolean;
+  /** Opens the admin endpoints, on any port. */
+  readonly admin?: boolean;
 }
 
 /** One sidecar in this process with an identity of `authority` on disk, and all that can be seen of it. */
@@ -48,7 +50,7 @@ export async function startNode(t: Test, options: NodeOptions) {
       identity: { source: 'files', directory, debounceMs: 10 },
       inbound: inbound === undefined ? [] : [{ name: 'in', listen: ANY_PORT, protocol, ...inbound }],
       outbound: outbound === undefined ? [] : [{ name: 'out', listen: ANY_PORT, protocol, expect: [], ...outbound }],
-      admin: false,
+      admin: options.admin === true ? ANY_PORT : false,
       limits: { ...DEFAULT_LIMITS, drainMs: 200, ...options.limits },
       accessLog: options.accessLog ?? 0,
       tracing: options.tracing ?? false,
@@ -84,7 +86,7 @@ export async function startPair(
     allow = ['web'],
     policy = 'enforce',
     ...options
-  }: Pick<NodeOptions, 'limits' | 'userBuffers' | 'streams' | 'protocol' | 'accessLog' | 'tracing'> &
+  }: Pick<NodeOptions, 'limits' | 'userBuffers' | 'streams' | 'protocol' | 'accessLog' | 'tracing' | 'admin'> &
     Partial<Pick<InboundOptions, 'allow' | 'policy'>> = {},
 ) {
   const authority = testAuthority();

@@ -1,0 +1,37 @@
+import { z } from 'zod';
+
+/** What the admin endpoints of a sidecar answer, as the command line reads them. Times are RFC 3339. */
+
+const seenCaller = z.object({
+  /** SPIFFE id. */
+  id: z.string(),
+  connections: z.number(),
+  /** Connections or requests that the rules do not allow. */
+  audited: z.number(),
+  /** `path` as a rule would say it: the path itself when it has one segment, else `/first-segment/*`. */
+  requests: z.array(z.object({ method: z.string(), path: z.string(), count: z.number() })),
+  /** Requests that no rule can name: ambiguous paths, odd methods, and kinds beyond the limit. */
+  other: z.number(),
+  firstSeen: z.string(),
+  lastSeen: z.string(),
+});
+export type SeenCaller = z.infer<typeof seenCaller>;
+
+const listenerPolicy = z.object({
+  listener: z.string(),
+  policy: z.enum(['enforce', 'audit']),
+  since: z.string(),
+  /** Recorded under `audit` only. */
+  callers: z.array(seenCaller),
+  /** Connections and requests of callers beyond the limit. */
+  other: z.number(),
+});
+export type ListenerPolicyReport = z.infer<typeof listenerPolicy>;
+
+/** GET /policy */
+export const policyAnswer = z.object({
+  trustDomain: z.string(),
+  namespace: z.string(),
+  listeners: z.array(listenerPolicy),
+});
+export type PolicyAnswer = z.infer<typeof policyAnswer>;
