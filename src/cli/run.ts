@@ -2,8 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Command } from 'commander';
 import { nodeCode, SidelockError } from '../base/errors.ts';
+import { createMetrics } from '../base/metrics.ts';
 import { type Context, command } from './command.ts';
 import { createLogging } from './logging.ts';
+import { followConfig } from './reload.ts';
 import { addSidecarFlags, type SidecarFlags } from './sidecar-flags.ts';
 import { takeSignals } from './signals.ts';
 import { describeSidecar, loadSidecarConfig, startConfigured } from './start-sidecar.ts';
@@ -50,7 +52,10 @@ async function wrap(context: Context, words: readonly string[], flags: SidecarFl
   // The terminal belongs to the command: unless more was asked for, only what is wrong is told.
   const level = origin(['log', 'level']).from === 'default' ? 'warn' : config.log.level;
   const log = createLogging(output, { level, prefix: 'sidelock: ', people: true });
-  await using sidecar = await startConfigured(config, log, flags.token);
+  const metrics = createMetrics({ processMetrics: true });
+  await using sidecar = await startConfigured(config, log, metrics, flags.token);
+  const load = async () => (await loadSidecarConfig(context, flags)).config;
+  await using _following = await followConfig({ file: flags.config, config, load, sidecar, metrics, log });
   const first = await Promise.race([sidecar.ready, early.promise]);
   if (first !== undefined) {
     context.exitCode = 128 + constants.signals[first];

@@ -1,14 +1,17 @@
 import type { Command } from 'commander';
+import { createMetrics } from '../base/metrics.ts';
 import { type Context, command } from './command.ts';
 import { createLogging } from './logging.ts';
+import { followConfig } from './reload.ts';
 import { addSidecarFlags, type SidecarFlags } from './sidecar-flags.ts';
-import { aborted, stopSignal } from './signals.ts';
+import { aborted, onHangup, stopSignal } from './signals.ts';
 import { describeSidecar, loadSidecarConfig, sidecarDocument, startConfigured } from './start-sidecar.ts';
 
 export function sidecarCommand(context: Context): Command {
   const made = command('sidecar', {
     summary: 'the proxy beside one service',
-    description: 'Serves until SIGTERM or Ctrl-C, then lets open connections finish.',
+    description:
+      'Serves until SIGTERM or Ctrl-C, then lets open connections finish. A changed config file, or SIGHUP, brings new rules for callers into force.',
     examples: [
       ['sidelock sidecar --config config/sidecar.yaml', 'from a file'],
       [
@@ -29,7 +32,11 @@ async function serve(context: Context, flags: SidecarFlags): Promise<void> {
   const stop = stopSignal();
   const { config } = await loadSidecarConfig(context, flags);
   const log = createLogging(output, { level: config.log.level });
-  await using sidecar = await startConfigured(config, log, flags.token);
+  const metrics = createMetrics({ processMetrics: true });
+  await using sidecar = await startConfigured(config, log, metrics, flags.token);
+  const load = async () => (await loadSidecarConfig(context, flags)).config;
+  await using following = await followConfig({ file: flags.config, config, load, sidecar, metrics, log });
+  if (flags.config !== undefined && flags.config !== '-') onHangup(() => void following.reload());
   await Promise.race([sidecar.ready, aborted(stop)]);
   if (!stop.aborted) {
     output.result(

@@ -36,6 +36,11 @@ export function stopOnHangup(): void {
   process.on('SIGHUP', received);
 }
 
+/** Instead of ending, SIGHUP now means `reload`. */
+export function onHangup(reload: () => void): void {
+  process.on('SIGHUP', reload);
+}
+
 /** From now on `taker` gets every signal that a program may be sent on purpose. */
 export function takeSignals(taker: (signal: NodeJS.Signals) => void): void {
   take = taker;

@@ -5,7 +5,7 @@ import { systemClock, systemRandom } from '../base/clock.ts';
 import { SidelockError } from '../base/errors.ts';
 import { formatAddress } from '../base/listen.ts';
 import type { Logger } from '../base/log.ts';
-import { createMetrics } from '../base/metrics.ts';
+import type { Metrics } from '../base/metrics.ts';
 import { loadConfig } from '../config/load.ts';
 import type { SidecarConfig } from '../config/sidecar.ts';
 import type { Sidecar } from '../sidecar/sidecar.ts';
@@ -22,7 +22,12 @@ export async function loadSidecarConfig({ env }: Context, flags: SidecarFlags) {
 }
 
 /** Binds every port and starts to obtain an identity. `ready` of the result tells when it serves. */
-export async function startConfigured(config: SidecarConfig, log: Logger, token?: string): Promise<Sidecar> {
+export async function startConfigured(
+  config: SidecarConfig,
+  log: Logger,
+  metrics: Metrics,
+  token?: string,
+): Promise<Sidecar> {
   const options = sidecarOptions(config, token);
   if (token !== undefined) checkToken(token, config);
   const { startSidecar } = await import('../sidecar/sidecar.ts');
@@ -33,7 +38,6 @@ export async function startConfigured(config: SidecarConfig, log: Logger, token?
   ) {
     await keepOutOfGit();
   }
-  const metrics = createMetrics({ processMetrics: true });
   return await startSidecar(options, { clock: systemClock, random: systemRandom, log, metrics });
 }
 

@@ -74,6 +74,8 @@ export interface Connections {
   /** Lets connections of which we know where one may stop end there. */
   finishAll(direction: Direction): void;
   resetAll(direction: Direction): void;
+  /** Breaks off those for which `reasonFor` has a reason; their number. */
+  breakOff(reasonFor: (connection: ConnectionInfo) => CloseReason | undefined): number;
 }
 
 export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMetrics, clock: Clock): Connections {
@@ -175,6 +177,15 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
         c.relay.reset();
       }
     },
+    breakOff(reasonFor) {
+      const doomed = [...live].filter((c) => {
+        if (c.reason !== undefined) return false;
+        c.reason = reasonFor(c);
+        return c.reason !== undefined;
+      });
+      for (const c of doomed) c.relay.reset();
+      return doomed.length;
+    },
   };
 }
 
@@ -214,6 +225,7 @@ function cellsFor(direction: Direction, listener: string, metrics: DataPlaneMetr
       idle: closed('idle'),
       lifetime: closed('lifetime'),
       drain: closed('drain'),
+      denied: closed('denied'),
     },
   };
 }

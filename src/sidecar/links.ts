@@ -44,6 +44,8 @@ export interface Links {
   /** Copies counts into the metrics. */
   report(): void;
   stopAll(): void;
+  /** Ends those for which `test` is true, with every stream. */
+  stopWhere(test: (link: SharedLink) => boolean): void;
 }
 
 /** With each new identity, connections of the one before make room for new ones. */
@@ -107,6 +109,9 @@ export function createLinks({ identity, metrics, clock, graceMs }: LinksOptions)
     },
     stopAll() {
       for (const link of [...live.keys(), ...closing]) link.stop();
+    },
+    stopWhere(test) {
+      for (const link of [...live.keys()].filter(test)) link.stop();
     },
   };
 }

@@ -1,5 +1,7 @@
 import type { ListenerPolicyReport } from '../api/wire-sidecar.ts';
+import { SidelockError } from '../base/errors.ts';
 import type { Certificate } from '../pki/certificate.ts';
+import type { SpiffeId } from '../pki/names.ts';
 import { type Authorizer, compileAllow, entryText, type Grant, judgeRequest } from './authorize.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { OwnAnswer } from './http1/failures.ts';
@@ -16,25 +18,60 @@ export interface ListenerPolicy {
   connect(caller: VerifiedPeer): boolean;
   /** What to answer in place of the app; undefined when the request may pass. */
   request(caller: VerifiedPeer, method: string, target: string): OwnAnswer | undefined;
+  /** Whether the caller would still be let in; not counted. */
+  permits(id: SpiffeId): boolean;
   report(): ListenerPolicyReport;
 }
 
-type Rules = Pick<InboundOptions, 'name' | 'allow' | 'policy'>;
+/** A policy whose rules can be exchanged while it is in use. */
+export interface LivePolicy extends ListenerPolicy {
+  /** Compiles new rules and changes nothing; what it returns takes them up. @throws SL-CFG-003 (an entry of `allow`) */
+  prepare(rules: PolicyRules): () => void;
+}
+
+export type PolicyRules = Pick<InboundOptions, 'name' | 'allow' | 'policy'>;
+type CompiledRules = PolicyRules & Pick<InboundOptions, 'protocol'>;
 
 /** @throws SL-CFG-003 (an entry of `allow`) */
-export function createPolicy({ name: listener, allow, policy = 'enforce' }: Rules, plane: DataPlane): ListenerPolicy {
+export function createPolicy(rules: CompiledRules, plane: DataPlane): LivePolicy {
+  let current = compile(rules, plane);
+  tell(rules, plane);
+  return {
+    connect: (caller) => current.connect(caller),
+    request: (caller, method, target) => current.request(caller, method, target),
+    permits: (id) => current.permits(id),
+    report: () => current.report(),
+    prepare(next) {
+      const compiled = compile({ ...next, protocol: rules.protocol }, plane);
+      return () => {
+        current = compiled;
+        tell(next, plane);
+      };
+    },
+  };
+}
+
+function tell({ name: listener, policy }: PolicyRules, plane: DataPlane): void {
+  const audit = policy === 'audit';
+  plane.metrics.audits.with({ listener }).value = audit ? 1 : 0;
+  if (!audit) return;
+  plane.log.warn(
+    { event: 'policy_audit', listener, fix: 'sidelock policy suggest   then policy: enforce' },
+    `inbound "${listener}" enforces nothing: policy is audit, and callers it does not allow are let through`,
+  );
+}
+
+function compile(
+  { name: listener, allow, policy = 'enforce', protocol }: CompiledRules,
+  plane: DataPlane,
+): ListenerPolicy {
+  checkProtocol(allow, protocol, listener);
   const since = new Date(plane.clock.now()).toISOString();
-  const grantOf = memoised(compileAllow(allow, plane));
+  const authorize = compileAllow(allow, plane);
+  const grantOf = memoised(authorize);
   const audit = policy === 'audit';
   const seen = audit ? createSeen(plane.clock) : undefined;
   const allowed = plane.metrics.authz.with({ listener, result: 'allowed', reason: '' });
-  plane.metrics.audits.with({ listener }).value = audit ? 1 : 0;
-  if (audit) {
-    plane.log.warn(
-      { event: 'policy_audit', listener, fix: 'sidelock policy suggest   then policy: enforce' },
-      `inbound "${listener}" enforces nothing: policy is audit, and callers it does not allow are let through`,
-    );
-  }
 
   const deny = (reason: Denial, caller: VerifiedPeer, request?: { method: string; target: string }): boolean => {
     const result = audit ? 'audited' : 'denied';
@@ -83,8 +120,21 @@ export function createPolicy({ name: listener, allow, policy = 'enforce' }: Rule
       if (deny(verdict, caller, { method, target })) return undefined;
       return { status: 403, reason: verdict, code: 'SL-AUTHZ-002', sentence: SENTENCES[verdict] };
     },
+    permits: (id) => audit || authorize(id) !== undefined,
     report: () => ({ listener, policy, since, callers: seen?.callers() ?? [], other: seen?.other ?? 0 }),
   };
+}
+
+/** Where no requests are seen, a rule that narrows them would grant everything. */
+function checkProtocol(allow: AllowRule, protocol: InboundOptions['protocol'], listener: string): void {
+  if (protocol === 'http' || allow === 'any') return;
+  for (const entry of allow) {
+    if (typeof entry === 'string' || (entry.methods === undefined && entry.paths === undefined)) continue;
+    throw new SidelockError('SL-CFG-003', `allow of inbound "${listener}" goes by method or path, but it runs as tcp`, {
+      why: `found ${JSON.stringify(entry)}`,
+      fix: 'set protocol: http, which needs a restart',
+    });
+  }
 }
 
 const SENTENCES: Readonly<Record<Denial, string>> = {

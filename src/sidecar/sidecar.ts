@@ -20,7 +20,8 @@ import {
   type SidecarOptions,
 } from './options.ts';
 import { bindOutbound } from './outbound.ts';
-import { createPolicy } from './policy.ts';
+import { createPolicy, type PolicyRules } from './policy.ts';
+import { reauthorise } from './reauthorise.ts';
 import { createRefusals } from './refusals.ts';
 import { startIdentitySource } from './sources/start.ts';
 import { createTlsContexts } from './tls.ts';
@@ -38,6 +39,12 @@ export interface Sidecar extends AsyncDisposable {
   readonly ready: Promise<void>;
   identity(): Identity | undefined;
   connections(): ReturnType<Connections['list']>;
+  /**
+   * Takes up new rules for inbounds of these names, all or none, and closes open connections that they deny. The number of
+   * those.
+   * @throws SL-CFG-003 (an entry of `allow`), and nothing has changed
+   */
+  setPolicies(rules: readonly PolicyRules[]): number;
   /** Asks the identity source for something newer now; see IdentitySource.renewNow. */
   renew(): Promise<void>;
   /**
@@ -164,6 +171,12 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
     ready,
     identity: () => holder.current(),
     connections: () => connections.list(),
+    setPolicies(all) {
+      const byName = new Map(policies.map(({ name, rules }) => [name, rules]));
+      const swaps = all.map((one) => byName.get(one.name)?.prepare(one));
+      for (const swap of swaps) swap?.();
+      return reauthorise(byName, plane);
+    },
     renew: () => source.renewNow(),
     shutdown,
     async [Symbol.asyncDispose]() {
