@@ -15,6 +15,7 @@ import {
   tokenAnswer,
   tokenList,
 } from './wire.ts';
+import { type ValidationAnswer, validationAnswer } from './wire-care.ts';
 
 interface SocketClient {
   createToken(request: TokenRequest): Promise<TokenAnswer>;
@@ -25,6 +26,10 @@ interface SocketClient {
   generate(request: CertificateRequest): Promise<CertificateAnswer>;
   listCertificates(): Promise<CertificateList>;
   showCertificate(service: string): Promise<CertificateAnswer>;
+  /** Replaces key and certificate in the store of the manager, due or not. */
+  rotate(service: string): Promise<CertificateAnswer>;
+  /** Of these services, or of everything. */
+  validate(services?: readonly string[]): Promise<ValidationAnswer>;
   status(): Promise<StatusAnswer>;
 }
 
@@ -51,6 +56,16 @@ export function socketClient(socketPath: string, timeoutMs: number = 30 * SECOND
         { method: 'GET', path: `${PATHS.certificates}/${encodeURIComponent(service)}` },
         certificateAnswer,
       ),
+    rotate: (service) =>
+      exchange(
+        transport,
+        { method: 'POST', path: `${PATHS.certificates}/${encodeURIComponent(service)}/rotate` },
+        certificateAnswer,
+      ),
+    validate(services) {
+      const query = services === undefined ? '' : `?service=${encodeURIComponent(services.join(','))}`;
+      return exchange(transport, { method: 'GET', path: `${PATHS.validation}${query}` }, validationAnswer);
+    },
     status: () => exchange(transport, { method: 'GET', path: PATHS.status }, statusAnswer),
   };
 }

@@ -17,6 +17,10 @@ import {
   type TokenList,
   tokenRequest,
 } from './wire.ts';
+import type { ValidationAnswer } from './wire-care.ts';
+
+/** One answer holds no more; what is beyond them is counted. */
+const MAX_FINDINGS = 1000;
 
 /** The calls of an operator. Registered on the unix socket only: who may open it is the file system's decision. */
 export function adminRoutes(app: FastifyInstance, manager: Manager, clock: Clock): void {
@@ -63,6 +67,16 @@ export function adminRoutes(app: FastifyInstance, manager: Manager, clock: Clock
     return { certificates: await Promise.all([...manager.listAllCertificates().values()].map(record)) };
   });
   app.get<{ Params: { name: string } }>(`${PATHS.certificates}/:name`, ({ params: { name } }) => answer(name));
+
+  app.post<{ Params: { name: string } }>(`${PATHS.certificates}/:name/rotate`, async ({ params: { name } }) => {
+    const { service, namespace } = await manager.rotationManager.rotateNow(name);
+    return await answer(namespace === 'default' ? service : `${namespace}/${service}`);
+  });
+  app.get<{ Querystring: { service?: string } }>(PATHS.validation, async ({ query }): Promise<ValidationAnswer> => {
+    const services = query.service?.split(',').filter((service) => service !== '');
+    const { checked, findings } = await manager.validate(services);
+    return { checked, findings: findings.slice(0, MAX_FINDINGS), left: Math.max(0, findings.length - MAX_FINDINGS) };
+  });
 
   app.get(PATHS.status, async (): Promise<StatusAnswer> => {
     const { caName, rootSha256, rootNotAfter } = manager.ca;

@@ -8,6 +8,7 @@ export const PATHS = {
   tokens: '/v1/tokens',
   certificates: '/v1/certificates',
   status: '/v1/status',
+  validation: '/v1/validation',
 } as const;
 
 const PEM_LIMIT = 512 * 1024;

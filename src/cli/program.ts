@@ -1,25 +1,40 @@
 import { type Command, CommanderError } from 'commander';
 import { SidelockError } from '../base/errors.ts';
+import { auditCommand } from './audit.ts';
+import { bootstrapCommand } from './bootstrap.ts';
 import { type Context, command } from './command.ts';
+import { completionCommand } from './completion.ts';
 import { configCommand } from './config.ts';
 import { devCommand } from './dev.ts';
 import { explainCommand } from './explain.ts';
 import { exitCodeOf } from './failure.ts';
 import { generateCommand } from './generate.ts';
+import { healthCommand } from './health.ts';
 import { injectCommand, uninjectCommand } from './inject.ts';
 import { listCommand } from './list.ts';
 import { managerCommand } from './manager.ts';
 import { createOutput, needsAscii, type Output } from './output.ts';
 import { policyCommand } from './policy.ts';
+import { rotateCommand } from './rotate.ts';
 import { runCommand } from './run.ts';
 import { showCommand } from './show.ts';
 import { sidecarCommand } from './sidecar.ts';
 import { checkSurroundings, nodeWarning, surroundings } from './surroundings.ts';
 import { tokenCommand } from './token.ts';
+import { validateCommand } from './validate.ts';
 import { packageVersion } from './version.ts';
 
 /** Commands that only read and print: they start in any surroundings. */
-const HARMLESS = new Set(['explain', 'config', 'validate', 'print', 'schema', 'inject', 'uninject', 'suggest']);
+const HARMLESS = new Set([
+  'explain',
+  'completion',
+  'config validate',
+  'config print',
+  'config schema',
+  'inject',
+  'uninject',
+  'policy suggest',
+]);
 /** Commands that face the network for long, and say once when their Node lacks fixes. */
 const LASTING = new Set(['manager', 'sidecar', 'run']);
 
@@ -63,19 +78,26 @@ export function buildProgram(context: Context): Command {
     .addCommand(sidecarCommand(context))
     .addCommand(runCommand(context))
     .commandsGroup('Certificates')
+    .addCommand(bootstrapCommand(context))
     .addCommand(generateCommand(context))
     .addCommand(listCommand(context))
     .addCommand(showCommand(context))
+    .addCommand(rotateCommand(context))
+    .addCommand(validateCommand(context))
+    .addCommand(healthCommand(context))
     .addCommand(tokenCommand(context))
+    .addCommand(auditCommand(context))
     .commandsGroup('Kubernetes')
     .addCommand(injectCommand(context))
     .addCommand(uninjectCommand(context))
     .commandsGroup('Look things up')
     .addCommand(policyCommand(context))
     .addCommand(configCommand(context))
-    .addCommand(explainCommand(context));
+    .addCommand(explainCommand(context))
+    .addCommand(completionCommand(context));
   program.hook('preAction', (_, action) => {
-    if (HARMLESS.has(action.name())) return;
+    const path = action.parent === program ? action.name() : `${action.parent?.name()} ${action.name()}`;
+    if (HARMLESS.has(path)) return;
     const lasting = LASTING.has(action.name());
     checkSurroundings(surroundings(lasting));
     const warning = lasting ? nodeWarning(process.versions.node) : undefined;

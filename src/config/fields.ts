@@ -7,6 +7,17 @@ import { parseDuration } from './units.ts';
 
 export const KEY_TYPES = ['rsa-2048', 'rsa-3072', 'rsa-4096', 'ecdsa-p256', 'ecdsa-p384', 'ed25519'] as const;
 
+/** Of the manager's profiles; a unit test compares the two, as config imports no layer but base. */
+export const SERVICE_TYPES = [
+  'ai_service',
+  'child_service',
+  'parent_service',
+  'api_service',
+  'database',
+  'cache',
+  'gateway',
+] as const;
+
 // A type, not an interface: the declarations of the schemas spell it out.
 export type HostPort = {
   readonly host: string;

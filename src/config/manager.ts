@@ -1,5 +1,16 @@
 import { z } from 'zod';
-import { duration, head, KEY_TYPES, listenAddress, logSettings, managerAddress, path, trustDomain } from './fields.ts';
+import {
+  duration,
+  head,
+  KEY_TYPES,
+  label,
+  listenAddress,
+  logSettings,
+  managerAddress,
+  path,
+  SERVICE_TYPES,
+  trustDomain,
+} from './fields.ts';
 
 /** Octal 0600 in each way YAML can carry it: 384 is what `0o600` reads as, 600 what `0600` reads as in YAML 1.2. */
 const OWNER_ONLY = ['0600', '0o600', 384, 600] as const;
@@ -43,6 +54,20 @@ export const managerSchema = z
           .describe('further names a certificate may have: exact, or .suffix; any unless given'),
       })
       .prefault({}),
+    services: z
+      .array(
+        z.strictObject({
+          name: label().describe('name of the service'),
+          type: z
+            .enum(SERVICE_TYPES, { error: `expected ${SERVICE_TYPES.join(', ')}` })
+            .prefault('api_service')
+            .describe('profile of its certificate'),
+          sans: z.array(z.string().min(1)).prefault([]).describe('further DNS names or addresses'),
+          namespace: label().prefault('default').describe('its namespace'),
+        }),
+      )
+      .prefault([])
+      .describe('services that `sidelock bootstrap` makes certificates for'),
     tokens: z
       .strictObject({
         ttl: duration({ min: '1s' }).prefault('10m').describe('life of a join token'),

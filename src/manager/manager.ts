@@ -26,6 +26,7 @@ import { type RotationManager, startRotation } from './rotation.ts';
 import { createSslContext, type SslContext } from './ssl-context.ts';
 import { checkSubject, type Subject } from './subject.ts';
 import { openTokens, type TokenRecord } from './tokens.ts';
+import { type ValidationReport, validateAll } from './validation.ts';
 
 interface ServiceRequest {
   readonly serviceName: string;
@@ -77,6 +78,8 @@ export interface Manager extends Enrolment, AsyncDisposable {
   };
   readonly rotationManager: RotationManager;
   readonly audit: AuditLog;
+  /** Looks at what there is, or at these services, without changing anything. */
+  validate(services?: readonly string[]): Promise<ValidationReport>;
   /** When this certificate should be renewed, ms since the epoch. */
   renewAt(entry: InventoryEntry): number;
   /** Why no certificate can be issued now; empty when one can. */
@@ -195,6 +198,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     async reissue(entry) {
       const next = await issueInto(subjectOf(entry), { actor: 'manager' });
       await inventory.supersede(entry.serial, next.serial, clock.now());
+      return next;
     },
     clock,
     random,
@@ -205,6 +209,10 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     ...inventory.newest().map((entry) => ({ ...entry, source: 'issued' as const })),
     { ...authority.root, service: authority.name, namespace: '', source: 'ca' },
   ]);
+  const validation = {
+    ...{ store, storagePath, stateDirectory, inventory, root: authority.root, bundle: () => bundle },
+    ...{ trustDomain, thresholdMs, clock },
+  };
   const contexts = new Map<string, { readonly fingerprint: string; readonly context: SslContext }>();
   const running = opened.move();
 
@@ -263,6 +271,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     },
     rotationManager,
     audit,
+    validate: (services) => validateAll(validation, services),
     renewAt: (entry) => nextRenewal(entry, thresholdMs, () => 0),
     blockers() {
       try {

@@ -1,5 +1,5 @@
 import { type Clock, MINUTE, type Random } from '../base/clock.ts';
-import { isAbort, isSidelockError } from '../base/errors.ts';
+import { isAbort, isSidelockError, SidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { nextRenewal } from '../pki/renewal.ts';
 import type { CertStore } from '../store/store.ts';
@@ -11,7 +11,7 @@ interface RotationOptions {
   /** Milliseconds before the end. */
   readonly thresholdMs: number;
   /** Issues again what `entry` says, into the store. */
-  readonly reissue: (entry: InventoryEntry) => Promise<void>;
+  readonly reissue: (entry: InventoryEntry) => Promise<InventoryEntry>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -21,6 +21,8 @@ interface RotationOptions {
 export interface RotationManager {
   /** Rotates `service` at the first check after `when` (a Date, or ms since the epoch), due or not. */
   scheduleRotation(service: string, when: Date | number): void;
+  /** Rotates `service` now, due or not. @throws SidelockError SL-STORE-001 when its key is not held here, or what issuing throws. */
+  rotateNow(service: string): Promise<InventoryEntry>;
   /** Rotates what is due and returns its names. A failure is logged and tried again at the next check. */
   checkAndRotateCertificates(): Promise<string[]>;
 }
@@ -40,20 +42,36 @@ export function startRotation(options: RotationOptions): RotationManager {
     return at;
   };
 
-  const rotate = async (service: string): Promise<boolean> => {
+  const heldEntry = async (service: string): Promise<InventoryEntry | undefined> => {
     const held = await store.load(service);
-    const entry = held === undefined ? undefined : inventory.get(held.leaf.serial);
+    return held === undefined ? undefined : inventory.get(held.leaf.serial);
+  };
+  const rotate = async (service: string): Promise<boolean> => {
+    const entry = await heldEntry(service);
     if (entry === undefined) return false;
     if (clock.now() < Math.min(dueOf(entry), scheduled.get(service) ?? Number.POSITIVE_INFINITY)) return false;
-    await reissue(entry);
-    due.delete(entry.serial);
-    scheduled.delete(service);
+    await replace(entry);
     return true;
+  };
+  const replace = async (entry: InventoryEntry): Promise<InventoryEntry> => {
+    const next = await reissue(entry);
+    due.delete(entry.serial);
+    scheduled.delete(entry.service);
+    return next;
   };
 
   const rotation: RotationManager = {
     scheduleRotation(service, when) {
       scheduled.set(service, typeof when === 'number' ? when : when.getTime());
+    },
+    async rotateNow(service) {
+      const entry = await heldEntry(service);
+      if (entry !== undefined) return await replace(entry);
+      const enrolled = inventory.newest().some((other) => other.service === service);
+      throw new SidelockError('SL-STORE-001', `the manager holds no certificate of ${service} that it could rotate`, {
+        why: enrolled ? 'its key is with its sidecar, which renews by itself' : 'none was issued',
+        ...(enrolled ? { fix: 'leave it to the sidecar' } : {}),
+      });
     },
     async checkAndRotateCertificates() {
       const rotated: string[] = [];

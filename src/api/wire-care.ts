@@ -1,0 +1,19 @@
+import { z } from 'zod';
+
+/** What the care for certificates adds to the admin calls: validation, and rotation before it is due. */
+
+const finding = z.strictObject({
+  id: z.string(),
+  severity: z.enum(['error', 'warning']),
+  service: z.string(),
+  message: z.string(),
+  fix: z.string(),
+});
+
+/** GET /v1/validation. `left` counts the findings that an answer has no room for. */
+export const validationAnswer = z.strictObject({
+  checked: z.number().int(),
+  findings: z.array(finding).max(1000),
+  left: z.number().int(),
+});
+export type ValidationAnswer = z.infer<typeof validationAnswer>;
