@@ -14,6 +14,9 @@ wanted=(
   '/usr/lib/postgresql/*/bin/postgres=postgresql'
   redis-server=redis-server
   redis-cli=redis-tools
+  # Alerts and rules are given to the real ones.
+  prometheus-alertmanager=prometheus-alertmanager
+  promtool=prometheus
   # The bench's peers and its load.
   haproxy=haproxy
   nginx=nginx-light

@@ -55,7 +55,7 @@ export function managerOptions(config: ManagerConfig, { port, ...surroundings }:
       keySize: ca.keySize,
       validityYears: ca.validityYears,
       issuer: ca.issuer,
-      ...(ca.passphraseFile === undefined ? {} : { passphrase: readPassphrase(ca.passphraseFile) }),
+      ...(ca.passphraseFile === undefined ? {} : { passphrase: readSecret(ca.passphraseFile, 'passphrase') }),
     },
     certificates: {
       keyType: certificates.keyType,
@@ -80,12 +80,12 @@ function reachable(host: string, port: number): string {
 }
 
 /** The first line, since editors end a file with a newline that nobody typed. */
-function readPassphrase(path: string): string {
+export function readSecret(path: string, what: 'passphrase' | 'password'): string {
   try {
     const [line = ''] = readFileSync(path, 'utf8').split('\n');
     if (line !== '') return line;
   } catch (cause) {
-    throw new SidelockError('SL-FS-001', `cannot read the passphrase file ${path}`, { why: nodeCode(cause), cause });
+    throw new SidelockError('SL-FS-001', `cannot read the ${what} file ${path}`, { why: nodeCode(cause), cause });
   }
-  throw new SidelockError('SL-CA-002', `the passphrase file ${path} is empty`);
+  throw new SidelockError(what === 'passphrase' ? 'SL-CA-002' : 'SL-FS-001', `the ${what} file ${path} is empty`);
 }

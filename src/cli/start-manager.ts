@@ -4,13 +4,16 @@ import type { Logger } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { ManagerConfig } from '../config/manager.ts';
 import type { Manager } from '../manager/manager.ts';
+import type { Monitoring } from '../manager/monitor.ts';
 import { STATE_DIR } from '../store/layout.ts';
+import { alertReceivers } from './alert-receivers.ts';
 import { managerOptions } from './manager-options.ts';
 import type { Output } from './output.ts';
 import { packageVersion } from './version.ts';
 
 interface RunningManager extends AsyncDisposable {
   readonly manager: Manager;
+  readonly monitoring: Monitoring;
   readonly api: Awaited<ReturnType<typeof import('../api/server.ts').startApi>>;
 }
 
@@ -25,8 +28,9 @@ interface Surroundings {
 /** Opens the storage and serves the API and the socket, or leaves nothing open. */
 export async function startManager(config: ManagerConfig, surroundings: Surroundings): Promise<RunningManager> {
   const { output, log, metrics, unseen = false } = surroundings;
-  const [{ createManager }, { startApi }] = await Promise.all([
+  const [{ createManager }, { createMonitoring }, { startApi }] = await Promise.all([
     import('../manager/manager.ts'),
+    import('../manager/monitor.ts'),
     import('../api/server.ts'),
   ]);
   let { port } = config.listen;
@@ -40,6 +44,18 @@ export async function startManager(config: ManagerConfig, surroundings: Surround
   });
   await using started = new AsyncDisposableStack();
   const manager = started.use(await during('opening the storage', () => createManager(options)));
+  // One that lives for a single command has nobody to wake.
+  const receivers = unseen ? [] : await alertReceivers(config.monitoring, { log });
+  const monitoring = started.use(
+    createMonitoring(manager, {
+      healthCheckIntervalMs: config.monitoring.healthCheckInterval,
+      metricsCollectionIntervalMs: config.monitoring.metricsCollectionInterval,
+      receivers,
+      clock: systemClock,
+      log,
+      metrics,
+    }),
+  );
   const local = { host: '127.0.0.1', port: 0 };
   const api = started.use(
     await startApi({
@@ -53,8 +69,9 @@ export async function startManager(config: ManagerConfig, surroundings: Surround
     }),
   );
   if (!unseen) port = api.address.port;
+  if (!unseen) void monitoring.startMonitoring();
   const running = started.move();
-  return { manager, api, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return { manager, monitoring, api, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 /** Where the manager of a storage answers to commands: the shorter way to it, since a socket's path is limited. */

@@ -118,6 +118,24 @@ export function managerAddress() {
   });
 }
 
+/** `http://` or `https://` of another program. */
+export function webAddress() {
+  return text((value) => {
+    const url = URL.canParse(value) ? new URL(value) : undefined;
+    return url?.protocol === 'http:' || url?.protocol === 'https:'
+      ? value
+      : { problem: 'expected http:// or https://' };
+  });
+}
+
+/** The least level of alerts that one way out is told of. */
+export function alertLevel(fallback: 'info' | 'warning' | 'error' | 'critical' = 'warning') {
+  return z
+    .enum(['info', 'warning', 'error', 'critical', 'off'], { error: 'expected info, warning, error, critical or off' })
+    .prefault(fallback)
+    .describe('least level that is told, or off');
+}
+
 const LABEL = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
 const LABEL_PROBLEM = 'expected a DNS label: a-z, 0-9 and -, at most 63 characters';
 

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import {
+  alertLevel,
   duration,
   head,
   KEY_TYPES,
@@ -8,8 +9,10 @@ import {
   logSettings,
   managerAddress,
   path,
+  remoteAddress,
   SERVICE_TYPES,
   trustDomain,
+  webAddress,
 } from './fields.ts';
 
 /** Octal 0600 in each way YAML can carry it: 384 is what `0o600` reads as, 600 what `0600` reads as in YAML 1.2. */
@@ -79,10 +82,34 @@ export const managerSchema = z
       .strictObject({
         healthCheckInterval: duration({ min: '1s' })
           .prefault('10m')
-          .describe('no effect yet: for the certificate monitor to come'),
+          .describe('every certificate is checked, and alerts are told, this often'),
         metricsCollectionInterval: duration({ min: '1s' })
           .prefault('5m')
-          .describe('no effect yet: for the certificate monitor to come'),
+          .describe('a point of the history of the dashboard is taken this often'),
+        log: alertLevel().describe('alerts in the log: the least level, or off'),
+        webhook: z
+          .strictObject({ url: webAddress().describe('gets alerts as JSON by POST'), level: alertLevel() })
+          .optional(),
+        alertmanager: z
+          .strictObject({ url: webAddress().describe('base of an Alertmanager, API v2'), level: alertLevel() })
+          .optional(),
+        mail: z
+          .strictObject({
+            server: remoteAddress().describe('HOST:PORT of the mail server'),
+            security: z
+              .enum(['starttls', 'tls', 'off'], { error: 'expected starttls, tls or off' })
+              .prefault('starttls')
+              .describe('starttls is demanded, tls from the first byte, off sends in the clear'),
+            from: z.email({ error: 'expected a mail address' }).describe('sender'),
+            to: z
+              .array(z.email({ error: 'expected a mail address' }))
+              .min(1)
+              .describe('who gets the mail'),
+            user: z.string().min(1).optional().describe('to log in with; no login unless given'),
+            passwordFile: path().optional().describe('file with the password of user'),
+            level: alertLevel('error'),
+          })
+          .optional(),
       })
       .prefault({}),
     log: logSettings(),

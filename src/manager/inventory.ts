@@ -44,6 +44,8 @@ export interface Inventory {
   newestForKey(spkiSha256: string, spiffeId: string): InventoryEntry | undefined;
   /** The newest certificate of each identity. */
   newest(): InventoryEntry[];
+  /** The `limit` certificates signed last, newest first. */
+  recent(limit: number): InventoryEntry[];
   /** When the newest certificate was signed; 0 when there is none. */
   readonly newestIssuedAt: number;
   readonly size: number;
@@ -98,6 +100,7 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
       return entry?.spiffeId === spiffeId ? entry : undefined;
     },
     newest: () => [...newestById.values()],
+    recent: (limit) => [...bySerial.values()].sort((a, b) => b.issuedAt - a.issuedAt).slice(0, limit),
     get newestIssuedAt() {
       return newestIssuedAt;
     },

@@ -55,6 +55,7 @@ export interface Manager extends Enrolment, AsyncDisposable {
   readonly ca: {
     readonly caName: string;
     readonly rootSha256: string;
+    readonly rootNotBefore: number;
     readonly rootNotAfter: number;
     /** Makes key and certificate (leaf, then its chain) as PEM and keeps neither in the store: they are the caller's. */
     generateServiceCertificate(request: ServiceRequest): Promise<GeneratedCertificate>;
@@ -69,6 +70,8 @@ export interface Manager extends Enrolment, AsyncDisposable {
   getSslContext(service: string): Promise<SslContext>;
   /** The newest certificate of each identity, by `service`, or `namespace/service` outside of `default`. */
   listAllCertificates(): Map<string, InventoryEntry>;
+  /** The `limit` certificates issued last, newest first. */
+  recentlyIssued(limit: number): InventoryEntry[];
   trustBundle(): TrustBundle;
   readonly tokens: {
     create(request: TokenRequest): Promise<{ readonly token: string; readonly id: string; readonly expiresAt: number }>;
@@ -221,6 +224,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     ca: {
       caName: authority.name,
       rootSha256,
+      rootNotBefore: authority.root.notBefore,
       rootNotAfter: authority.root.notAfter,
       async generateServiceCertificate({ serviceName: service, serviceType: type, ...more }) {
         const made = await issuer.issueForService(subjectOf({ service, type, ...more }), { actor: 'operator' });
@@ -248,6 +252,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
       const newest = inventory.newest().map((entry) => [listName(entry), entry] as const);
       return new Map(newest.sort(([a], [b]) => (a < b ? -1 : 1)));
     },
+    recentlyIssued: (limit) => inventory.recent(limit),
     trustBundle: () => bundle,
     tokens: {
       async create({ ttlMs, ...request }) {

@@ -25,6 +25,8 @@ export interface RotationManager {
   rotateNow(service: string): Promise<InventoryEntry>;
   /** Rotates what is due and returns its names. A failure is logged and tried again at the next check. */
   checkAndRotateCertificates(): Promise<string[]>;
+  /** Why the last attempt failed, by service; what was rotated since is not in it. */
+  failures(): ReadonlyMap<string, string>;
 }
 
 const TICK_MS = MINUTE;
@@ -35,6 +37,7 @@ export function startRotation(options: RotationOptions): RotationManager {
   const scheduled = new Map<string, number>();
   /** By serial, so that the jitter of a certificate is decided once. */
   const due = new Map<string, number>();
+  const failures = new Map<string, string>();
 
   const dueOf = ({ serial, notBefore, notAfter }: InventoryEntry): number => {
     const at = due.get(serial) ?? nextRenewal({ notBefore, notAfter }, thresholdMs, random);
@@ -75,16 +78,21 @@ export function startRotation(options: RotationOptions): RotationManager {
     },
     async checkAndRotateCertificates() {
       const rotated: string[] = [];
-      for (const service of await store.list()) {
+      const services = await store.list();
+      for (const service of failures.keys()) if (!services.includes(service)) failures.delete(service);
+      for (const service of services) {
         try {
           if (await rotate(service)) rotated.push(service);
+          failures.delete(service);
         } catch (error) {
+          failures.set(service, error instanceof Error ? error.message : String(error));
           const code = isSidelockError(error) ? error.code : undefined;
           log.error({ event: 'rotation_failed', service, code, err: error }, `rotation of ${service} failed`);
         }
       }
       return rotated;
     },
+    failures: () => failures,
   };
   void tick(rotation, options);
   return rotation;

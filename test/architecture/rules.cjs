@@ -34,6 +34,7 @@ const PACKAGES = {
     only: 'pki/',
     why: 'node-forge assembles ASN.1 for pki and nothing else; it never signs or verifies',
   },
+  nodemailer: { only: 'manager/alerts/', why: 'only alerts are sent by mail, from manager/alerts' },
   pino: { only: 'base/log', why: 'log lines pass the redaction of base/log: take its Logger as an option' },
   'prom-client': { only: 'base/metrics', why: 'metrics are cells of base/metrics: take its Metrics as an option' },
   undici: {
