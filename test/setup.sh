@@ -22,6 +22,14 @@ wanted=(
   nginx=nginx-light
   '/usr/lib/nginx/modules/ngx_stream_module.so=libnginx-mod-stream'
   wrk=wrk
+  # The node of the test cluster (npm run test:cluster); the rest of it is built from source.
+  runc=runc
+  /usr/lib/cni/bridge=containernetworking-plugins
+  iptables=iptables
+  ip=iproute2
+  conntrack=conntrack
+  ethtool=ethtool
+  busybox=busybox-static
 )
 
 PATH=$PATH:/usr/sbin:/sbin

@@ -1,0 +1,34 @@
+import { spawnSync } from 'node:child_process';
+import { globSync } from 'node:fs';
+import { build } from './build.ts';
+import { say } from './say.ts';
+import { down, up } from './up.ts';
+
+const COMMANDS: Readonly<Record<string, () => Promise<void>>> = {
+  build: async () => say(`programs in ${build()}`),
+  up: () => up(build()),
+  down,
+  test: async () => {
+    await up(build());
+    try {
+      process.exitCode = runTests(process.argv.slice(3));
+    } finally {
+      await down();
+    }
+  },
+};
+
+const command = COMMANDS[process.argv[2] ?? ''];
+try {
+  if (command === undefined) throw new Error(`give one of: ${Object.keys(COMMANDS).join(', ')}`);
+  await command();
+} catch (error) {
+  say(error instanceof Error ? error.message : String(error));
+  process.exitCode = 1;
+}
+
+/** One file after the other: they share the cluster. */
+function runTests(flags: readonly string[]): number {
+  const files = globSync('test/cluster/*.test.ts');
+  return spawnSync('tap', ['--jobs=1', '--timeout=300', ...flags, ...files], { stdio: 'inherit' }).status ?? 1;
+}
