@@ -15,7 +15,7 @@ import {
   tokenAnswer,
   tokenList,
 } from './wire.ts';
-import { type ValidationAnswer, validationAnswer } from './wire-care.ts';
+import { backupNoted, type ValidationAnswer, validationAnswer } from './wire-care.ts';
 
 interface SocketClient {
   createToken(request: TokenRequest): Promise<TokenAnswer>;
@@ -30,6 +30,8 @@ interface SocketClient {
   rotate(service: string): Promise<CertificateAnswer>;
   /** Of these services, or of everything. */
   validate(services?: readonly string[]): Promise<ValidationAnswer>;
+  /** Tells the audit log of a backup that is about to be written. */
+  noteBackup(file: string): Promise<unknown>;
   status(): Promise<StatusAnswer>;
 }
 
@@ -66,6 +68,7 @@ export function socketClient(socketPath: string, timeoutMs: number = 30 * SECOND
       const query = services === undefined ? '' : `?service=${encodeURIComponent(services.join(','))}`;
       return exchange(transport, { method: 'GET', path: `${PATHS.validation}${query}` }, validationAnswer);
     },
+    noteBackup: (file) => exchange(transport, { method: 'POST', path: PATHS.backups, body: { file } }, backupNoted),
     status: () => exchange(transport, { method: 'GET', path: PATHS.status }, statusAnswer),
   };
 }

@@ -17,7 +17,7 @@ import {
   type TokenList,
   tokenRequest,
 } from './wire.ts';
-import type { ValidationAnswer } from './wire-care.ts';
+import { backupNote, type ValidationAnswer } from './wire-care.ts';
 
 /** One answer holds no more; what is beyond them is counted. */
 const MAX_FINDINGS = 1000;
@@ -76,6 +76,12 @@ export function adminRoutes(app: FastifyInstance, manager: Manager, clock: Clock
     const services = query.service?.split(',').filter((service) => service !== '');
     const { checked, findings } = await manager.validate(services);
     return { checked, findings: findings.slice(0, MAX_FINDINGS), left: Math.max(0, findings.length - MAX_FINDINGS) };
+  });
+
+  app.post(PATHS.backups, async (request): Promise<{ noted: true }> => {
+    const { file } = readBody(backupNote, request.body);
+    await manager.audit.append({ action: 'backup_started', actor: 'operator', result: 'ok', why: file });
+    return { noted: true };
   });
 
   app.get(PATHS.status, async (): Promise<StatusAnswer> => {

@@ -17,3 +17,7 @@ export const validationAnswer = z.strictObject({
   left: z.number().int(),
 });
 export type ValidationAnswer = z.infer<typeof validationAnswer>;
+
+/** POST /v1/backups: for the audit log. Who may read the files writes the backup; the manager only has to know. */
+export const backupNote = z.strictObject({ file: z.string().min(1).max(4096) });
+export const backupNoted = z.strictObject({ noted: z.literal(true) });

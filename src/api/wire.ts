@@ -9,6 +9,7 @@ export const PATHS = {
   certificates: '/v1/certificates',
   status: '/v1/status',
   validation: '/v1/validation',
+  backups: '/v1/backups',
 } as const;
 
 const PEM_LIMIT = 512 * 1024;

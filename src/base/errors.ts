@@ -157,6 +157,21 @@ export const ERROR_PAGES = {
     why: 'The CA certificate is out of date, or the clock is before the newest certificate it signed.',
     fix: 'Check the clock of this machine.',
   },
+  'SL-BAK-001': {
+    title: 'backup cannot be restored',
+    why: 'It is no backup of ours, was changed or cut short. Nothing was written.',
+    fix: 'Take another copy of it, or an older backup.',
+  },
+  'SL-BAK-002': {
+    title: 'passphrase of the backup is missing or wrong',
+    why: 'A backup holds the key of the CA, so it is always encrypted.',
+    fix: 'Give --passphrase-file, or MTLS_BACKUP_PASSPHRASE_FILE.',
+  },
+  'SL-BAK-003': {
+    title: 'storage is not empty',
+    why: 'A restore replaces nothing, so that it cannot destroy a CA.',
+    fix: 'Restore into another --storage, or move the old one away first.',
+  },
   'SL-TOK-001': {
     title: 'join token not valid',
     why: 'It was not made by this manager, or it was changed or cut.',

@@ -1,6 +1,7 @@
 import { type Command, CommanderError } from 'commander';
 import { SidelockError } from '../base/errors.ts';
 import { auditCommand } from './audit.ts';
+import { backupCommand, restoreCommand } from './backup.ts';
 import { bootstrapCommand } from './bootstrap.ts';
 import { type Context, command } from './command.ts';
 import { completionCommand } from './completion.ts';
@@ -87,6 +88,8 @@ export function buildProgram(context: Context): Command {
     .addCommand(healthCommand(context))
     .addCommand(tokenCommand(context))
     .addCommand(auditCommand(context))
+    .addCommand(backupCommand(context))
+    .addCommand(restoreCommand(context))
     .commandsGroup('Kubernetes')
     .addCommand(injectCommand(context))
     .addCommand(uninjectCommand(context))

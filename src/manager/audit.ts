@@ -20,6 +20,7 @@ type AuditAction =
   | 'token_revoked'
   | 'token_used'
   | 'token_refused'
+  | 'backup_started'
   | 'audit_restarted';
 
 export interface AuditEvent {
