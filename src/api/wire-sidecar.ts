@@ -35,3 +35,36 @@ export const policyAnswer = z.object({
   listeners: z.array(listenerPolicy),
 });
 export type PolicyAnswer = z.infer<typeof policyAnswer>;
+
+const plaintextCaller = z.object({
+  /** Without port. */
+  address: z.string(),
+  connections: z.number(),
+  firstSeen: z.string(),
+  lastSeen: z.string(),
+});
+export type PlaintextCaller = z.infer<typeof plaintextCaller>;
+
+const plaintextListener = z.object({
+  listener: z.string(),
+  /** Since when it is permissive and callers are recorded: since the sidecar started. */
+  since: z.string(),
+  callers: z.array(plaintextCaller),
+  /** Connections of callers beyond the limit. */
+  other: z.object({ connections: z.number(), lastSeen: z.string().optional() }),
+  /** Connections without TLS that are open now. */
+  open: z.number(),
+});
+export type PlaintextListenerReport = Omit<z.infer<typeof plaintextListener>, 'other'> & {
+  readonly other: { readonly connections: number; readonly lastSeen?: string | undefined };
+};
+
+/** GET /plaintext: the permissive listeners, and the names of the strict ones. */
+export const plaintextAnswer = z.object({
+  now: z.string(),
+  strict: z.array(z.string()),
+  permissive: z.array(plaintextListener),
+});
+export type PlaintextAnswer = Omit<z.infer<typeof plaintextAnswer>, 'permissive'> & {
+  readonly permissive: readonly PlaintextListenerReport[];
+};

@@ -1,5 +1,6 @@
 import { get } from 'node:http';
 import { text } from 'node:stream/consumers';
+import type { Command } from 'commander';
 import { nodeCode, SidelockError } from '../base/errors.ts';
 
 /**
@@ -17,6 +18,11 @@ export async function askAdmin(address: string, path: string): Promise<unknown> 
     const why = cause instanceof SyntaxError ? 'its answer is no JSON' : nodeCode(cause);
     throw new SidelockError('SL-ADMIN-001', `no sidecar answers on ${address}`, { why, cause });
   }
+}
+
+/** Where the sidecar of this machine answers. */
+export function addAdminFlag(made: Command): Command {
+  return made.optionsGroup('Which sidecar').option('--admin <HOST:PORT>', 'its admin.listen', '127.0.0.1:9901');
 }
 
 function fetchText(url: string): Promise<{ status: number; body: string }> {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { type ListenerPolicyReport, type PolicyAnswer, policyAnswer, type SeenCaller } from '../api/wire-sidecar.ts';
 import { parseSpiffeId, serviceOf } from '../pki/names.ts';
-import { askAdmin } from './admin.ts';
+import { addAdminFlag, askAdmin } from './admin.ts';
 import { type Context, command } from './command.ts';
 
 interface AdminFlags {
@@ -14,11 +14,6 @@ export function policyCommand(context: Context): Command {
     description: 'Rules of a running sidecar.',
     examples: [['sidelock policy suggest', 'the allow list for what was seen']],
   }).addCommand(suggestCommand(context));
-}
-
-/** Where the sidecar of this machine answers. */
-function addAdminFlag(made: Command): Command {
-  return made.optionsGroup('Which sidecar').option('--admin <HOST:PORT>', 'its admin.listen', '127.0.0.1:9901');
 }
 
 function suggestCommand({ output }: Context): Command {

@@ -14,6 +14,7 @@ import { healthCommand } from './health.ts';
 import { injectCommand, uninjectCommand } from './inject.ts';
 import { listCommand } from './list.ts';
 import { managerCommand } from './manager.ts';
+import { migrateCommand } from './migrate.ts';
 import { createOutput, needsAscii, type Output } from './output.ts';
 import { policyCommand } from './policy.ts';
 import { rotateCommand } from './rotate.ts';
@@ -35,6 +36,7 @@ const HARMLESS = new Set([
   'inject',
   'uninject',
   'policy suggest',
+  'migrate',
 ]);
 /** Commands that face the network for long, and say once when their Node lacks fixes. */
 const LASTING = new Set(['manager', 'sidecar', 'run']);
@@ -95,6 +97,7 @@ export function buildProgram(context: Context): Command {
     .addCommand(uninjectCommand(context))
     .commandsGroup('Look things up')
     .addCommand(policyCommand(context))
+    .addCommand(migrateCommand(context))
     .addCommand(configCommand(context))
     .addCommand(explainCommand(context))
     .addCommand(completionCommand(context));

@@ -66,10 +66,11 @@ export function describeSidecar(sidecar: Sidecar, config: SidecarConfig, { signs
   const identity = sidecar.identity();
   const until = identity === undefined ? '' : ` until ${day(identity.notAfter)}`;
   const inbound = sidecar.inbound.map(({ address }, i) => {
-    const { target, allow = [], policy } = config.inbound[i] ?? {};
+    const { target, allow = [], policy, mode } = config.inbound[i] ?? {};
     const who = allow === 'any' ? 'any' : allow.map(entryText).join(', ');
     const audit = policy === 'audit' ? ', AUDIT ONLY: others are let through and recorded' : '';
-    return `${shown(address.address, address.port)} (mTLS, allow ${who}${audit}) ${signs.to} ${target === undefined ? '' : targetText(target)}`;
+    const tls = mode === 'permissive' ? 'mTLS, and PLAINTEXT FROM ANYBODY' : 'mTLS';
+    return `${shown(address.address, address.port)} (${tls}, allow ${who}${audit}) ${signs.to} ${target === undefined ? '' : targetText(target)}`;
   });
   const outbound = sidecar.outbound.map(({ address }, i) => {
     const { service = '', address: remote, expect = [] } = config.outbound[i] ?? {};

@@ -65,6 +65,10 @@ const inbound = z
         error: 'expected a list of callers, or the word any',
       })
       .describe('who may call: SERVICE, NAMESPACE/SERVICE, NAMESPACE/*, a SPIFFE id, a block with more; or any'),
+    mode: z
+      .enum(['strict', 'permissive'], { error: 'expected strict or permissive' })
+      .prefault('strict')
+      .describe('permissive also takes callers without TLS, unjudged: on the way to strict'),
     policy: z
       .enum(['enforce', 'audit'], { error: 'expected enforce or audit' })
       .prefault('enforce')

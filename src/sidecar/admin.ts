@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { PolicyAnswer } from '../api/wire-sidecar.ts';
+import type { PlaintextAnswer, PolicyAnswer } from '../api/wire-sidecar.ts';
 import { SECOND } from '../base/clock.ts';
 import { SidelockError } from '../base/errors.ts';
 import type { Readiness } from '../base/lifecycle.ts';
@@ -18,6 +18,8 @@ interface AdminOptions {
   readonly connections?: () => unknown;
   /** What `/policy` answers. */
   readonly policy?: () => PolicyAnswer;
+  /** What `/plaintext` answers. */
+  readonly plaintext?: () => PlaintextAnswer;
   /** Begins a graceful stop; called after the answer is on its way. */
   readonly shutdown?: () => void;
   /** See IdentitySource.renewNow. */
@@ -37,7 +39,7 @@ export interface AdminServer extends AsyncDisposable {
 }
 
 /**
- * Local endpoints: GET /healthz /readyz /metrics /identity /connections /policy, POST /shutdown /renew.
+ * Local endpoints: GET /healthz /readyz /metrics /identity /connections /policy /plaintext, POST /shutdown /renew.
  *
  * Without a password, because only processes of this machine reach it; so a browser must not be made to: the Host has
  * to be a loopback name (a rebound DNS name is not), and POST needs `x-sidelock: 1`, which no foreign page can send.
@@ -118,6 +120,8 @@ const READS: Readonly<Record<string, Handler>> = {
   ...HEALTH,
   '/identity': ({ identity }) => identityReply(identity),
   '/connections': ({ connections }) => json(200, connections?.() ?? []),
+  '/plaintext': ({ plaintext }) =>
+    plaintext === undefined ? failure(404, 'there are no listeners here') : json(200, plaintext()),
   '/policy': ({ policy }) => (policy === undefined ? failure(404, 'there are no listeners here') : json(200, policy())),
 };
 

@@ -25,6 +25,8 @@ export interface ConnectionInfo {
   /** The plaintext side: the app behind an inbound, or the local caller of an outbound. */
   readonly local: string;
   readonly tls: { readonly version: string; readonly cipher: string; readonly group: string | undefined } | undefined;
+  /** The caller of a permissive listener has no TLS: of `peer` only the address is known. */
+  readonly plaintext?: boolean;
   /** ms since the epoch. */
   readonly since: number;
 }
@@ -105,7 +107,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     add({ start, finish, ...info }) {
       const received = { value: 0 };
       const sent = { value: 0 };
-      const cells = cellsOf(info.direction, info.listener);
+      const cells = cellsOf(info.direction, info.listener, info.plaintext === true ? 'plaintext' : 'mtls');
       const now = clock.now();
       const ended = (error: Error | undefined) => {
         live.delete(connection);
@@ -198,24 +200,28 @@ function overdue(c: Live, limits: ConnectionLimits, now: number): CloseReason | 
 /** The cells of one listener: looked up once, as connections may come by the thousand a second. */
 type Cells = ReturnType<typeof cellsFor>;
 
-function memoCells(metrics: DataPlaneMetrics): (direction: Direction, listener: string) => Cells {
-  const known = { inbound: new Map<string, Cells>(), outbound: new Map<string, Cells>() };
-  return (direction, listener) => {
-    let cells = known[direction].get(listener);
+function memoCells(metrics: DataPlaneMetrics): (direction: Direction, listener: string, tls: Tls) => Cells {
+  const fresh = () => ({ mtls: new Map<string, Cells>(), plaintext: new Map<string, Cells>() });
+  const known = { inbound: fresh(), outbound: fresh() };
+  return (direction, listener, tls) => {
+    const of = known[direction][tls];
+    let cells = of.get(listener);
     if (cells === undefined) {
-      cells = cellsFor(direction, listener, metrics);
-      known[direction].set(listener, cells);
+      cells = cellsFor(direction, listener, tls, metrics);
+      of.set(listener, cells);
     }
     return cells;
   };
 }
 
-function cellsFor(direction: Direction, listener: string, metrics: DataPlaneMetrics) {
+type Tls = 'mtls' | 'plaintext';
+
+function cellsFor(direction: Direction, listener: string, tls: Tls, metrics: DataPlaneMetrics) {
   const labels = { direction, listener };
   const closed = (reason: CloseReason) => metrics.closed.with({ ...labels, reason });
   return {
-    connections: metrics.connections.with({ ...labels, tls: 'mtls' }),
-    opened: metrics.opened.with({ ...labels, tls: 'mtls' }),
+    connections: metrics.connections.with({ ...labels, tls }),
+    opened: metrics.opened.with({ ...labels, tls }),
     own: metrics.links.with({ ...labels, kind: 'own' }),
     rx: metrics.bytes.with({ ...labels, way: 'rx' }),
     tx: metrics.bytes.with({ ...labels, way: 'tx' }),

@@ -3,11 +3,13 @@ import { TLSSocket } from 'node:tls';
 import type { DataPlane } from './data-plane.ts';
 import { dial, remoteName } from './dial.ts';
 import { createHttpInbound } from './http1/inbound.ts';
+import type { Identity } from './identity.ts';
 import { bindListener, type Listener } from './listener.ts';
 import { chooseProtocol, STREAMS_PROTOCOL } from './mux/alpn.ts';
 import { startSharedLink } from './mux/shared-link.ts';
 import type { InboundOptions } from './options.ts';
 import type { PeerLink, VerifiedPeer } from './peer-link.ts';
+import { createPermissive, type Permissive } from './permissive.ts';
 import type { ListenerPolicy } from './policy.ts';
 import { ownLink, secure } from './secure.ts';
 import { startRelay } from './start-relay.ts';
@@ -22,12 +24,14 @@ export async function bindInbound(
   options: InboundOptions,
   policy: ListenerPolicy,
   plane: DataPlane,
-): Promise<Listener> {
+): Promise<InboundListener> {
   const http = options.protocol === 'http' ? createHttpInbound(options, policy, plane) : undefined;
+  const permissive = createPermissive({ options, plane, serve: http?.servePlaintext });
   const inbound: Inbound = {
     options,
     plane,
     policy,
+    permissive,
     serve: http?.serve ?? ((link) => connectTarget(link, options, plane)),
   };
   const listener = await bindListener({
@@ -36,19 +40,25 @@ export async function bindInbound(
     pauseOnConnect: false,
     accept: (raw) => accept(raw, inbound),
   });
-  return http === undefined ? listener : http.closeWith(listener);
+  return { ...(http === undefined ? listener : http.closeWith(listener)), permissive };
+}
+
+interface InboundListener extends Listener {
+  /** Undefined where it is strict. */
+  readonly permissive: Permissive | undefined;
 }
 
 interface Inbound {
   readonly options: InboundOptions;
   readonly plane: DataPlane;
   readonly policy: ListenerPolicy;
+  readonly permissive: Permissive | undefined;
   /** Takes over a link to a verified and allowed caller. */
   readonly serve: (link: PeerLink) => void;
 }
 
 function accept(raw: Socket, inbound: Inbound): void {
-  const { options, plane, policy, serve } = inbound;
+  const { options, plane, permissive } = inbound;
   const listener = options.name;
   const identity = plane.identity.current();
   if (identity === undefined || !plane.connections.admit()) {
@@ -57,6 +67,13 @@ function accept(raw: Socket, inbound: Inbound): void {
     raw.destroy();
     return;
   }
+  if (permissive === undefined) startTls(raw, identity, inbound);
+  else permissive.accept(raw, () => startTls(raw, identity, inbound));
+}
+
+function startTls(raw: Socket, identity: Identity, inbound: Inbound): void {
+  const { options, plane, policy, serve } = inbound;
+  const listener = options.name;
   // Asking for a certificate and refusing its absence lets OpenSSL send the alert that tells a caller what is missing.
   const socket = new TLSSocket(raw, {
     isServer: true,

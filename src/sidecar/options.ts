@@ -47,6 +47,8 @@ export interface InboundOptions {
   readonly target: HostPort | UnixPath;
   readonly protocol: Protocol;
   readonly allow: AllowRule;
+  /** `permissive` also takes callers without TLS, whom no rule applies to; `strict` unless given. */
+  readonly mode?: 'strict' | 'permissive';
   /** `enforce` unless given. */
   readonly policy?: PolicyMode;
 }

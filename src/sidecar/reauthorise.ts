@@ -12,8 +12,10 @@ export function reauthorise(
   { connections, links, log }: DataPlane,
 ): number {
   const denied = (listener: string, id: string) => policies.get(listener)?.permits(parseSpiffeId(id)) === false;
-  const closed = connections.breakOff(({ direction, listener, peer }) => {
-    if (direction !== 'inbound' || peer === undefined || !denied(listener, peer.id)) return undefined;
+  const closed = connections.breakOff(({ direction, listener, peer, plaintext }) => {
+    // Without an identity there is nothing to judge.
+    if (direction !== 'inbound' || peer === undefined || plaintext === true || !denied(listener, peer.id))
+      return undefined;
     log.warn(
       { event: 'connection_closed', reason: 'denied', code: 'SL-AUTHZ-001', direction, listener, peer },
       `${peer.id} may not call inbound "${listener}" any more: its connection was closed`,

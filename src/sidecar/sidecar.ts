@@ -130,6 +130,11 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
             identity: holder,
             connections: () => connections.list(),
             policy: () => ({ trustDomain, namespace, listeners: policies.map(({ rules }) => rules.report()) }),
+            plaintext: () => ({
+              now: new Date(clock.now()).toISOString(),
+              strict: inbound.flatMap(({ name, listener }) => (listener.permissive === undefined ? [name] : [])),
+              permissive: inbound.flatMap(({ listener }) => listener.permissive?.report() ?? []),
+            }),
             shutdown: () => void shutdown(),
             renew: () => source.renewNow(),
           }),
@@ -185,18 +190,18 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   };
 }
 
-interface Bound {
+interface Bound<L extends Listener = Listener> {
   readonly name: string;
-  readonly listener: Listener;
+  readonly listener: L;
 }
 
 /** All ports are bound before one serves, so that a port in use stops the start and not the traffic. */
-async function bindAll<O extends { readonly name: string }>(
+async function bindAll<O extends { readonly name: string }, L extends Listener>(
   all: readonly O[],
-  bind: (one: O) => Promise<Listener>,
+  bind: (one: O) => Promise<L>,
   undo: AsyncDisposableStack,
-): Promise<Bound[]> {
-  const bound: Bound[] = [];
+): Promise<Array<Bound<L>>> {
+  const bound: Array<Bound<L>> = [];
   for (const one of all) {
     const listener = await bind(one);
     undo.defer(() => listener.close());

@@ -34,6 +34,7 @@ export async function startHttp(
     readonly allow?: InboundOptions['allow'];
     readonly policy?: 'enforce' | 'audit';
     readonly admin?: boolean;
+    readonly mode?: 'strict' | 'permissive';
   } = {},
 ) {
   const { answer = echoTarget, limits, app, ...more } = options;

@@ -22,7 +22,7 @@ const ANY_PORT: HostPort = { host: '127.0.0.1', port: 0 };
 interface NodeOptions {
   readonly service: string;
   readonly authority: TestAuthority;
-  readonly inbound?: Pick<InboundOptions, 'target' | 'allow' | 'policy'> & { readonly listen?: HostPort };
+  readonly inbound?: Pick<InboundOptions, 'target' | 'allow' | 'policy' | 'mode'> & { readonly listen?: HostPort };
   readonly outbound?: { readonly service: string; readonly address: HostPort; readonly expect?: string[] };
   readonly limits?: Partial<SidecarLimits>;
   readonly userBuffers?: boolean;
@@ -85,14 +85,20 @@ export async function startPair(
   {
     allow = ['web'],
     policy = 'enforce',
+    mode = 'strict',
     ...options
   }: Pick<NodeOptions, 'limits' | 'userBuffers' | 'streams' | 'protocol' | 'accessLog' | 'tracing' | 'admin'> &
-    Partial<Pick<InboundOptions, 'allow' | 'policy'>> = {},
+    Partial<Pick<InboundOptions, 'allow' | 'policy' | 'mode'>> = {},
 ) {
   const authority = testAuthority();
   const appPort = await startApp(t, app);
   const target = { host: '127.0.0.1', port: appPort };
-  const orders = await startNode(t, { service: 'orders', authority, inbound: { target, allow, policy }, ...options });
+  const orders = await startNode(t, {
+    service: 'orders',
+    authority,
+    inbound: { target, allow, policy, mode },
+    ...options,
+  });
   const web = await startNode(t, {
     service: 'web',
     authority,

@@ -20,6 +20,11 @@ export function callerFields({ peer, identity }: PeerLink): string {
   ].join('\r\n');
 }
 
+/** The same of a caller without TLS: no identity, whatever it claims. */
+export function plaintextFields(address: string): string {
+  return `x-forwarded-for: ${hostOf(address)}\r\nx-forwarded-proto: http\r\n`;
+}
+
 function element(value: string): string {
   return /[,;="\\]/.test(value) ? quoted(value) : value;
 }

@@ -1,13 +1,15 @@
+import type { Socket } from 'node:net';
 import { SECOND } from '../../base/clock.ts';
 import type { DataPlane } from '../data-plane.ts';
-import { dial, targetName } from '../dial.ts';
+import { dial, remoteName, targetName } from '../dial.ts';
 import type { Listener } from '../listener.ts';
 import type { InboundOptions } from '../options.ts';
 import type { PeerLink } from '../peer-link.ts';
+import { plaintextInfo } from '../permissive.ts';
 import type { ListenerPolicy } from '../policy.ts';
 import { socketLink } from '../socket-link.ts';
 import { targetDown } from '../target.ts';
-import { callerFields } from './caller-fields.ts';
+import { callerFields, plaintextFields } from './caller-fields.ts';
 import { createHttpListener } from './listener.ts';
 
 /** Below the five seconds after which a Node server closes an idle connection, the shortest that is common. */
@@ -43,6 +45,15 @@ export function createHttpInbound(options: InboundOptions, policy: ListenerPolic
         self: { id: identity.spiffeId, serial: identity.serial, generation: identity.generation },
         local,
         tls,
+      });
+    },
+    /** Requests of a caller without TLS, whom nobody vouches for. */
+    servePlaintext(raw: Socket): void {
+      http.serve({
+        ...plaintextInfo(raw, local),
+        link: socketLink(raw, plane),
+        callerFields: plaintextFields(remoteName(raw)),
+        denies: undefined,
       });
     },
     closeWith: (listener: Listener) => http.closeWith(listener),

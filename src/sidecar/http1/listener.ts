@@ -20,7 +20,7 @@ interface HttpListenerOptions {
 }
 
 interface HttpConnection
-  extends Pick<NewConnection, 'kind' | 'peer' | 'self' | 'local' | 'tls'>,
+  extends Pick<NewConnection, 'kind' | 'peer' | 'self' | 'local' | 'tls' | 'plaintext'>,
     Pick<ClientOptions, 'link' | 'callerFields' | 'denies'> {}
 
 /** The HTTP side of one listener: serves links that were admitted and judged. */
@@ -80,7 +80,15 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
         listener,
         finish: () => client?.end(),
         start: (received, sent, closed) => {
-          client = new Client(context, { link, callerFields, denies, caller: info.peer?.id, received, sent, closed });
+          client = new Client(context, {
+            link,
+            callerFields,
+            denies,
+            caller: info.peer?.id || undefined,
+            received,
+            sent,
+            closed,
+          });
           return client;
         },
       });
