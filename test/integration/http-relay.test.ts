@@ -308,21 +308,27 @@ t.test('an HTTP/1.0 client gets what it understands', async (t) => {
 });
 
 t.test('limits', async (t) => {
-  t.test('X1 a slow head: 408', async (t) => {
-    const rig = await startHttp(t, { limits: { headTimeoutMs: 300 } });
-    const client = await rig.outbound();
-    client.send('GET / HT');
-    t.equal((await client.response())?.status, 408);
-    await client.closed;
-    t.equal(rig.received(), '');
-  });
-  t.test('X2 a slow body: 408, and the app connection is gone', async (t) => {
-    const rig = await startHttp(t, { limits: { bodyIdleMs: 300 } });
-    const client = await rig.outbound();
-    client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx');
-    t.equal((await client.response())?.status, 408);
-    await eventually(async () => (await rig.orders.metric('sidelock_http_upstreams')) === 0);
-  });
+  for (const from of ['outbound', 'inbound'] as const) {
+    t.test(`X1 from ${from}, a head that never ends, a byte now and then: 408, and others are served`, async (t) => {
+      const rig = await startHttp(t, { limits: { headTimeoutMs: 300 } });
+      const slow = await rig[from]();
+      const dripping = slow.drip(`GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(1 << 20)}`, 10);
+      const other = await rig[from]();
+      other.send('GET /other HTTP/1.1\r\nHost: a\r\n\r\n');
+      t.equal((await other.response())?.body, '/other');
+      t.equal((await slow.response())?.status, 408);
+      await slow.closed;
+      await dripping;
+      t.notMatch(rig.received(), 'GET / ');
+    });
+    t.test(`X2 from ${from}, a body that stops: 408, and the app connection is gone`, async (t) => {
+      const rig = await startHttp(t, { limits: { bodyIdleMs: 300 } });
+      const client = await rig[from]();
+      client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx');
+      t.equal((await client.response())?.status, 408);
+      await eventually(async () => (await rig.orders.metric('sidelock_http_upstreams')) === 0);
+    });
+  }
   t.test('X3 a slow reader: reset, and no more than a bounded part is held', async (t) => {
     let written = 0;
     const rig = await startHttp(t, {

@@ -12,27 +12,22 @@ import {
 } from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
-import { testAuthority } from '../support/identity-files.ts';
-import { startNode } from '../support/mesh.ts';
 import { requireProgram } from '../support/programs.ts';
 import { postgresDirectories, run, startPostgres, startRedis } from '../support/servers.ts';
+import { WAYS } from '../support/ways.ts';
 
-/** The local port of `web`'s sidecar that leads, through both, to an app on `port`. */
-async function through(t: Test, port: number, streams: boolean): Promise<number> {
-  const authority = testAuthority();
-  const target = { host: '127.0.0.1', port };
-  const server = await startNode(t, { service: 'orders', authority, inbound: { target, allow: ['web'] }, streams });
-  const client = await startNode(t, {
-    service: 'web',
-    authority,
-    outbound: { service: 'orders', address: server.mtls },
-    streams,
-  });
-  return client.local.port;
-}
+// Started once for all ways.
+const postgres = lazy(async () => {
+  const program = requireProgram(t, 'postgres', await postgresDirectories());
+  return program === undefined ? undefined : startPostgres(t, program);
+});
+const redis = lazy(async () => {
+  const program = requireProgram(t, 'redis-server');
+  return program === undefined ? undefined : startRedis(t, program);
+});
 
-for (const streams of [true, false]) {
-  t.test(streams ? 'in streams' : 'without streams', async (t) => {
+for (const way of WAYS) {
+  t.test(way.name, async (t) => {
     t.test('curl: HTTP/1.1, an upload and a download', async (t) => {
       const curl = requireProgram(t, 'curl');
       if (curl === undefined) return;
@@ -43,7 +38,9 @@ for (const streams of [true, false]) {
         });
         request.once('end', () => response.end(`${request.method} ${request.url} ${bytes} bytes`));
       });
-      const url = `http://127.0.0.1:${await through(t, await portOf(t, app), streams)}`;
+      const port = await way.start(t, await portOf(t, app));
+      if (port === undefined) return;
+      const url = `http://127.0.0.1:${port}`;
       t.equal((await run(curl, ['-sS', `${url}/hello`])).stdout, 'GET /hello 0 bytes');
       t.equal(
         (await run(curl, ['-sS', '-T', process.execPath, `${url}/up`])).stdout.replace(/\d+/, 'N'),
@@ -53,9 +50,10 @@ for (const streams of [true, false]) {
 
     t.test('psql: a session, a large result, COPY in', async (t) => {
       const psql = requireProgram(t, 'psql');
-      const postgres = requireProgram(t, 'postgres', await postgresDirectories());
-      if (psql === undefined || postgres === undefined) return;
-      const port = await through(t, await startPostgres(t, postgres), streams);
+      const app = await postgres();
+      if (psql === undefined || app === undefined) return;
+      const port = await way.start(t, app);
+      if (port === undefined) return;
       const sql = async (...commands: string[]) => {
         const where = `host=127.0.0.1 port=${port} user=app dbname=postgres sslmode=disable`;
         const flags = ['-X', '-q', '-t', '-A', '-v', 'ON_ERROR_STOP=1', ...commands.flatMap((c) => ['-c', c]), where];
@@ -65,31 +63,39 @@ for (const streams of [true, false]) {
       const rows = await sql("select repeat('x', 99) from generate_series(1, 50000)");
       t.equal(rows.length, 50_000 * 100);
       t.equal(
-        await sql('create table a(i int)', "copy a from program 'seq 1 1000'", 'select sum(i) from a'),
+        await sql(
+          'drop table if exists a',
+          'create table a(i int)',
+          "copy a from program 'seq 1 1000'",
+          'select sum(i) from a',
+        ),
         '500500\n',
         'several statements in one session',
       );
     });
 
     t.test('redis-cli: commands, a pipeline and a megabyte', async (t) => {
-      const server = requireProgram(t, 'redis-server');
       const cli = requireProgram(t, 'redis-cli');
-      if (server === undefined || cli === undefined) return;
-      const port = await through(t, await startRedis(t, server), streams);
-      const redis = async (...command: string[]) =>
+      const app = await redis();
+      if (cli === undefined || app === undefined) return;
+      const port = await way.start(t, app);
+      if (port === undefined) return;
+      const ask = async (...command: string[]) =>
         (await run(cli, ['-p', String(port), ...command], { maxBuffer: 8 << 20 })).stdout;
-      t.equal(await redis('set', 'a', 'b'), 'OK\n');
-      t.equal(await redis('get', 'a'), 'b\n');
-      t.equal(await redis('-r', '500', 'incr', 'n'), `${Array.from({ length: 500 }, (_, i) => i + 1).join('\n')}\n`);
-      await redis('eval', "return redis.call('set', KEYS[1], string.rep('z', 1048576))", '1', 'big');
-      t.equal((await redis('get', 'big')).length, 1_048_577);
+      await ask('flushall');
+      t.equal(await ask('set', 'a', 'b'), 'OK\n');
+      t.equal(await ask('get', 'a'), 'b\n');
+      t.equal(await ask('-r', '500', 'incr', 'n'), `${Array.from({ length: 500 }, (_, i) => i + 1).join('\n')}\n`);
+      await ask('eval', "return redis.call('set', KEYS[1], string.rep('z', 1048576))", '1', 'big');
+      t.equal((await ask('get', 'big')).length, 1_048_577);
     });
 
     t.test('WebSocket: text and binary both ways, and a clean close', async (t) => {
       const app = createServer();
       const sockets = new WebSocketServer({ server: app });
       sockets.on('connection', (socket) => socket.on('message', (data, binary) => socket.send(data, { binary })));
-      const port = await through(t, await portOf(t, app), streams);
+      const port = await way.start(t, await portOf(t, app));
+      if (port === undefined) return;
       const socket = new WebSocket(`ws://127.0.0.1:${port}/chat`);
       await once(socket, 'open');
       socket.send('hello');
@@ -126,14 +132,16 @@ for (const streams of [true, false]) {
       };
       const server = new GrpcServer();
       server.addService(service, { Say: say, Chat: chat });
-      const port = await new Promise<number>((resolve, reject) => {
-        server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-          error === null ? resolve(bound) : reject(error),
+      const bound = await new Promise<number>((resolve, reject) => {
+        server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, to) =>
+          error === null ? resolve(to) : reject(error),
         );
       });
       t.teardown(() => server.forceShutdown());
       const Client = makeGenericClientConstructor(service, 'Echo');
-      const client = new Client(`127.0.0.1:${await through(t, port, streams)}`, credentials.createInsecure());
+      const port = await way.start(t, bound);
+      if (port === undefined) return;
+      const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
       t.teardown(() => client.close());
 
       const call = (message: Buffer) =>
@@ -176,4 +184,9 @@ async function portOf(t: Test, server: ReturnType<typeof createServer>): Promise
   const address = server.address();
   if (address === null || typeof address === 'string') throw new TypeError('a TCP port was expected');
   return address.port;
+}
+
+function lazy<T>(make: () => Promise<T>): () => Promise<T> {
+  let made: Promise<T> | undefined;
+  return () => (made ??= make());
 }

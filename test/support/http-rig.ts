@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import { connect as tlsConnect } from 'node:tls';
 import type { Test } from 'tap';
 import type { HttpLimits, InboundOptions } from '../../src/sidecar/options.ts';
@@ -98,8 +98,8 @@ export type HttpRig = Awaited<ReturnType<typeof startHttp>>;
 export interface RawClient {
   readonly socket: Socket;
   send(text: string): void;
-  /** One byte a write. */
-  drip(text: string): Promise<void>;
+  /** One byte a write, and one write every so many ms; until all is sent or the connection has ended. */
+  drip(text: string, everyMs?: number): Promise<void>;
   /** Waits for the next whole response; undefined when the connection ended before. */
   response(method?: string): Promise<RawResponse | undefined>;
   /** Resolves when the other side has ended or broken the connection. */
@@ -141,11 +141,11 @@ function rawClient(t: Test, socket: Socket, raw: Socket): RawClient {
     reset: () => void raw.resetAndDestroy(),
     received: () => received,
     send: (text) => void socket.write(text, 'latin1'),
-    async drip(text) {
+    async drip(text, everyMs = 0) {
       for (const char of text) {
         if (over) return;
-        await new Promise<void>((resolve) => socket.write(char, 'latin1', () => resolve()));
-        await turn();
+        if (socket.writable) await new Promise<void>((resolve) => socket.write(char, 'latin1', () => resolve()));
+        await (everyMs === 0 ? turn() : delay(everyMs));
       }
     },
     async response(method = 'GET') {

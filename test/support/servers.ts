@@ -38,7 +38,8 @@ export async function startPostgres(t: Test, postgres: string): Promise<number> 
   await run(initdb, ['-D', directory, '-U', 'app', '--auth=trust', '--no-sync'], { ...user });
   const flags = ['-D', directory, '-p', String(port), '-h', '127.0.0.1', '-k', '', '-c', 'fsync=off'];
   const child = spawn(postgres, flags, { stdio: 'ignore', ...user });
-  stopAtEnd(t, child, directory, 'SIGINT');
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  stopAtEnd(t, child, 'SIGINT');
   // It opens the port while it still refuses sessions, so ask for one.
   await answers(() => run('psql', ['-h', '127.0.0.1', '-p', String(port), '-U', 'app', '-c', 'select 1', 'postgres']));
   return port;
@@ -47,29 +48,37 @@ export async function startPostgres(t: Test, postgres: string): Promise<number> 
 export async function startRedis(t: Test, redis: string): Promise<number> {
   const directory = await mkdtemp(join(tmpdir(), 'sidelock-redis-'));
   const port = await freePort();
-  const child = spawn(redis, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', directory], {
-    stdio: 'ignore',
+  await startServer(t, redis, ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--dir', directory], port);
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  return port;
+}
+
+/** A program until the end of the test, once its loopback port takes connections. */
+export async function startServer(t: Test, program: string, args: readonly string[], port: number): Promise<void> {
+  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
+  let told = '';
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    told += text;
   });
-  stopAtEnd(t, child, directory, 'SIGTERM');
+  stopAtEnd(t, child, 'SIGTERM');
   await answers(async () => {
     const socket = connect({ port, host: '127.0.0.1' });
     await once(socket, 'connect');
     socket.destroy();
-  });
-  return port;
+  }, child);
+  if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}:\n${told}`);
 }
 
-function stopAtEnd(t: Test, child: ChildProcess, directory: string, signal: NodeJS.Signals): void {
+function stopAtEnd(t: Test, child: ChildProcess, signal: NodeJS.Signals): void {
   t.teardown(async () => {
     const exited = child.exitCode === null && child.signalCode === null ? once(child, 'exit') : undefined;
     child.kill(signal);
     await exited;
-    await rm(directory, { recursive: true, force: true });
   });
 }
 
-async function answers(question: () => Promise<unknown>): Promise<void> {
-  for (;;) {
+async function answers(question: () => Promise<unknown>, child?: ChildProcess): Promise<void> {
+  while (child === undefined || child.exitCode === null) {
     try {
       await question();
       return;
