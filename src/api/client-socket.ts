@@ -7,6 +7,9 @@ import {
   certificateAnswer,
   certificateList,
   PATHS,
+  type RevocationAnswer,
+  type RevocationRequest,
+  revocationAnswer,
   type StatusAnswer,
   statusAnswer,
   type TokenAnswer,
@@ -32,6 +35,7 @@ interface SocketClient {
   validate(services?: readonly string[]): Promise<ValidationAnswer>;
   /** Tells the audit log of a backup that is about to be written. */
   noteBackup(file: string): Promise<unknown>;
+  revoke(request: RevocationRequest): Promise<RevocationAnswer>;
   status(): Promise<StatusAnswer>;
 }
 
@@ -69,6 +73,7 @@ export function socketClient(socketPath: string, timeoutMs: number = 30 * SECOND
       return exchange(transport, { method: 'GET', path: `${PATHS.validation}${query}` }, validationAnswer);
     },
     noteBackup: (file) => exchange(transport, { method: 'POST', path: PATHS.backups, body: { file } }, backupNoted),
+    revoke: (body) => exchange(transport, { method: 'POST', path: PATHS.revocations, body }, revocationAnswer),
     status: () => exchange(transport, { method: 'GET', path: PATHS.status }, statusAnswer),
   };
 }

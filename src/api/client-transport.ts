@@ -3,7 +3,7 @@ import { ERROR_PAGES, type ErrorCode, isSidelockError, nodeCode, SidelockError }
 import { describeIssues, errorAnswer, type Schema } from './wire.ts';
 
 /** More than any answer of a manager takes. */
-const MAX_ANSWER = 1 << 20;
+const MAX_ANSWER = 5 << 18;
 
 /** How to reach one manager. */
 export interface Transport {

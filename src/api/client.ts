@@ -13,7 +13,15 @@ import { peerChain } from '../pki/peer-chain.ts';
 import { pemEncode } from '../pki/pem.ts';
 import { exchange, openClient, type Transport, unusable } from './client-transport.ts';
 import { decodeToken } from './token.ts';
-import { type IdentityAnswer, identityAnswer, PATHS, type TrustAnswer, trustAnswer } from './wire.ts';
+import {
+  type CrlAnswer,
+  crlAnswer,
+  type IdentityAnswer,
+  identityAnswer,
+  PATHS,
+  type TrustAnswer,
+  trustAnswer,
+} from './wire.ts';
 
 interface ManagerClientOptions {
   /** https address of the manager. */
@@ -35,9 +43,17 @@ interface ManagerClient {
    * before the token is sent (SL-TOK-005), and a token for another service stays here (SL-TOK-004).
    */
   enroll(token: string, csr: string, expected?: ExpectedService): Promise<IdentityAnswer>;
+  /**
+   * The revocation list, as soon as its number is not `after`, or as it is after half a minute. Whoever uses it
+   * verifies it. Needs an identity.
+   */
+  crl(after: number): Promise<CrlAnswer>;
   /** A new certificate for the identity this client has. */
   renew(csr: string): Promise<IdentityAnswer>;
 }
+
+/** A manager that has nothing new says so after about this long. */
+const CRL_HELD_MS = 30 * SECOND;
 
 interface ExpectedService {
   readonly service: string;
@@ -88,6 +104,13 @@ export function createManagerClient(options: ManagerClientOptions): ManagerClien
       );
       const spiffeId = serviceSpiffeId({ ...trusted, namespace: claims.ns, service: claims.sub });
       return checked(answer, { address, csr, spiffeId, trusted, now: clock.now() });
+    },
+
+    async crl(after) {
+      const shown = identity?.();
+      if (shown === undefined) throw new TypeError('crl needs the option identity');
+      const held = { ...transport(trustedBy(shown)), timeoutMs: (options.timeoutMs ?? 10 * SECOND) + CRL_HELD_MS };
+      return await exchange(held, { method: 'GET', path: `${PATHS.crl}?after=${after}` }, crlAnswer);
     },
 
     async renew(csr) {

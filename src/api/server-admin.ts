@@ -12,6 +12,8 @@ import {
   type CertificateRecord,
   certificateRequest,
   PATHS,
+  type RevocationAnswer,
+  revocationRequest,
   type StatusAnswer,
   type TokenAnswer,
   type TokenList,
@@ -28,10 +30,12 @@ export function adminRoutes(app: FastifyInstance, manager: Manager, clock: Clock
     const { service, namespace, type, serial, spiffeId, sans, notBefore, notAfter, keyType } = entry;
     const { fingerprint256, issuedAt, by, supersededBy } = entry;
     const held = entry.by === 'generate' ? await manager.store.load(service) : undefined;
+    const revoked = manager.revocations.get(serial);
     return {
       ...{ service, namespace, type, serial, spiffeId, sans: [...sans], notBefore, notAfter, keyType },
       ...{ fingerprint256, issuedAt, by },
       ...(supersededBy === undefined ? {} : { supersededBy }),
+      ...(revoked === undefined ? {} : { revokedAt: revoked.at, revocationReason: revoked.reason }),
       ...(held?.leaf.serial === serial ? { directory: join(manager.store.storagePath, service) } : {}),
     };
   };
@@ -82,6 +86,24 @@ export function adminRoutes(app: FastifyInstance, manager: Manager, clock: Clock
     const { file } = readBody(backupNote, request.body);
     await manager.audit.append({ action: 'backup_started', actor: 'operator', result: 'ok', why: file });
     return { noted: true };
+  });
+
+  app.post(PATHS.revocations, async (request): Promise<RevocationAnswer> => {
+    const { dryRun = false, ...wanted } = readBody(revocationRequest, request.body);
+    const { revocations } = manager;
+    const done = dryRun
+      ? { revoked: revocations.affected(wanted), crlNumber: revocations.crl().number }
+      : await revocations.revoke(wanted);
+    const certificates = done.revoked
+      .filter(({ serial }) => !dryRun || revocations.get(serial) === undefined)
+      .map(({ service, namespace, serial, spiffeId, notAfter }) => ({
+        service,
+        namespace,
+        serial,
+        spiffeId,
+        notAfter,
+      }));
+    return { certificates, crlNumber: done.crlNumber };
   });
 
   app.get(PATHS.status, async (): Promise<StatusAnswer> => {

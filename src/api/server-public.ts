@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { TLSSocket } from 'node:tls';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, SECOND } from '../base/clock.ts';
 import { isSidelockError } from '../base/errors.ts';
 import type { InventoryEntry } from '../manager/inventory.ts';
 import type { Manager } from '../manager/manager.ts';
@@ -9,7 +9,7 @@ import { peerChain } from '../pki/peer-chain.ts';
 import { addressKey, createRateLimiter, type Rate } from './rate-limit.ts';
 import { readBody } from './server-body.ts';
 import { busy, tooMany } from './server-errors.ts';
-import { enrollRequest, type IdentityAnswer, PATHS, renewRequest, type TrustAnswer } from './wire.ts';
+import { type CrlAnswer, enrollRequest, type IdentityAnswer, PATHS, renewRequest, type TrustAnswer } from './wire.ts';
 
 export interface PublicLimits {
   /** Requests of one address. */
@@ -20,14 +20,25 @@ export interface PublicLimits {
   readonly refusedTokens: Rate;
   /** Requests being signed at one time; the next gets 503. */
   readonly maxSigning: number;
+  /** Callers that wait for the next revocation list; the next gets the one there is. */
+  readonly maxWaiting: number;
 }
 
-/** The calls of sidecars: trust, enroll, renew. */
-export function publicRoutes(app: FastifyInstance, manager: Manager, limits: PublicLimits, clock: Clock): void {
+/** Below what the server gives a silent connection. */
+const CRL_HELD_MS = 25 * SECOND;
+
+/** The calls of sidecars: trust, revocation list, enroll, renew. Held calls end with the signal. */
+export function publicRoutes(
+  app: FastifyInstance,
+  manager: Manager,
+  limits: PublicLimits,
+  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+): void {
   const requests = createRateLimiter(limits.perAddress, clock);
   const renewals = createRateLimiter(limits.perLeaf, clock);
   const refusals = createRateLimiter(limits.refusedTokens, clock);
   let signing = 0;
+  let waiting = 0;
 
   app.addHook('onRequest', async (request) => {
     const wait = requests.take(addressKey(request.socket.remoteAddress));
@@ -58,6 +69,22 @@ export function publicRoutes(app: FastifyInstance, manager: Manager, limits: Pub
     const { pem, sha256, roots } = manager.trustBundle();
     const rootSha256 = roots.map(({ fingerprint256 }) => fingerprint256);
     return { bundle: pem, sha256, rootSha256, trustDomain: manager.trustDomain, time: clock.now() };
+  });
+
+  app.get<{ Querystring: { after?: string } }>(PATHS.crl, async (request): Promise<CrlAnswer> => {
+    const { after } = request.query;
+    let crl = manager.revocations.crl();
+    if (after === String(crl.number) && waiting < limits.maxWaiting) {
+      const gone = new AbortController();
+      const left = () => gone.abort();
+      request.socket.once('close', left);
+      waiting++;
+      const patience = AbortSignal.any([signal, gone.signal, AbortSignal.timeout(CRL_HELD_MS)]);
+      crl = await manager.revocations.newerThan(crl.number, patience);
+      waiting--;
+      request.socket.off('close', left);
+    }
+    return { crl: crl.pem, number: crl.number, time: clock.now() };
   });
 
   app.post(PATHS.enroll, (request) => {

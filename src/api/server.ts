@@ -53,11 +53,12 @@ const LIMITS: ApiLimits = {
   bodyBytes: 16 * 1024,
   requestTimeoutMs: 10 * SECOND,
   handshakeTimeoutMs: 5 * SECOND,
-  maxConnections: 1024,
+  maxConnections: 4096,
   perAddress: { burst: 200, perSecond: 50 },
   perLeaf: { burst: 10, perSecond: 1 },
   refusedTokens: { burst: 10, perSecond: 10 / 60 },
   maxSigning: 64,
+  maxWaiting: 3072,
 };
 
 const CLOSE_MS = 5 * SECOND;
@@ -82,8 +83,9 @@ export async function startApi(options: ApiOptions): Promise<Api> {
     return server;
   };
   const { bodyBytes } = limits;
+  const stop = new AbortController();
   const publicApp = createApp({ log, bodyBytes, showAll: false });
-  publicRoutes(publicApp, manager, limits, clock);
+  publicRoutes(publicApp, manager, limits, { clock, signal: stop.signal });
   const adminApp = createApp({ log, bodyBytes, showAll: true });
   adminRoutes(adminApp, manager, clock);
   healthRoutes(adminApp, manager, readiness, metrics);
@@ -113,7 +115,6 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const healthAddress = await listen(health, options.health ?? { host: '127.0.0.1', port: 9444 }, 'health and metrics');
   await listenOnSocket(admin, socketPath);
   opened.defer(() => removeSocket(socketPath));
-  const stop = new AbortController();
   opened.defer(() => stop.abort());
   void keepIdentity(https, identity, { manager, clock, log, signal: stop.signal });
   readiness.unblock('starting');

@@ -1,12 +1,15 @@
 import { z } from 'zod';
+import { REVOCATION_REASONS, type RevocationReason } from '../pki/crl.ts';
 
 /** Where each call lives. The admin calls exist only on the unix socket of the manager. */
 export const PATHS = {
   trust: '/v1/trust',
   enroll: '/v1/enroll',
   renew: '/v1/renew',
+  crl: '/v1/crl',
   tokens: '/v1/tokens',
   certificates: '/v1/certificates',
+  revocations: '/v1/revocations',
   status: '/v1/status',
   validation: '/v1/validation',
   backups: '/v1/backups',
@@ -61,6 +64,40 @@ export const identityAnswer = z.strictObject({
 });
 export type IdentityAnswer = z.infer<typeof identityAnswer>;
 
+/** GET /v1/crl?after=NUMBER: held while NUMBER is the one in force, for half a minute at most. */
+export const crlAnswer = z.strictObject({
+  crl: z
+    .string()
+    .min(1)
+    .max(1024 * 1024),
+  number: z.number().int().nonnegative(),
+  time,
+});
+export type CrlAnswer = z.infer<typeof crlAnswer>;
+
+export const revocationRequest = z
+  .strictObject({
+    service: z.string().min(1).max(127).optional(),
+    serial: z
+      .string()
+      .regex(/^[0-9a-fA-F:]{1,64}$/)
+      .optional(),
+    reason: z.enum(Object.keys(REVOCATION_REASONS) as [RevocationReason, ...RevocationReason[]]),
+    /** Only says what would be revoked. */
+    dryRun: z.boolean().optional(),
+  })
+  .refine(({ service, serial }) => (service === undefined) !== (serial === undefined), 'either service or serial');
+export type RevocationRequest = z.infer<typeof revocationRequest>;
+
+/** `certificates` are those that were revoked now, or would be. */
+export const revocationAnswer = z.strictObject({
+  certificates: z.array(
+    z.strictObject({ service: name, namespace: name, serial: z.string(), spiffeId: z.string(), notAfter: time }),
+  ),
+  crlNumber: z.number().int(),
+});
+export type RevocationAnswer = z.infer<typeof revocationAnswer>;
+
 export const tokenRequest = z.strictObject({
   service: name,
   namespace: name.optional(),
@@ -111,6 +148,8 @@ const certificateRecord = z.strictObject({
   issuedAt: time,
   by: z.enum(['generate', 'token', 'renew']),
   supersededBy: z.string().optional(),
+  revokedAt: time.optional(),
+  revocationReason: z.string().optional(),
   /** Directory of cert.pem, key.pem and ca.pem, for a certificate whose key the manager holds. */
   directory: z.string().optional(),
 });

@@ -232,6 +232,11 @@ export const ERROR_PAGES = {
     why: 'A fault on the side of the manager; its log has the details under the id of the answer.',
     fix: 'Look at the log of the manager.',
   },
+  'SL-CRL-001': {
+    title: 'revocation list refused',
+    why: 'It is empty, damaged, of another issuer, out of date or older than one already seen; the one before stays in force.',
+    fix: 'Put the current list of the issuer there; that of a sidelock manager is at /v1/crl.',
+  },
   'SL-NET-001': {
     title: 'port in use',
     why: 'Another process listens there.',
@@ -321,6 +326,11 @@ export const ERROR_PAGES = {
     title: 'peer refused our certificate',
     why: 'It sent an alert that says so.',
     fix: 'The reason names what it disliked; compare both bundles and clocks.',
+  },
+  'SL-TLS-012': {
+    title: 'certificate of the peer is revoked',
+    why: 'The revocation list of its issuer names it.',
+    fix: 'If the service is still wanted, give it a new identity: sidelock token create SERVICE',
   },
   'SL-LINK-001': {
     title: 'shared connection broke',

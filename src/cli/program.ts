@@ -17,6 +17,7 @@ import { managerCommand } from './manager.ts';
 import { migrateCommand } from './migrate.ts';
 import { createOutput, needsAscii, type Output } from './output.ts';
 import { policyCommand } from './policy.ts';
+import { revokeCommand } from './revoke.ts';
 import { rotateCommand } from './rotate.ts';
 import { runCommand } from './run.ts';
 import { showCommand } from './show.ts';
@@ -92,6 +93,7 @@ export function buildProgram(context: Context): Command {
     .addCommand(auditCommand(context))
     .addCommand(backupCommand(context))
     .addCommand(restoreCommand(context))
+    .addCommand(revokeCommand(context))
     .commandsGroup('Kubernetes')
     .addCommand(injectCommand(context))
     .addCommand(uninjectCommand(context))

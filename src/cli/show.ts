@@ -42,6 +42,12 @@ export function showCommand(context: Context): Command {
         ['serial', certificate.serial],
         ['sha256', certificate.fingerprint256],
         ['issued', `${time(certificate.issuedAt)} by ${certificate.by}`],
+        [
+          'revoked',
+          certificate.revokedAt === undefined
+            ? undefined
+            : `${time(certificate.revokedAt)}: ${certificate.revocationReason}`,
+        ],
         ['replaced by', certificate.supersededBy],
         ['files', certificate.directory ?? 'the key is with its sidecar, not here'],
       ];

@@ -14,6 +14,7 @@ type AuditAction =
   | 'certificate_renewed'
   | 'certificate_repeated'
   | 'certificate_refused'
+  | 'certificate_revoked'
   | 'csr_names_ignored'
   | 'leaf_reused'
   | 'token_created'

@@ -3,6 +3,7 @@ import { isSidelockError, SidelockError } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
 import type { TrustBundle } from '../pki/bundle.ts';
+import type { Crl } from '../pki/crl.ts';
 import type { AuditEvent, AuditLog } from './audit.ts';
 import type { Inventory, InventoryEntry } from './inventory.ts';
 import type { Issuer } from './issuer.ts';
@@ -17,6 +18,7 @@ interface EnrolmentOptions {
   readonly inventory: Inventory;
   readonly audit: AuditLog;
   readonly bundle: () => TrustBundle;
+  readonly crl: () => Crl;
   readonly trustDomain: string;
   /** Milliseconds. */
   readonly expiredGraceMs: number;
@@ -122,6 +124,7 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
         proveLeaf({
           chain,
           bundle: options.bundle(),
+          crl: options.crl(),
           trustDomain: options.trustDomain,
           now: clock.now(),
           expiredGraceMs: options.expiredGraceMs,

@@ -40,8 +40,11 @@ export interface Inventory {
   get(serial: string): InventoryEntry | undefined;
   /** The SPIFFE id a key was ever certified for, expired or not. */
   ownerOfKey(spkiSha256: string): string | undefined;
+  /** The newest certificate for this key. */
+  newestOfKey(spkiSha256: string): InventoryEntry | undefined;
   /** The newest certificate for this key and identity. */
   newestForKey(spkiSha256: string, spiffeId: string): InventoryEntry | undefined;
+  all(): InventoryEntry[];
   /** The newest certificate of each identity. */
   newest(): InventoryEntry[];
   /** The `limit` certificates signed last, newest first. */
@@ -95,10 +98,12 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
     },
     get: (serial) => bySerial.get(serial),
     ownerOfKey: (spki) => newestByKey.get(spki)?.spiffeId,
+    newestOfKey: (spki) => newestByKey.get(spki),
     newestForKey(spki, spiffeId) {
       const entry = newestByKey.get(spki);
       return entry?.spiffeId === spiffeId ? entry : undefined;
     },
+    all: () => [...bySerial.values()],
     newest: () => [...newestById.values()],
     recent: (limit) => [...bySerial.values()].sort((a, b) => b.issuedAt - a.issuedAt).slice(0, limit),
     get newestIssuedAt() {

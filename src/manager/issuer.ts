@@ -22,6 +22,8 @@ interface IssuerOptions {
   readonly keyType: KeyType;
   /** Milliseconds; the profile of the type decides when undefined. */
   readonly validityMs: number | undefined;
+  /** Whether a key was in a certificate that was revoked: it is never certified again. */
+  readonly isRevokedKey: (spkiSha256: string) => boolean;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: ManagerMetrics;
@@ -76,6 +78,12 @@ export function createIssuer(options: IssuerOptions): Issuer {
     if (!keyTypes.includes(key.keyType)) {
       throw new SidelockError('SL-KEY-001', `${subject.service} may not have a key of type ${key.keyType}`, {
         why: `its type ${subject.type} allows ${keyTypes.join(', ')}`,
+      });
+    }
+    if (options.isRevokedKey(key.spkiSha256)) {
+      throw new SidelockError('SL-CSR-003', `the key of the request for ${subject.service} was revoked`, {
+        why: `a certificate for the key sha256:${key.spkiSha256} was revoked`,
+        fix: 'make a new key',
       });
     }
     const owner = inventory.ownerOfKey(key.spkiSha256);

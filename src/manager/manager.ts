@@ -22,6 +22,7 @@ import { type Caller, checkClock, createIssuer } from './issuer.ts';
 import { createManagerMetrics } from './metrics.ts';
 import type { ManagerOptions } from './options.ts';
 import { createOwnIdentity } from './own-identity.ts';
+import { openRevocations, type Revocations } from './revocations.ts';
 import { type RotationManager, startRotation } from './rotation.ts';
 import { createSslContext, type SslContext } from './ssl-context.ts';
 import { checkSubject, type Subject } from './subject.ts';
@@ -80,6 +81,7 @@ export interface Manager extends Enrolment, AsyncDisposable {
     revoke(id: string): Promise<boolean>;
   };
   readonly rotationManager: RotationManager;
+  readonly revocations: Revocations;
   readonly audit: AuditLog;
   /** Looks at what there is, or at these services, without changing anything. */
   validate(services?: readonly string[]): Promise<ValidationReport>;
@@ -147,6 +149,20 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     clock,
     metrics,
   });
+  const stop = new AbortController();
+  opened.defer(() => stop.abort());
+  const expiredGraceMs = certificates.expiredGraceMs ?? DAY;
+  const revocations = await openRevocations({
+    stateDirectory,
+    signer: authority.signer,
+    inventory,
+    audit,
+    graceMs: expiredGraceMs,
+    clock,
+    log,
+    signal: stop.signal,
+  });
+  metrics.showCrl(() => revocations.crl());
   const issuer = createIssuer({
     authority,
     inventory,
@@ -154,6 +170,10 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     trustDomain,
     keyType: certificates.keyType ?? 'rsa-2048',
     validityMs: certificates.validityMs,
+    isRevokedKey(spki) {
+      const serial = inventory.newestOfKey(spki)?.serial;
+      return serial !== undefined && revocations.get(serial) !== undefined;
+    },
     clock,
     log,
     metrics,
@@ -164,8 +184,9 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     inventory,
     audit,
     bundle: () => bundle,
+    crl: () => revocations.crl(),
     trustDomain,
-    expiredGraceMs: certificates.expiredGraceMs ?? DAY,
+    expiredGraceMs,
     clock,
     log,
     metrics,
@@ -193,11 +214,11 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     throw new SidelockError('SL-STORE-001', `there is no certificate of ${service} in ${storagePath}`);
   };
 
-  const stop = new AbortController();
   const rotationManager = startRotation({
     store,
     inventory,
     thresholdMs,
+    isRevoked: (serial) => revocations.get(serial) !== undefined,
     async reissue(entry) {
       const next = await issueInto(subjectOf(entry), { actor: 'manager' });
       await inventory.supersede(entry.serial, next.serial, clock.now());
@@ -275,6 +296,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
       },
     },
     rotationManager,
+    revocations,
     audit,
     validate: (services) => validateAll(validation, services),
     renewAt: (entry) => nextRenewal(entry, thresholdMs, () => 0),

@@ -1,4 +1,5 @@
 import type { Cell, HistogramCell, Metrics } from '../base/metrics.ts';
+import type { Crl } from '../pki/crl.ts';
 
 export type IssuedBy = 'generate' | 'token' | 'renew';
 type TokenResult = 'created' | 'revoked' | 'used' | 'refused';
@@ -22,6 +23,8 @@ export interface ManagerMetrics {
   readonly auditEntries: Cell;
   /** Sets where the x509 gauges come from at each scrape. */
   showCertificates(read: () => Iterable<CertificateSample>): void;
+  /** Sets where the gauges of the revocation list come from. */
+  showCrl(read: () => Crl): void;
 }
 
 export function createManagerMetrics(metrics: Metrics, version: string): ManagerMetrics {
@@ -36,6 +39,9 @@ export function createManagerMetrics(metrics: Metrics, version: string): Manager
   const labels = ['service', 'namespace', 'source'];
   const notAfter = metrics.gauge('x509_cert_not_after', 'End of validity, Unix time.', labels);
   const notBefore = metrics.gauge('x509_cert_not_before', 'Begin of validity, Unix time.', labels);
+  const revoked = metrics.gauge('sidelock_crl_revoked', 'Certificates that the revocation list names.');
+  const crlNumber = metrics.gauge('sidelock_crl_number', 'Number of the revocation list in force.');
+  const nextUpdate = metrics.gauge('x509_crl_next_update', 'When the next revocation list is due, Unix time.');
   const build = metrics.gauge('sidelock_build_info', 'Always 1; the labels say what runs.', [
     'version',
     'node',
@@ -50,6 +56,14 @@ export function createManagerMetrics(metrics: Metrics, version: string): Manager
     token: (result) => tokens.with({ result }),
     issueDuration: duration.with({}),
     auditEntries: audit.with({}),
+    showCrl(read) {
+      metrics.onScrape(() => {
+        const crl = read();
+        revoked.with({}).value = crl.entries.size;
+        crlNumber.with({}).value = crl.number;
+        nextUpdate.with({}).value = crl.nextUpdate / 1000;
+      });
+    },
     showCertificates(read) {
       metrics.onScrape(() => {
         notAfter.reset();

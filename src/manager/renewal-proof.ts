@@ -1,6 +1,7 @@
 import { SidelockError } from '../base/errors.ts';
 import type { TrustBundle } from '../pki/bundle.ts';
 import { type Certificate, parseCertificate } from '../pki/certificate.ts';
+import type { Crl } from '../pki/crl.ts';
 import type { KeyType } from '../pki/keys.ts';
 import { type SpiffeId, serviceOf } from '../pki/names.ts';
 import { verifyPeer } from '../pki/peer.ts';
@@ -10,6 +11,7 @@ interface Proof {
   /** DER as the TLS connection showed it, leaf first. */
   readonly chain: readonly Buffer[];
   readonly bundle: TrustBundle;
+  readonly crl?: Crl | undefined;
   readonly trustDomain: string;
   /** ms since the epoch. */
   readonly now: number;
@@ -30,8 +32,8 @@ export interface ProvenLeaf {
  * its grace, when everything but its end is in order.
  * @throws SidelockError SL-API-002 no or no fit certificate, SL-CERT-001 expired for too long.
  */
-export function proveLeaf({ chain, bundle, trustDomain, now, expiredGraceMs }: Proof): ProvenLeaf {
-  const judge = (at: number) => verifyPeer({ chain, bundle, now: at, purpose: 'client', trustDomain });
+export function proveLeaf({ chain, bundle, crl, trustDomain, now, expiredGraceMs }: Proof): ProvenLeaf {
+  const judge = (at: number) => verifyPeer({ chain, bundle, crl, now: at, purpose: 'client', trustDomain });
   let verdict = judge(now);
   let expired = false;
   if (!verdict.ok && verdict.reason === 'expired' && chain[0] !== undefined) {

@@ -10,6 +10,8 @@ interface RotationOptions {
   readonly inventory: Inventory;
   /** Milliseconds before the end. */
   readonly thresholdMs: number;
+  /** A certificate that was revoked is not renewed. */
+  readonly isRevoked: (serial: string) => boolean;
   /** Issues again what `entry` says, into the store. */
   readonly reissue: (entry: InventoryEntry) => Promise<InventoryEntry>;
   readonly clock: Clock;
@@ -33,7 +35,7 @@ const TICK_MS = MINUTE;
 
 /** Rotates the certificates whose keys the manager holds. Sidecars that enrolled renew theirs by themselves. */
 export function startRotation(options: RotationOptions): RotationManager {
-  const { store, inventory, thresholdMs, reissue, clock, random, log } = options;
+  const { store, inventory, thresholdMs, isRevoked, reissue, clock, random, log } = options;
   const scheduled = new Map<string, number>();
   /** By serial, so that the jitter of a certificate is decided once. */
   const due = new Map<string, number>();
@@ -51,7 +53,7 @@ export function startRotation(options: RotationOptions): RotationManager {
   };
   const rotate = async (service: string): Promise<boolean> => {
     const entry = await heldEntry(service);
-    if (entry === undefined) return false;
+    if (entry === undefined || isRevoked(entry.serial)) return false;
     if (clock.now() < Math.min(dueOf(entry), scheduled.get(service) ?? Number.POSITIVE_INFINITY)) return false;
     await replace(entry);
     return true;

@@ -26,6 +26,11 @@ export function integer(...octets: readonly number[]): Element {
   return asn1.create(UNIVERSAL, Type.INTEGER, false, binary(octets));
 }
 
+/** One octet. */
+export function enumerated(value: number): Element {
+  return asn1.create(UNIVERSAL, Type.ENUMERATED, false, binary([value]));
+}
+
 export function boolean(value: boolean): Element {
   return asn1.create(UNIVERSAL, Type.BOOLEAN, false, binary([value ? 0xff : 0x00]));
 }

@@ -252,7 +252,8 @@ function spiffeIdOf(sans: readonly GeneralName[]): SpiffeId | undefined {
   }
 }
 
-function serialHex(content: Buffer): string {
+/** An INTEGER as `serial` shows it. */
+export function serialHex(content: Buffer): string {
   const negative = (content[0] ?? 0) >= 0x80;
   const hex = content.toString('hex');
   if (negative)

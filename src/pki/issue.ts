@@ -217,7 +217,8 @@ function keyIdOf(publicKey: KeyObject): Buffer {
   return createHash('sha256').update(bits).digest().subarray(0, 20);
 }
 
-function keyIdOfSigner({ certificate }: Signer): Buffer {
+/** Its subject key identifier. */
+export function keyIdOfSigner({ certificate }: Signer): Buffer {
   return certificate.ski === undefined ? keyIdOf(certificate.x509.publicKey) : Buffer.from(certificate.ski, 'hex');
 }
 

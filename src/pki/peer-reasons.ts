@@ -37,6 +37,7 @@ export const PEER_REASONS = [
   'path_length',
   'name_constraints',
   'issuer_wrong_eku',
+  'revoked',
 ] as const;
 
 export type PeerReason = (typeof PEER_REASONS)[number];

@@ -3,10 +3,12 @@ import type { TrustBundle } from './bundle.ts';
 import type { Certificate } from './certificate.ts';
 import { parseCertificate } from './certificate.ts';
 import { buildChain } from './chain.ts';
+import { type Crl, revocationOf } from './crl.ts';
 import type { SpiffeId } from './names.ts';
 import { leafFault } from './peer-leaf.ts';
 import type { Fault, PeerPurpose, PeerReason } from './peer-reasons.ts';
 import { fault } from './peer-reasons.ts';
+import { utc } from './text.ts';
 
 export type { PeerPurpose, PeerReason } from './peer-reasons.ts';
 
@@ -23,6 +25,8 @@ interface PeerContext {
   /** `client`: the peer called us. `server`: we called it. */
   readonly purpose: PeerPurpose;
   readonly trustDomain: string;
+  /** The newest revocation list there is. */
+  readonly crl?: Crl | undefined;
 }
 
 export interface PeerInput extends PeerContext {
@@ -60,8 +64,8 @@ export function verifyPeer(input: PeerInput): PeerVerdict {
 /** Judges peers and remembers those it accepted. Bound to nothing: bundle, purpose and time come with each call. */
 export interface PeerVerifier {
   /**
-   * The verdict of `verifyPeer`. A leaf that was accepted under the same bundle, purpose and trust domain is accepted
-   * again by fingerprint while its whole path is in date, without reading `peer.chain()`: the path to the root exists,
+   * The verdict of `verifyPeer`. A leaf that was accepted under the same bundle, revocation list, purpose and trust domain is
+   * accepted again by fingerprint while its whole path is in date, without reading `peer.chain()`: the path to the root exists,
    * whatever else the peer sent this time. Refusals are not remembered.
    */
   verify(peer: PeerSource, context: PeerContext): PeerVerdict;
@@ -79,8 +83,8 @@ export function createPeerVerifier({ maxEntries = 1024 }: { readonly maxEntries?
   return {
     verify(peer, context) {
       const { fingerprint256 } = peer;
-      const { bundle, purpose, trustDomain, now } = context;
-      const key = `${fingerprint256} ${bundle.sha256} ${purpose} ${trustDomain}`;
+      const { bundle, purpose, trustDomain, now, crl } = context;
+      const key = `${fingerprint256} ${bundle.sha256} ${crl?.sha256} ${purpose} ${trustDomain}`;
       const known = accepted.get(key);
       if (known !== undefined) accepted.delete(key);
       if (known !== undefined && known.validFrom <= now && now <= known.validUntil) {
@@ -113,7 +117,7 @@ interface Refused {
   readonly refusal: RefusedPeer;
 }
 
-function judge({ chain, bundle, now, purpose, trustDomain }: PeerInput): Accepted | Refused {
+function judge({ chain, bundle, now, purpose, trustDomain, crl }: PeerInput): Accepted | Refused {
   const tooMuch = sizeFault(chain);
   const [first, ...rest] = chain;
   if (tooMuch !== undefined || first === undefined) {
@@ -130,6 +134,8 @@ function judge({ chain, bundle, now, purpose, trustDomain }: PeerInput): Accepte
   const broken = leafFault(leaf, { now, purpose, trustDomain });
   if (broken !== undefined) return refuse(broken, leaf);
   if (!built.ok) return refuse(built.fault, leaf);
+  const revoked = crl === undefined ? undefined : revokedFault(crl, built.path);
+  if (revoked !== undefined) return refuse(revoked, leaf);
   const { spiffeId } = leaf;
   if (spiffeId === undefined) return refuse(fault('bad_spiffe_id', 'the certificate has no valid SPIFFE id'), leaf);
   return {
@@ -138,6 +144,16 @@ function judge({ chain, bundle, now, purpose, trustDomain }: PeerInput): Accepte
     validFrom: Math.max(...built.path.map(({ notBefore }) => notBefore)),
     validUntil: Math.min(...built.path.map(({ notAfter }) => notAfter)),
   };
+}
+
+function revokedFault(crl: Crl, path: readonly Certificate[]): Fault | undefined {
+  for (const certificate of path) {
+    const entry = revocationOf(crl, certificate);
+    if (entry === undefined) continue;
+    const who = certificate === path[0] ? 'the certificate' : `its issuer ${certificate.subject}`;
+    return fault('revoked', `${who} (serial ${certificate.serial}) was revoked ${utc(entry.at)}: ${entry.reason}`);
+  }
+  return undefined;
 }
 
 function sizeFault(chain: readonly Buffer[]): Fault | undefined {

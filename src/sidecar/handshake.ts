@@ -141,6 +141,11 @@ const CHAIN_PAGES: Partial<Record<PeerReason, Page>> = {
   expired: OUT_OF_DATE,
   not_yet_valid: OUT_OF_DATE,
   issuer_expired: OUT_OF_DATE,
+  revoked: {
+    code: 'SL-TLS-012',
+    sentence: 'its certificate is revoked',
+    fix: 'give the service a new identity if it is still wanted: sidelock token create SERVICE',
+  },
   unknown_ca: UNKNOWN_CA,
   self_signed: UNKNOWN_CA,
   chain_incomplete: {

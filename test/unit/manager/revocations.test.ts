@@ -1,0 +1,48 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import t from 'tap';
+import { DAY, MINUTE } from '../../../src/base/clock.ts';
+import { readCrl } from '../../../src/pki/crl.ts';
+import { candidate, openManager, shiftedClock, startRig, temporaryDirectory } from '../../support/manager/rig.ts';
+
+t.test('a revoked leaf is on the list, marked, in the audit log, and renews no more, nor does its key', async (t) => {
+  const rig = await startRig(t);
+  const orders = await rig.enroll('orders');
+  const before = await rig.client(orders).crl(0);
+  const waiting = rig.client(orders).crl(before.number);
+  const preview = await rig.admin.revoke({ service: 'orders', reason: 'keyCompromise', dryRun: true });
+  t.match(preview.certificates, [{ serial: orders.leaf.serial }]);
+  t.equal(preview.crlNumber, before.number, 'a dry run changes nothing');
+  const done = await rig.admin.revoke({ service: 'orders', reason: 'keyCompromise' });
+  t.match(done, { certificates: [{ serial: orders.leaf.serial }], crlNumber: before.number + 1 });
+  const told = readCrl((await waiting).crl, 'answer');
+  t.match(told.entries.get(orders.leaf.serial), { reason: 'keyCompromise' }, 'who waited was told');
+  t.match((await rig.admin.showCertificate('orders')).certificate, { revocationReason: 'keyCompromise' });
+  t.same((await rig.admin.revoke({ service: 'orders', reason: 'superseded' })).certificates, [], 'once');
+  t.match(await rig.metrics.render(), /sidelock_crl_revoked 1\n[\s\S]*x509_crl_next_update \d+/);
+
+  const { csr } = await candidate('orders');
+  await t.rejects(rig.client(orders).renew(csr), { code: 'SL-API-002', why: /revoked/ });
+  await rig.pass(orders.leaf.notAfter - rig.clock.now() + MINUTE);
+  await t.rejects(rig.client(orders).renew(csr), { code: 'SL-API-002', why: /revoked/ }, 'nor within the grace');
+  await t.rejects(rig.admin.revoke({ service: 'nobody', reason: 'superseded' }), { code: 'SL-STORE-001' });
+});
+
+t.test('a restart keeps what was revoked and the number rising; a damaged file stops the start', async (t) => {
+  const storage = join(await temporaryDirectory(t), 'store');
+  const clock = shiftedClock();
+  const first = await openManager(storage, clock);
+  const { leaf } = await first.initializeServiceCertificate({ serviceName: 'orders', serviceType: 'api_service' });
+  const { crlNumber } = await first.revocations.revoke({ serial: leaf.serial.toUpperCase(), reason: 'superseded' });
+  await first[Symbol.asyncDispose]();
+  const second = await openManager(storage, clock);
+  t.ok(second.revocations.crl().number > crlNumber);
+  t.match(second.revocations.crl().entries.get(leaf.serial), { reason: 'superseded' });
+  const { number, nextUpdate } = second.revocations.crl();
+  clock.shift(2 * DAY);
+  const later = await second.revocations.newerThan(number, AbortSignal.timeout(10_000));
+  t.ok(later.number > number && later.nextUpdate > nextUpdate, 'a new list comes long before the old one ends');
+  await second[Symbol.asyncDispose]();
+  await writeFile(join(storage, '.sidelock', 'revocations.json'), '{"number":');
+  await t.rejects(openManager(storage, clock), { code: 'SL-STORE-003' });
+});
