@@ -13,14 +13,14 @@ import { ghostunnel } from './peers/ghostunnel.ts';
 import { haproxy } from './peers/haproxy.ts';
 import { nginx } from './peers/nginx.ts';
 import type { Peer } from './peers/peer.ts';
-import { sidelock } from './peers/sidelock.ts';
+import { buildBundle, sidelock, sidelockOwn } from './peers/sidelock.ts';
 import { startInto } from './process.ts';
 import { budgets, renderScenario } from './report.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
 import { writeReportScript } from './wrk.ts';
 
 const FIGURES = 'figures';
-const PEERS: readonly Peer[] = [sidelock, haproxy, nginx, ghostunnel];
+const PEERS: readonly Peer[] = [sidelock, sidelockOwn, haproxy, nginx, ghostunnel];
 
 const USAGE = `npm run bench -- [flags]
 
@@ -100,6 +100,7 @@ async function runScenarios(
   }
   await using stack = new AsyncDisposableStack();
   const script = await writeReportScript(options.directory);
+  if (options.peers.some(({ name }) => name.startsWith('sidelock'))) await buildBundle();
   const material = await writeMaterial(join(options.directory, 'material'));
   const backend = await startBackend(startInto(stack), join(options.directory, 'backend'));
   const measured = [];
@@ -138,7 +139,9 @@ function readFlags(): Flags | undefined {
   });
   const all = [FIGURES, ...SCENARIOS.map((s) => s.name)];
   const only = values.only?.split(',') ?? all;
-  const peers = values.peers?.split(',').map((name) => PEERS.find((peer) => peer.name === name)) ?? PEERS;
+  const peers =
+    values.peers?.split(',').map((name) => PEERS.find((peer) => peer.name === name)) ??
+    (values.quick ? PEERS.filter((peer) => peer !== sidelockOwn) : PEERS);
   const runs = Number(values.runs ?? (values.quick ? 1 : 3));
   const seconds = Number(values.seconds ?? (values.quick ? 1 : 2));
   const known = peers.filter((peer) => peer !== undefined);
