@@ -90,14 +90,23 @@ function checkProtocol(
   });
 }
 
-const outbound = z.strictObject({
-  name: label().optional().describe('in logs and metrics; the service unless given'),
-  listen: listenAddress('127.0.0.1').describe('where the app connects without TLS'),
-  service: serviceReference().describe('who must answer: SERVICE or NAMESPACE/SERVICE'),
-  address: remoteAddress().describe('HOST:PORT of its mTLS listener'),
-  protocol: protocol(),
-  expect: z.array(caller()).prefault([]).describe('who is accepted there; service unless given'),
-});
+const outbound = z
+  .strictObject({
+    name: label().optional().describe('in logs and metrics; the service unless given'),
+    listen: listenAddress('127.0.0.1').describe('where the app connects without TLS'),
+    service: serviceReference().describe('who must answer: SERVICE or NAMESPACE/SERVICE'),
+    address: remoteAddress().describe('HOST:PORT of its mTLS listener'),
+    protocol: protocol(),
+    expect: z.array(caller()).prefault([]).describe('who is accepted there; service unless given'),
+    answerSslRequest: z
+      .boolean()
+      .prefault(false)
+      .describe('tell a PostgreSQL client that asks for TLS no, so that sslmode=prefer works'),
+  })
+  .superRefine(({ protocol: spoken, answerSslRequest }, context) => {
+    if (spoken === 'tcp' || !answerSslRequest) return;
+    context.addIssue({ code: 'custom', path: ['answerSslRequest'], message: 'needs protocol: tcp' });
+  });
 
 export const sidecarSchema = z
   .strictObject({

@@ -62,6 +62,8 @@ export interface OutboundOptions {
   readonly protocol: Protocol;
   /** Patterns as in {@link AllowRule}: the peer must be one of these. Empty means `service` in our own namespace. */
   readonly expect: readonly string[];
+  /** A PostgreSQL client that asks for TLS is told no, in place of the server; false unless given. `tcp` only. */
+  readonly answerSslRequest?: boolean;
 }
 
 /** How soon a changed directory is looked at; all of them have defaults that suit a running sidecar. */

@@ -3,6 +3,7 @@ import type { DataPlane } from './data-plane.ts';
 import { createHttpOutbound } from './http1/outbound.ts';
 import { bindListener, type Listener } from './listener.ts';
 import type { OutboundOptions } from './options.ts';
+import { answerSslRequest } from './ssl-request.ts';
 import { startRelay } from './start-relay.ts';
 import { createUpstream, type Upstream } from './upstream.ts';
 
@@ -14,7 +15,7 @@ import { createUpstream, type Upstream } from './upstream.ts';
 export async function bindOutbound(options: OutboundOptions, plane: DataPlane): Promise<Listener> {
   const upstream = createUpstream(options, plane);
   const http = options.protocol === 'http' ? createHttpOutbound(upstream) : undefined;
-  const serve = http?.serve ?? ((local: Socket) => relayTo(upstream, local));
+  const serve = http?.serve ?? ((local: Socket) => serveTcp(upstream, local));
   const listener = await bindListener({
     what: `outbound "${options.name}"`,
     address: options.listen,
@@ -33,6 +34,21 @@ function accept(local: Socket, listener: string, serve: (local: Socket) => void,
   }
   plane.metrics.refused.with({ direction: 'outbound', listener, reason: known ? 'limit' : 'no_identity' }).value++;
   local.resetAndDestroy();
+}
+
+function serveTcp(upstream: Upstream, local: Socket): void {
+  const { options, plane } = upstream;
+  if (options.answerSslRequest !== true) {
+    relayTo(upstream, local);
+    return;
+  }
+  answerSslRequest(local, plane.limits.handshakeTimeoutMs, (alive) => {
+    if (alive) relayTo(upstream, local);
+    else {
+      plane.connections.dismiss();
+      local.destroy();
+    }
+  });
 }
 
 function relayTo({ options, plane, connect }: Upstream, local: Socket): void {

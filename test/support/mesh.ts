@@ -10,6 +10,7 @@ import {
   DEFAULT_LIMITS,
   type HostPort,
   type InboundOptions,
+  type OutboundOptions,
   type Protocol,
   type SidecarLimits,
 } from '../../src/sidecar/options.ts';
@@ -23,7 +24,9 @@ interface NodeOptions {
   readonly service: string;
   readonly authority: TestAuthority;
   readonly inbound?: Pick<InboundOptions, 'target' | 'allow' | 'policy' | 'mode'> & { readonly listen?: HostPort };
-  readonly outbound?: { readonly service: string; readonly address: HostPort; readonly expect?: string[] };
+  readonly outbound?: Pick<OutboundOptions, 'service' | 'address' | 'answerSslRequest'> & {
+    readonly expect?: string[];
+  };
   readonly limits?: Partial<SidecarLimits>;
   readonly userBuffers?: boolean;
   readonly streams?: boolean;

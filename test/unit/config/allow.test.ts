@@ -47,3 +47,12 @@ t.test('methods and paths need a listener that reads requests', async (t) => {
     /inbound\[0\].allow\[0\].paths: needs protocol: http/,
   ]);
 });
+
+t.test('what only one protocol knows is refused with the other', async (t) => {
+  const text = `kind: Sidecar
+identity: { source: files, directory: /x }
+outbound:
+  - { listen: 1, service: db, address: "db:1", protocol: http, answerSslRequest: true }
+`;
+  t.match(problemsIn('Sidecar', text), [/outbound\[0\].answerSslRequest: needs protocol: tcp/]);
+});
