@@ -397,6 +397,21 @@ export const ERROR_PAGES = {
     why: 'The program after -- was not found or may not be executed.',
     fix: 'Check the path of the program.',
   },
+  'SL-KUBE-001': {
+    title: 'Kubernetes API server not reachable',
+    why: 'No kubeconfig leads to one, or it does not answer.',
+    fix: 'Try: kubectl get --raw /readyz',
+  },
+  'SL-KUBE-002': {
+    title: 'Kubernetes refused the request',
+    why: 'The answer of the API server is in the message; with 403 it names the missing right.',
+    fix: 'Give the account that right, or correct the namespace.',
+  },
+  'SL-KUBE-003': {
+    title: 'Secret belongs to somebody else',
+    why: 'It does not carry our label, so it is never written to.',
+    fix: 'Rename or delete it, or choose another service name.',
+  },
 } as const satisfies Record<`SL-${string}-${number}`, ErrorPage>;
 
 export type ErrorCode = keyof typeof ERROR_PAGES;

@@ -12,6 +12,7 @@ import { exitCodeOf } from './failure.ts';
 import { generateCommand } from './generate.ts';
 import { healthCommand } from './health.ts';
 import { injectCommand, uninjectCommand } from './inject.ts';
+import { kubernetesCommand } from './kubernetes.ts';
 import { listCommand } from './list.ts';
 import { managerCommand } from './manager.ts';
 import { migrateCommand } from './migrate.ts';
@@ -97,6 +98,7 @@ export function buildProgram(context: Context): Command {
     .commandsGroup('Kubernetes')
     .addCommand(injectCommand(context))
     .addCommand(uninjectCommand(context))
+    .addCommand(kubernetesCommand(context))
     .commandsGroup('Look things up')
     .addCommand(policyCommand(context))
     .addCommand(migrateCommand(context))

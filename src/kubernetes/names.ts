@@ -15,6 +15,9 @@ export const ADMIN_PORT = 15_020;
 /** Where the first upstream without a port of its own is found; the next ones follow. */
 export const FIRST_UPSTREAM_PORT = 15_101;
 
+/** Label of what the manager wrote, and may write again. */
+export const MANAGED_BY = { label: `${DOMAIN}/managed-by`, value: 'mtls-manager' } as const;
+
 /** The Secret that holds the certificate of a service. */
 export function secretName(service: string): string {
   return `${service}-mtls-certs`;

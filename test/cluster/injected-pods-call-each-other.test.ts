@@ -3,6 +3,7 @@ import t from 'tap';
 import { cli, shortDirectory } from '../support/cli.ts';
 import { kubectl, programs, tryKubectl } from './kubectl.ts';
 import { importSidecarImage, NODE, SIDECAR_IMAGE } from './sidecar-image.ts';
+import { ADMIN_KUBECONFIG } from './state.ts';
 
 const NAMESPACE = 'shop';
 const DOMAIN = 'certificate.ai-teddy.com';
@@ -66,15 +67,9 @@ t.teardown(() => kubectl(['delete', 'namespace', NAMESPACE, '--timeout=120s']));
 t.test('each service has its Secret', async (t) => {
   const storage = join(shortDirectory(t), 'pki');
   for (const service of ['orders', 'web', 'thief', 'report']) {
-    const made = await cli(['generate', '--service', service, '--namespace', NAMESPACE, '--storage', storage]);
+    const args = ['--service', service, '--namespace', NAMESPACE, '--storage', storage];
+    const made = await cli(['kubernetes', 'secret', ...args], { env: { KUBECONFIG: ADMIN_KUBECONFIG } });
     t.equal(made.code, 0, made.stderr);
-    const directory = join(storage, service);
-    const files = ['tls.crt=cert.pem', 'tls.key=key.pem', 'ca.crt=ca.pem'].map((pair) => {
-      const [key, file = ''] = pair.split('=');
-      return `--from-file=${key}=${join(directory, file)}`;
-    });
-    const type = '--type=kubernetes.io/tls';
-    await kubectl(['-n', NAMESPACE, 'create', 'secret', 'generic', `${service}-mtls-certs`, type, ...files]);
   }
 });
 
