@@ -1,7 +1,12 @@
 /** The library: the manager inside a program of yours, under the names of the guide. */
 export { isSidelockError, SidelockError } from './base/errors.ts';
 export { getMtlsManager, type MtlsManager, type MtlsManagerOptions } from './library.ts';
+export { getCertificateMonitoringDashboard, type MonitoringOptions } from './library-monitoring.ts';
+export { type Alert, AlertLevel } from './manager/alerts/alert.ts';
+export type { AlertHandler } from './manager/alerts/alert-manager.ts';
+export type { DashboardData } from './manager/dashboard-data.ts';
 export type { InventoryEntry } from './manager/inventory.ts';
+export type { Monitoring } from './manager/monitor.ts';
 export type { SslContext } from './manager/ssl-context.ts';
 export { ServiceType } from './pki/profiles.ts';
 export type { ServiceCertificate } from './store/store.ts';

@@ -6,6 +6,8 @@ import {
   type CertificateRequest,
   certificateAnswer,
   certificateList,
+  type DashboardAnswer,
+  dashboardAnswer,
   PATHS,
   type RevocationAnswer,
   type RevocationRequest,
@@ -37,6 +39,7 @@ interface SocketClient {
   noteBackup(file: string): Promise<unknown>;
   revoke(request: RevocationRequest): Promise<RevocationAnswer>;
   status(): Promise<StatusAnswer>;
+  dashboard(): Promise<DashboardAnswer>;
 }
 
 /**
@@ -74,6 +77,7 @@ export function socketClient(socketPath: string, timeoutMs: number = 30 * SECOND
     },
     noteBackup: (file) => exchange(transport, { method: 'POST', path: PATHS.backups, body: { file } }, backupNoted),
     revoke: (body) => exchange(transport, { method: 'POST', path: PATHS.revocations, body }, revocationAnswer),
+    dashboard: () => exchange(transport, { method: 'GET', path: PATHS.dashboard }, dashboardAnswer),
     status: () => exchange(transport, { method: 'GET', path: PATHS.status }, statusAnswer),
   };
 }

@@ -7,6 +7,7 @@ import { formatAddress, listen } from '../base/listen.ts';
 import type { Logger } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Manager } from '../manager/manager.ts';
+import type { Monitoring } from '../manager/monitor.ts';
 import { adminRoutes } from './server-admin.ts';
 import { createApp } from './server-app.ts';
 import { healthRoutes } from './server-health.ts';
@@ -31,6 +32,8 @@ interface ApiLimits extends PublicLimits {
 
 interface ApiOptions {
   readonly manager: Manager;
+  /** Its data is served on the socket and beside the metrics; nothing of it unless given. */
+  readonly monitoring?: Pick<Monitoring, 'getDashboardData'>;
   /** https; 0.0.0.0:9443 unless given. */
   readonly listen?: ListenAddress;
   /** Plain http for /healthz, /readyz and /metrics; 127.0.0.1:9444 unless given. */
@@ -69,7 +72,7 @@ const CLOSE_MS = 5 * SECOND;
  * @throws SidelockError SL-NET-001, SL-NET-002
  */
 export async function startApi(options: ApiOptions): Promise<Api> {
-  const { manager, clock, log, metrics, socketPath } = options;
+  const { manager, monitoring, clock, log, metrics, socketPath } = options;
   const limits = { ...LIMITS, ...options.limits };
   const readiness = new Readiness();
   readiness.block('starting', 'the listeners are not bound yet');
@@ -88,9 +91,9 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   publicRoutes(publicApp, manager, limits, { clock, signal: stop.signal });
   const adminApp = createApp({ log, bodyBytes, showAll: true });
   adminRoutes(adminApp, manager, clock);
-  healthRoutes(adminApp, manager, readiness, metrics);
+  healthRoutes(adminApp, manager, readiness, metrics, monitoring);
   const healthApp = createApp({ log, bodyBytes, showAll: false });
-  healthRoutes(healthApp, manager, readiness, metrics);
+  healthRoutes(healthApp, manager, readiness, metrics, monitoring);
   await Promise.all([publicApp.ready(), adminApp.ready(), healthApp.ready()]);
 
   const checking = { connectionsCheckingInterval: Math.min(SECOND, limits.requestTimeoutMs) };

@@ -11,6 +11,7 @@ export const PATHS = {
   certificates: '/v1/certificates',
   revocations: '/v1/revocations',
   status: '/v1/status',
+  dashboard: '/v1/dashboard',
   validation: '/v1/validation',
   backups: '/v1/backups',
 } as const;
@@ -177,6 +178,25 @@ export const statusAnswer = z.strictObject({
   time,
 });
 export type StatusAnswer = z.infer<typeof statusAnswer>;
+
+const alertLevel = z.enum(['info', 'warning', 'error', 'critical']);
+
+/** The data of the guide's dashboard: what commands read of it; the rest is passed on as it is. */
+export const dashboardAnswer = z.looseObject({
+  generated_at: z.string(),
+  metrics: z.looseObject({
+    total_certificates: z.number(),
+    expiring_certificates: z.number(),
+    expired_certificates: z.number(),
+    next_renewal: z.string().nullable(),
+  }),
+  health: z.looseObject({ summary: z.looseObject({ health_percentage: z.number() }) }),
+  alerts: z.looseObject({
+    by_level: z.record(alertLevel, z.number()),
+    active: z.array(z.looseObject({ id: z.string(), level: alertLevel, message: z.string(), fix: z.string() })),
+  }),
+});
+export type DashboardAnswer = z.infer<typeof dashboardAnswer>;
 
 /** Every answer that is not 2xx. `id` finds the line in the log of the manager. */
 export const errorAnswer = z.strictObject({

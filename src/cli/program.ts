@@ -16,6 +16,7 @@ import { kubernetesCommand } from './kubernetes.ts';
 import { listCommand } from './list.ts';
 import { managerCommand } from './manager.ts';
 import { migrateCommand } from './migrate.ts';
+import { monitorCommand } from './monitor.ts';
 import { createOutput, needsAscii, type Output } from './output.ts';
 import { policyCommand } from './policy.ts';
 import { revokeCommand } from './revoke.ts';
@@ -85,6 +86,7 @@ export function buildProgram(context: Context): Command {
     .commandsGroup('Certificates')
     .addCommand(bootstrapCommand(context))
     .addCommand(generateCommand(context))
+    .addCommand(monitorCommand(context))
     .addCommand(listCommand(context))
     .addCommand(showCommand(context))
     .addCommand(rotateCommand(context))

@@ -4,7 +4,6 @@ import type { Logger } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { ManagerConfig } from '../config/manager.ts';
 import type { Manager } from '../manager/manager.ts';
-import type { Monitoring } from '../manager/monitor.ts';
 import { STATE_DIR } from '../store/layout.ts';
 import { alertReceivers } from './alert-receivers.ts';
 import { managerOptions } from './manager-options.ts';
@@ -13,7 +12,6 @@ import { packageVersion } from './version.ts';
 
 interface RunningManager extends AsyncDisposable {
   readonly manager: Manager;
-  readonly monitoring: Monitoring;
   readonly api: Awaited<ReturnType<typeof import('../api/server.ts').startApi>>;
 }
 
@@ -60,6 +58,7 @@ export async function startManager(config: ManagerConfig, surroundings: Surround
   const api = started.use(
     await startApi({
       manager,
+      monitoring,
       listen: unseen ? local : config.listen,
       health: unseen ? local : config.health,
       socketPath: socketPathOf(config.storage.path),
@@ -71,7 +70,7 @@ export async function startManager(config: ManagerConfig, surroundings: Surround
   if (!unseen) port = api.address.port;
   if (!unseen) void monitoring.startMonitoring();
   const running = started.move();
-  return { manager, monitoring, api, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return { manager, api, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 /** Where the manager of a storage answers to commands: the shorter way to it, since a socket's path is limited. */

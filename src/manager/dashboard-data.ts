@@ -1,6 +1,5 @@
 import { DAY } from '../base/clock.ts';
 import type { Alert, AlertLevel } from './alerts/alert.ts';
-import { ALERT_LEVELS } from './alerts/alert.ts';
 import type { Health, ServiceHealth } from './health.ts';
 import type { InventoryEntry } from './inventory.ts';
 import type { TimingSummary } from './timings.ts';
@@ -151,7 +150,7 @@ export function dashboardData(
 }
 
 export function healthSummary({ services }: Health): DashboardData['health']['summary'] {
-  const healthy = services.filter(({ status }) => status === 'healthy' || status === ALERT_LEVELS[0]).length;
+  const healthy = services.filter(({ status }) => status === 'healthy' || status === 'info').length;
   const total = services.length;
   return {
     total_services: total,

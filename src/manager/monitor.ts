@@ -35,7 +35,7 @@ export interface Monitoring extends AsyncDisposable {
   startMonitoring(): Promise<void>;
   /** Checks now, and tells what is new. */
   checkHealth(): Promise<void>;
-  /** As of now, with the health of the last check; without one so far, it is made first. */
+  /** As of now, with the health of the last check; where none is recent enough, it is made first. */
   getDashboardData(): Promise<DashboardData>;
   /** Every certificate with its status, by name. */
   inventory(): Promise<CertificateLine[]>;
@@ -92,6 +92,7 @@ export function createMonitoring(manager: WatchedManager, options: MonitorOption
   };
   /** The findings of the last check about what there is now: what was issued since is not known to be ill. */
   const current = async (): Promise<Health> => {
+    if (last === undefined || clock.now() - last.checkedAt >= healthCheckIntervalMs) await checkAndTell();
     const health = last ?? (await check());
     const known = new Map(health.services.map((service) => [service.entry.serial, service]));
     const services = [...manager.listAllCertificates().values()].map(

@@ -14,6 +14,7 @@ const PRINTS: Readonly<Record<string, RegExp>> = {
   rotation: /^Rotated certificates: ai-conversation-service\n$/,
   communication: /^\{ caller: 'CN=ai-conversation-service' \}\nstranger: (ERR_SSL_\w+|ECONNRESET)\n$/,
   caching: /^same context: true\ncertificate of CN=ai-conversation-service\nafter a rotation: false\n$/,
+  monitoring: /^Total certificates: some\nHealth percentage: 100\.0%\n$/,
   devices: /^(teddy-bear-00\d: certificate, private_key, ca_certificate\n){3}$/,
 };
 

@@ -1,6 +1,14 @@
-/** From the least to the gravest. */
-export const ALERT_LEVELS = ['info', 'warning', 'error', 'critical'] as const;
-export type AlertLevel = (typeof ALERT_LEVELS)[number];
+/** The levels by the guide's names for them, from the least to the gravest. */
+export const AlertLevel = Object.freeze({
+  INFO: 'info',
+  WARNING: 'warning',
+  ERROR: 'error',
+  CRITICAL: 'critical',
+} as const);
+
+export type AlertLevel = (typeof AlertLevel)[keyof typeof AlertLevel];
+
+export const ALERT_LEVELS: readonly AlertLevel[] = Object.values(AlertLevel);
 
 /** What can be wrong; a closed list. */
 type AlertRule =
