@@ -16,7 +16,7 @@ import type { Peer } from './peers/peer.ts';
 import { buildBundle, sidelock, sidelockOwn } from './peers/sidelock.ts';
 import { startInto } from './process.ts';
 import { budgets, renderScenario } from './report.ts';
-import { SCENARIOS, type Scenario } from './scenarios.ts';
+import { LONG, SCENARIOS, type Scenario } from './scenarios.ts';
 import { writeReportScript } from './wrk.ts';
 
 const FIGURES = 'figures';
@@ -138,7 +138,7 @@ function readFlags(): Flags | undefined {
     },
   });
   const all = [FIGURES, ...SCENARIOS.map((s) => s.name)];
-  const only = values.only?.split(',') ?? all;
+  const only = values.only?.split(',') ?? all.filter((name) => !(values.quick && LONG.includes(name)));
   const peers =
     values.peers?.split(',').map((name) => PEERS.find((peer) => peer.name === name)) ??
     (values.quick ? PEERS.filter((peer) => peer !== sidelockOwn) : PEERS);

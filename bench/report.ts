@@ -39,6 +39,14 @@ ${bars(results.map((r) => ({ name: r.peer, value: r.cpuUs, unit: 'us' })))}${bud
   .join('')}`;
 }
 
+const COMPARED = {
+  cpuUs: { name: 'CPU a request', higherIsBetter: false },
+  p50Us: { name: 'p50', higherIsBetter: false },
+  p99Us: { name: 'p99', higherIsBetter: false },
+  megabytesPerSecond: { name: 'MB/s', higherIsBetter: true },
+  requestsPerSecond: { name: 'requests/s', higherIsBetter: true },
+} as const;
+
 export interface BudgetVerdict {
   readonly text: string;
   readonly met: boolean;
@@ -51,10 +59,9 @@ export function budgets(scenario: Scenario, results: readonly Result[]): BudgetV
   return scenario.budgets.flatMap(({ figure, against, ratio: allowed }) => {
     const others = results.filter((r) => against.includes(r.peer)).map((r) => r[figure]);
     if (others.length === 0) return [];
-    const higherIsBetter = figure === 'megabytesPerSecond';
+    const { name, higherIsBetter } = COMPARED[figure];
     const found = own[figure] / (higherIsBetter ? Math.max(...others) : Math.min(...others));
     const sign = higherIsBetter ? '>=' : '<=';
-    const name = higherIsBetter ? 'MB/s' : 'CPU a request';
     return [
       {
         text: `${name} ${found.toFixed(2)} x ${against.length > 1 ? 'the best of ' : ''}${against.join(', ')} (budget ${sign} ${allowed})`,

@@ -2,10 +2,10 @@ import { freePort } from '../../test/support/servers.ts';
 import { firstLine, programPath } from '../programs.ts';
 import type { Chain, ChainContext, Peer } from './peer.ts';
 
-/** ghostunnel with its access control by SPIFFE id on both sides. */
+/** ghostunnel, which reads no HTTP and stands beside it as TCP, with its access control by SPIFFE id on both sides. */
 export const ghostunnel: Peer = {
   name: 'ghostunnel',
-  protocols: ['tcp'],
+  protocols: ['tcp', 'http'],
   version: () => firstLine('ghostunnel', ['--version']),
   async start({ material, backendPort, start }: ChainContext): Promise<Chain> {
     const [serverPort, clientPort] = [await freePort(), await freePort()];
