@@ -30,7 +30,11 @@ export async function startMixedApp(t: Test): Promise<number> {
 
 /** An app that sends back what it gets. */
 export async function startEchoApp(t: Test): Promise<number> {
-  const server = createTcpServer({ allowHalfOpen: true }, echo);
+  const server = createTcpServer({ allowHalfOpen: true }, (socket) => {
+    // Sidecars are killed with the test.
+    socket.on('error', () => {});
+    echo(socket);
+  });
   t.teardown(() => server.close());
   return (await listen(server, LOOPBACK, 'the app')).port;
 }
