@@ -30,6 +30,12 @@ wanted=(
   conntrack=conntrack
   ethtool=ethtool
   busybox=busybox-static
+  # The images and the compose file.
+  buildah=buildah
+  podman=podman
+  mmdebstrap=mmdebstrap
+  '/usr/lib/podman/netavark=netavark'
+  '/usr/lib/podman/aardvark-dns=aardvark-dns'
 )
 
 PATH=$PATH:/usr/sbin:/sbin
@@ -40,6 +46,12 @@ for entry in "${wanted[@]}"; do
   missing+=("${entry##*=}")
 done
 
+if ! command -v podman-compose >/dev/null; then
+  command -v pip3 >/dev/null || { echo "setup: no pip3 here. Install by hand: podman-compose" >&2; exit 1; }
+  echo "setup: installing podman-compose"
+  pip3 install -q --root-user-action=ignore podman-compose==1.6.0 2>/dev/null ||
+    pip3 install -q --break-system-packages podman-compose==1.6.0
+fi
 if ((${#missing[@]} == 0)); then
   echo "setup: everything is there"
   exit 0

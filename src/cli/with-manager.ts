@@ -58,9 +58,10 @@ export async function withManager<T>(
       return await work(socketClient(socketPath));
     } catch (error) {
       // One that starts holds the lock and does not answer yet. One that answered and is gone was that of another
-      // command: it finishes what it was asked before it ends, so this call was not.
+      // command: it finishes what it was asked before it ends, so this call was not. One that was not there may have come
+      // since we looked.
       const starting = isSidelockError(error, 'SL-STORE-002');
-      const gone = isSidelockError(error, 'SL-MGR-001') && !(await answers(socketPath));
+      const gone = isSidelockError(error, 'SL-MGR-001') && (waitMs !== undefined || !(await answers(socketPath)));
       if (!(starting || gone) || attempt >= times) throw error;
       await setTimeout(PATIENCE.everyMs);
     }
