@@ -76,6 +76,8 @@ export interface Connections {
   /** Lets connections of which we know where one may stop end there. */
   finishAll(direction: Direction): void;
   resetAll(direction: Direction): void;
+  /** Resets those with this peer, which is no longer accepted. How many. */
+  cut(direction: Direction, id: string, serial: string): number;
   /** Breaks off those for which `reasonFor` has a reason; their number. */
   breakOff(reasonFor: (connection: ConnectionInfo) => CloseReason | undefined): number;
 }
@@ -172,6 +174,16 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     finishAll(direction) {
       for (const c of live) if (c.direction === direction && c.finish !== undefined) c.finish();
     },
+    cut(direction, id, serial) {
+      let count = 0;
+      for (const c of live) {
+        if (c.direction !== direction || c.peer?.id !== id || c.peer.serial !== serial) continue;
+        c.reason ??= 'reauth';
+        c.relay.reset();
+        count++;
+      }
+      return count;
+    },
     resetAll(direction) {
       for (const c of live) {
         if (c.direction !== direction) continue;
@@ -231,6 +243,7 @@ function cellsFor(direction: Direction, listener: string, tls: Tls, metrics: Dat
       idle: closed('idle'),
       lifetime: closed('lifetime'),
       drain: closed('drain'),
+      reauth: closed('reauth'),
       denied: closed('denied'),
     },
   };

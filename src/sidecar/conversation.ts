@@ -1,4 +1,4 @@
-import type { TrustAnswer } from '../api/wire.ts';
+import type { CrlAnswer, TrustAnswer } from '../api/wire.ts';
 import { type Clock, SECOND } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -33,6 +33,8 @@ export interface Conversation {
   renew(shown: IdentityMaterial): Promise<Given>;
   /** What the manager trusts now; costs it nothing. @throws SL-MGR-* */
   trust(shown: IdentityMaterial): Promise<TrustAnswer>;
+  /** Its revocation list, when the number is not `after`. @throws SL-MGR-* */
+  crl(shown: IdentityMaterial, after: number): Promise<CrlAnswer>;
 }
 
 /** More than this and dates start to disagree: the manager back-dates certificates by two minutes. */
@@ -133,6 +135,10 @@ export function createConversation(options: ConversationOptions): Conversation {
       const obtained = checkAnswer(answer, { keyPem, expectedId, known: shown.bundle, now });
       candidate = undefined;
       return { obtained, address };
+    },
+
+    async crl(shown, after) {
+      return await (await client(await knownAddress(), shown)).crl(after);
     },
 
     async trust(shown) {

@@ -5,6 +5,7 @@ import type { IdentityReader } from './identity.ts';
 import type { PeerJudge } from './judge.ts';
 import type { Links } from './links.ts';
 import type { DataPlaneMetrics } from './metrics.ts';
+import type { OpenPeers } from './open-peers.ts';
 import type { SidecarLimits } from './options.ts';
 import type { Refusals } from './refusals.ts';
 import type { TlsContexts } from './tls.ts';
@@ -16,6 +17,7 @@ export interface DataPlane {
   readonly judge: PeerJudge;
   readonly connections: Connections;
   readonly links: Links;
+  readonly openPeers: OpenPeers;
   readonly refusals: Refusals;
   readonly metrics: DataPlaneMetrics;
   readonly limits: SidecarLimits;

@@ -62,7 +62,11 @@ export function secure(handshake: Handshake, plane: DataPlane): void {
   };
   const closed = () => broke();
   const judge = () => {
-    const verdict = plane.judge(socket, identity, direction === 'inbound' ? 'client' : 'server');
+    const verdict = plane.judge(
+      socket,
+      plane.identity.current() ?? identity,
+      direction === 'inbound' ? 'client' : 'server',
+    );
     const openssl = opensslVerdict(socket);
     const { leaf } = verdict;
     if (!verdict.ok) {
@@ -76,14 +80,13 @@ export function secure(handshake: Handshake, plane: DataPlane): void {
     releaseControl(socket);
     plane.metrics.handshakes.with({ direction, listener, result: 'ok', reason: '' }).value++;
     plane.metrics.handshakeSeconds.with({ direction, listener }).observe((performance.now() - started) / 1000);
-    handshake.verified(
-      {
-        peer: { address, spiffeId: verdict.spiffeId, leaf: verdict.leaf },
-        identity,
-        tls: tlsFacts(socket, direction),
-      },
-      socket,
-    );
+    const verified = {
+      peer: { address, spiffeId: verdict.spiffeId, leaf: verdict.leaf },
+      identity,
+      tls: tlsFacts(socket, direction),
+    };
+    plane.openPeers.add(socket, { direction, listener, verified });
+    handshake.verified(verified, socket);
   };
   const settle = () => {
     settled = true;

@@ -12,6 +12,7 @@ import { createLinks, type Links } from './links.ts';
 import type { Listener } from './listener.ts';
 import { dataPlaneMetrics } from './metrics.ts';
 import { readPath } from './node-internals.ts';
+import { createOpenPeers } from './open-peers.ts';
 import {
   DEFAULT_ADMIN,
   DEFAULT_LINK_GRACE,
@@ -23,6 +24,7 @@ import { bindOutbound } from './outbound.ts';
 import { createPolicy, type PolicyRules } from './policy.ts';
 import { reauthorise } from './reauthorise.ts';
 import { createRefusals } from './refusals.ts';
+import { createRevocationHolder } from './revocation.ts';
 import { startIdentitySource } from './sources/start.ts';
 import { createTlsContexts } from './tls.ts';
 
@@ -68,6 +70,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const contexts = createTlsContexts(metrics, options.minVersion ?? 'TLSv1.3');
   const holder = createIdentityHolder({ log, prepare: contexts.prepare });
   const connections = createConnections(options.limits, metrics, clock);
+  const revocation = createRevocationHolder();
   const refusals = createRefusals(log, clock);
   const { trustDomain, namespace, limits } = options;
   const links = createLinks({ identity: holder, metrics, clock, graceMs: limits.linkGraceMs ?? DEFAULT_LINK_GRACE });
@@ -78,9 +81,10 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const plane: DataPlane = {
     identity: holder,
     contexts,
-    judge: createPeerJudge(trustDomain, clock),
+    judge: createPeerJudge(trustDomain, clock, () => revocation.current()),
     connections,
     links,
+    openPeers: createOpenPeers(),
     refusals,
     metrics,
     limits,
@@ -95,6 +99,10 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
     streams: options.streams ?? true,
   };
 
+  const rejudge = () => plane.openPeers.reauthorise(plane);
+  revocation.subscribe(rejudge);
+  holder.subscribe(rejudge);
+
   await using undo = new AsyncDisposableStack();
   undo.defer(() => stop.abort());
   undo.defer(() => links.stopAll());
@@ -104,6 +112,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const source = undo.use(
     await startIdentitySource(options, {
       holder,
+      revocation,
       clock,
       random: deps.random,
       log,

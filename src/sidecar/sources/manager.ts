@@ -5,6 +5,7 @@ import type { IdentityMaterial } from '../../pki/material.ts';
 import { serviceSpiffeId } from '../../pki/names.ts';
 import { nextRenewal } from '../../pki/renewal.ts';
 import { createConversation, type Given } from '../conversation.ts';
+import { followCrl } from '../crl-follower.ts';
 import type { Identity } from '../identity.ts';
 import { identityDirectory } from '../identity-directory.ts';
 import { probeManager } from '../manager-probe.ts';
@@ -12,6 +13,7 @@ import { renewalMetrics } from '../metrics-identity.ts';
 import type { ManagerIdentityOptions } from '../options.ts';
 import { startRenewLoop } from '../renew-loop.ts';
 import { createRenewalReport } from '../renewal-report.ts';
+import type { RevocationHolder } from '../revocation.ts';
 import { createReloader, type ReloadContext } from './reload.ts';
 import type { IdentitySource } from './source.ts';
 import { keepLooking } from './watch.ts';
@@ -39,7 +41,7 @@ const OVERDUE_SPREAD_MS = 30 * SECOND;
  */
 export async function startManagerSource(
   options: ManagerSourceOptions,
-  context: ReloadContext & { readonly registry: Metrics },
+  context: ReloadContext & { readonly registry: Metrics; readonly revocation: RevocationHolder | undefined },
 ): Promise<IdentitySource> {
   const { service, namespace, trustDomain } = options;
   const { holder, clock, random, signal } = context;
@@ -127,12 +129,15 @@ export async function startManagerSource(
   const loop = startRenewLoop({ ...context, due, attempt, end: () => holder.current()?.notAfter });
   const bundleChanged = () => void loop.now().catch(() => {});
   const probing = probeManager({ ...context, conversation, reader: holder, bundleChanged });
+  const { revocation } = context;
+  const following =
+    revocation === undefined ? undefined : followCrl({ ...context, revocation, conversation, reader: holder });
   const unsubscribe = holder.subscribe(() => loop.changed());
   return {
     renewNow: () => loop.now(),
     async [Symbol.asyncDispose]() {
       unsubscribe();
-      await Promise.all([loop.ended, probing]);
+      await Promise.all([loop.ended, probing, following]);
       await looking[Symbol.asyncDispose]();
     },
   };

@@ -8,6 +8,7 @@ import type { IdentityHolder } from '../identity.ts';
 import { trackIdentity } from '../identity-state.ts';
 import { identityMetrics } from '../metrics-identity.ts';
 import type { BundleIdentityOptions, FilesIdentityOptions, SidecarOptions } from '../options.ts';
+import type { RevocationHolder } from '../revocation.ts';
 import { readBundle } from './bundle.ts';
 import { readDirectory } from './files.ts';
 import { startManagerSource } from './manager.ts';
@@ -17,6 +18,8 @@ import { keepLooking } from './watch.ts';
 
 export interface IdentityDependencies {
   readonly holder: IdentityHolder;
+  /** Filled where the source has a revocation list. */
+  readonly revocation?: RevocationHolder | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -48,7 +51,10 @@ export async function startIdentitySource(
 
   const started =
     identity.source === 'manager'
-      ? await startManagerSource({ ...identity, namespace, trustDomain }, { ...context, registry: metrics })
+      ? await startManagerSource(
+          { ...identity, namespace, trustDomain },
+          { ...context, registry: metrics, revocation: dependencies.revocation },
+        )
       : await startFileSource(identity, expectedId, context);
   return {
     renewNow: () => started.renewNow(),

@@ -1,0 +1,87 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { systemClock } from '../../src/base/clock.ts';
+import { createMetrics } from '../../src/base/metrics.ts';
+import { DEFAULT_LIMITS, type HostPort, type SidecarOptions } from '../../src/sidecar/options.ts';
+import { startSidecar } from '../../src/sidecar/sidecar.ts';
+import { recordingLog } from '../support/identity-fakes.ts';
+import { until } from '../support/identity-rig.ts';
+import { type Rig, startRig } from '../support/manager/rig.ts';
+import { echo, startApp } from '../support/mesh.ts';
+
+const ANY: HostPort = { host: '127.0.0.1', port: 0 };
+
+/** A sidecar with its identity from the manager of `rig`. */
+async function start(t: Test, rig: Rig, service: string, more: Partial<SidecarOptions>) {
+  const { token } = await rig.manager.tokens.create({ service });
+  const { log, events } = recordingLog();
+  const metrics = createMetrics();
+  const sidecar = await startSidecar(
+    {
+      service,
+      trustDomain: 'ai-teddy.local',
+      namespace: 'default',
+      identity: {
+        source: 'manager',
+        service,
+        directory: join(rig.storage, '..', service),
+        keyType: 'ecdsa-p256',
+        token: async () => token,
+      },
+      inbound: [],
+      outbound: [],
+      admin: false,
+      limits: { ...DEFAULT_LIMITS, drainMs: 200 },
+      ...more,
+    },
+    { clock: systemClock, random: Math.random, log, metrics },
+  );
+  t.teardown(() => sidecar.shutdown());
+  await sidecar.ready;
+  await until(() => events('crl_loaded').length > 0);
+  return { sidecar, events, metrics };
+}
+
+for (const streams of [true, false]) {
+  t.test(`open connections of a revoked peer are closed, others serve on; streams ${streams}`, async (t) => {
+    const rig = await startRig(t);
+    const target = { host: '127.0.0.1', port: await startApp(t, echo) };
+    const inbound = { name: 'in', listen: ANY, target, protocol: 'tcp', allow: 'any' } as const;
+    const orders = await start(t, rig, 'orders', { inbound: [inbound], streams });
+    const address = { host: '127.0.0.1', port: orders.sidecar.inbound[0]?.address.port ?? 0 };
+    const caller = async (service: string) => {
+      const out = { name: 'out', listen: ANY, service: 'orders', address, protocol: 'tcp', expect: [] } as const;
+      const made = await start(t, rig, service, { outbound: [out], streams });
+      const port = made.sidecar.outbound[0]?.address.port ?? 0;
+      const dialled = () => {
+        const socket = connect(port, '127.0.0.1').on('error', () => {});
+        t.teardown(() => socket.destroy());
+        socket.write('ping');
+        return socket;
+      };
+      return { ...made, dialled };
+    };
+    const [web, shop] = [await caller('web'), await caller('shop')];
+    const [open, other] = [web.dialled(), shop.dialled()];
+    await Promise.all([once(open, 'data'), once(other, 'data')]);
+
+    const closed = new Promise((resolve) => open.once('close', resolve));
+    const began = performance.now();
+    await rig.admin.revoke({ service: 'web', reason: 'keyCompromise' });
+    await closed;
+    t.comment(`closed ${Math.round(performance.now() - began)} ms after the call`);
+    t.match(orders.events('peer_cut'), [{ reason: 'revoked', why: /keyCompromise/ }]);
+    t.match(await orders.metrics.render(), /sidelock_connections_closed_total\{.*reason="reauth"\} 1\n/);
+
+    const again = web.dialled();
+    await new Promise((resolve) => again.once('close', resolve));
+    await until(() => orders.events('handshake_failed').length > 0);
+    t.match(orders.events('handshake_failed').at(-1), { reason: 'client_revoked', code: 'SL-TLS-012' });
+
+    const echoed = once(other, 'data', { signal: AbortSignal.timeout(10_000) });
+    other.write('pong');
+    t.equal(String((await echoed)[0]), 'pong', 'the other caller notices nothing');
+  });
+}
