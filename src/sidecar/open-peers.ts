@@ -1,7 +1,10 @@
 import type { TLSSocket } from 'node:tls';
+import type { Logger } from '../base/log.ts';
 import type { PeerVerdict } from '../pki/peer.ts';
-import type { DataPlane } from './data-plane.ts';
-import type { Direction } from './metrics.ts';
+import type { Connections } from './connections.ts';
+import type { IdentityReader } from './identity.ts';
+import type { PeerJudge } from './judge.ts';
+import type { DataPlaneMetrics, Direction } from './metrics.ts';
 import type { VerifiedPeer } from './peer-link.ts';
 
 interface OpenPeer {
@@ -10,11 +13,20 @@ interface OpenPeer {
   readonly verified: VerifiedPeer;
 }
 
+/** As much of the data plane as decides and closes. */
+interface Judging {
+  readonly identity: IdentityReader;
+  readonly judge: PeerJudge;
+  readonly connections: Connections;
+  readonly metrics: DataPlaneMetrics;
+  readonly log: Logger;
+}
+
 /** Every open mTLS connection, so that those whose peer is no longer accepted can be closed. */
 export interface OpenPeers {
   add(socket: TLSSocket, peer: OpenPeer): void;
   /** Judges every peer again, as of now, and cuts the connections of those that are refused. */
-  reauthorise(plane: DataPlane): void;
+  reauthorise(plane: Judging): void;
 }
 
 export function createOpenPeers(): OpenPeers {
@@ -47,7 +59,7 @@ function cut(
   socket: TLSSocket,
   { direction, listener, verified: { peer } }: OpenPeer,
   { reason, detail }: { readonly reason: string; readonly detail: string },
-  plane: DataPlane,
+  plane: Judging,
 ): void {
   const id = peer.spiffeId.uri;
   const serial = peer.leaf.serial;
