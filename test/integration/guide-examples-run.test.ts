@@ -1,10 +1,15 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
+import { createOutput } from '../../src/cli/output.ts';
+import { buildProgram } from '../../src/cli/program.ts';
 import { getMtlsManager } from '../../src/index.ts';
 import { shortDirectory, startProgram } from '../support/cli.ts';
 
 const EXAMPLES = join(import.meta.dirname, '../examples');
+
+const { stdout, stderr } = process;
+const QUIET = { json: false, color: 'never', ascii: true, verbose: false, stdout, stderr } as const;
 
 /** Each example of test/examples and what it prints. */
 const PRINTS: Readonly<Record<string, RegExp>> = {
@@ -42,4 +47,19 @@ t.test('one directory has one manager in a process, until it is disposed of', as
   await using again = await getMtlsManager({ storagePath });
   t.not(again, first);
   t.equal(again.ca.rootSha256, first.ca.rootSha256);
+});
+
+t.test('the table of the README names every example, and commands that there are', async (t) => {
+  const readme = await readFile(join(import.meta.dirname, '../../README.md'), 'utf8');
+  const [, table = ''] = /^## The guide, line by line$(.*?)^## /ms.exec(readme) ?? [];
+  const named = [...table.matchAll(/\(test\/examples\/(\w+)\.ts\)/g)].map(([, name]) => name);
+  t.strictSame(named.toSorted(), Object.keys(PRINTS).toSorted());
+  const program = buildProgram({ output: createOutput(QUIET), env: {}, exitCode: 0 });
+  const known = program.commands.map((command) => command.name());
+  const used = [...table.matchAll(/`sidelock ([a-z-]+)/g)].map(([, name]) => name ?? '');
+  t.ok(used.length > 10);
+  t.strictSame(
+    used.filter((name) => !known.includes(name)),
+    [],
+  );
 });
