@@ -20,7 +20,14 @@ import {
   tokenAnswer,
   tokenList,
 } from './wire.ts';
-import { backupNoted, type ValidationAnswer, validationAnswer } from './wire-care.ts';
+import {
+  backupNoted,
+  type DeviceAnswer,
+  type DeviceRequest,
+  deviceAnswer,
+  type ValidationAnswer,
+  validationAnswer,
+} from './wire-care.ts';
 
 interface SocketClient {
   createToken(request: TokenRequest): Promise<TokenAnswer>;
@@ -38,6 +45,7 @@ interface SocketClient {
   /** Tells the audit log of a backup that is about to be written. */
   noteBackup(file: string): Promise<unknown>;
   revoke(request: RevocationRequest): Promise<RevocationAnswer>;
+  createDevice(request: DeviceRequest): Promise<DeviceAnswer>;
   status(): Promise<StatusAnswer>;
   dashboard(): Promise<DashboardAnswer>;
 }
@@ -78,6 +86,7 @@ export function socketClient(socketPath: string, timeoutMs: number = 30 * SECOND
     noteBackup: (file) => exchange(transport, { method: 'POST', path: PATHS.backups, body: { file } }, backupNoted),
     revoke: (body) => exchange(transport, { method: 'POST', path: PATHS.revocations, body }, revocationAnswer),
     dashboard: () => exchange(transport, { method: 'GET', path: PATHS.dashboard }, dashboardAnswer),
+    createDevice: (body) => exchange(transport, { method: 'POST', path: PATHS.devices, body }, deviceAnswer),
     status: () => exchange(transport, { method: 'GET', path: PATHS.status }, statusAnswer),
   };
 }

@@ -19,7 +19,7 @@ import {
   type TokenList,
   tokenRequest,
 } from './wire.ts';
-import { backupNote, type ValidationAnswer } from './wire-care.ts';
+import { backupNote, type DeviceAnswer, deviceRequest, type ValidationAnswer } from './wire-care.ts';
 
 /** One answer holds no more; what is beyond them is counted. */
 const MAX_FINDINGS = 1000;
@@ -82,6 +82,12 @@ export function adminRoutes(app: FastifyInstance, manager: Manager, clock: Clock
     return { checked, findings: findings.slice(0, MAX_FINDINGS), left: Math.max(0, findings.length - MAX_FINDINGS) };
   });
 
+  app.post(PATHS.devices, async (request): Promise<DeviceAnswer> => {
+    const { device, sans } = readBody(deviceRequest, request.body);
+    const made = await manager.devices.create({ device, additionalSans: sans });
+    const { certificate, privateKey, caCertificate } = made;
+    return { certificate, private_key: privateKey, ca_certificate: caCertificate };
+  });
   app.post(PATHS.backups, async (request): Promise<{ noted: true }> => {
     const { file } = readBody(backupNote, request.body);
     await manager.audit.append({ action: 'backup_started', actor: 'operator', result: 'ok', why: file });

@@ -21,3 +21,16 @@ export type ValidationAnswer = z.infer<typeof validationAnswer>;
 /** POST /v1/backups: for the audit log. Who may read the files writes the backup; the manager only has to know. */
 export const backupNote = z.strictObject({ file: z.string().min(1).max(4096) });
 export const backupNoted = z.strictObject({ noted: z.literal(true) });
+
+/** POST /v1/devices. The only answer that holds a private key: it is kept nowhere else. */
+export const deviceRequest = z.strictObject({
+  device: z.string().min(1).max(63),
+  sans: z.array(z.string().min(1).max(255)).max(16).optional(),
+});
+export type DeviceRequest = z.infer<typeof deviceRequest>;
+export const deviceAnswer = z.strictObject({
+  certificate: z.string(),
+  private_key: z.string(),
+  ca_certificate: z.string(),
+});
+export type DeviceAnswer = z.infer<typeof deviceAnswer>;

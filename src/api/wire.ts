@@ -14,6 +14,7 @@ export const PATHS = {
   dashboard: '/v1/dashboard',
   validation: '/v1/validation',
   backups: '/v1/backups',
+  devices: '/v1/devices',
 } as const;
 
 const PEM_LIMIT = 512 * 1024;

@@ -27,6 +27,8 @@ export function command(name: string, text: CommandText): Command {
     .description(text.description)
     .helpCommand(false)
     .allowExcessArguments(false)
+    // Each command reads the flags behind its name: --format means more to some.
+    .enablePositionalOptions()
     .helpOption('-h, --help', 'this text')
     .configureHelp({ formatHelp })
     .configureOutput({ outputError: () => {} })

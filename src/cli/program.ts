@@ -7,6 +7,7 @@ import { type Context, command } from './command.ts';
 import { completionCommand } from './completion.ts';
 import { configCommand } from './config.ts';
 import { devCommand } from './dev.ts';
+import { deviceCommand } from './device.ts';
 import { explainCommand } from './explain.ts';
 import { exitCodeOf } from './failure.ts';
 import { generateCommand } from './generate.ts';
@@ -93,6 +94,7 @@ export function buildProgram(context: Context): Command {
     .addCommand(validateCommand(context))
     .addCommand(healthCommand(context))
     .addCommand(tokenCommand(context))
+    .addCommand(deviceCommand(context))
     .addCommand(auditCommand(context))
     .addCommand(backupCommand(context))
     .addCommand(restoreCommand(context))

@@ -17,6 +17,8 @@ export interface Authority {
   readonly name: string;
   readonly root: Certificate;
   readonly signer: Signer;
+  /** Signs further issuers; the same as `signer` without an issuing tier. */
+  readonly rootSigner: Signer;
   /** Intermediates to send after a leaf; empty when the root signs. */
   readonly chainPem: string;
   /** The roots that everybody must trust. */
@@ -129,6 +131,7 @@ async function readCa(directory: string, options: AuthorityOptions): Promise<Omi
     name: options.name,
     root: root.certificate,
     signer,
+    rootSigner: root,
     chainPem: tiered ? pemEncode('CERTIFICATE', signer.certificate.der) : '',
     bundlePem: pemEncode('CERTIFICATE', root.certificate.der),
     ownKeys: new Set([root.certificate.spkiSha256, signer.certificate.spkiSha256]),

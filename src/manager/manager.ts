@@ -16,6 +16,7 @@ import { checkDirectory } from '../store/rights.ts';
 import type { CertStore, ServiceCertificate } from '../store/store.ts';
 import { type AuditLog, openAuditLog } from './audit.ts';
 import { openAuthority } from './ca.ts';
+import { DEVICE_DOMAIN, DEVICE_NAMESPACE, openDeviceIssuer } from './device-issuer.ts';
 import { createEnrolment, type Enrolment } from './enrolment.ts';
 import { type InventoryEntry, openInventory } from './inventory.ts';
 import { type Caller, checkClock, createIssuer } from './issuer.ts';
@@ -40,6 +41,13 @@ interface ServiceRequest {
 interface GeneratedCertificate {
   readonly privateKey: string;
   readonly certificate: string;
+}
+
+interface DeviceRequest {
+  /** A name like those of services; it is one in the namespace `devices`. */
+  readonly device: string;
+  /** Besides `DEVICE.devices.ai-teddy.com`. */
+  readonly additionalSans?: readonly string[] | undefined;
 }
 
 interface TokenRequest {
@@ -80,6 +88,10 @@ export interface Manager extends Enrolment, AsyncDisposable {
     /** False when there is no such unused token. */
     revoke(id: string): Promise<boolean>;
   };
+  readonly devices: {
+    /** Key and certificate of a device (EC P-256), handed out once and kept nowhere. `certificate` has its chain. */
+    create(request: DeviceRequest): Promise<GeneratedCertificate & { readonly caCertificate: string }>;
+  };
   readonly rotationManager: RotationManager;
   readonly revocations: Revocations;
   readonly audit: AuditLog;
@@ -117,6 +129,9 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   const store = await openFileStore({ path: storagePath, clock, log, repairModes: true });
   const audit = opened.use(await openAuditLog({ path: join(stateDirectory, 'audit.log'), clock, log, metrics }));
   const inventory = await openInventory(join(stateDirectory, 'inventory'), log);
+  const dnsDomains = (certificates.allowedSans ?? [])
+    .filter((name) => isIP(name) === 0)
+    .map((name) => name.replace(/^\./, ''));
   const authority = await openAuthority({
     stateDirectory,
     name: ca.name ?? 'AI-Teddy-CA',
@@ -125,9 +140,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     passphrase: ca.passphrase,
     issuer: ca.issuer ?? false,
     trustDomain,
-    dnsDomains: (certificates.allowedSans ?? [])
-      .filter((name) => isIP(name) === 0)
-      .map((name) => name.replace(/^\./, '')),
+    dnsDomains,
     usedBefore: inventory.size > 0 || audit.head().seq > 0,
     clock,
     log,
@@ -163,21 +176,25 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     signal: stop.signal,
   });
   metrics.showCrl(() => revocations.crl());
-  const issuer = createIssuer({
-    authority,
-    inventory,
-    audit,
-    trustDomain,
-    keyType: certificates.keyType ?? 'rsa-2048',
-    validityMs: certificates.validityMs,
-    isRevokedKey(spki) {
+  const issuing = {
+    ...{ inventory, audit, trustDomain, validityMs: certificates.validityMs, clock, log, metrics },
+    isRevokedKey(spki: string) {
       const serial = inventory.newestOfKey(spki)?.serial;
       return serial !== undefined && revocations.get(serial) !== undefined;
     },
-    clock,
-    log,
-    metrics,
-  });
+  };
+  const issuer = createIssuer({ ...issuing, authority, keyType: certificates.keyType ?? 'rsa-2048' });
+  let deviceIssuer: ReturnType<typeof openDeviceIssuer> | undefined;
+  const deviceAuthority = () => {
+    deviceIssuer ??= openDeviceIssuer({
+      ...{ authority, stateDirectory, passphrase: ca.passphrase, trustDomain, dnsDomains, clock },
+      validityYears: ca.validityYears ?? 10,
+    }).catch((error: unknown) => {
+      deviceIssuer = undefined;
+      throw error;
+    });
+    return deviceIssuer;
+  };
   const enrolment = createEnrolment({
     issuer,
     tokens,
@@ -293,6 +310,16 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
         const revoked = await tokens.revoke(id);
         if (revoked) await audit.append({ action: 'token_revoked', actor: 'operator', result: 'ok', why: `id ${id}` });
         return revoked;
+      },
+    },
+    devices: {
+      async create({ device, additionalSans }) {
+        const asked = subjectOf({ service: device, namespace: DEVICE_NAMESPACE, additionalSans });
+        const own = `${device}.${DEVICE_DOMAIN}`;
+        const subject = { ...asked, type: 'device', additionalSans: [own, ...asked.additionalSans] } as const;
+        const devices = createIssuer({ ...issuing, authority: await deviceAuthority(), keyType: 'ecdsa-p256' });
+        const { entry, privateKey } = await devices.issueForService(subject, { actor: 'operator' });
+        return { certificate: entry.pem, privateKey: privateKey.toString(), caCertificate: authority.bundlePem };
       },
     },
     rotationManager,

@@ -12,11 +12,14 @@ export const ServiceType = Object.freeze({
   DATABASE: 'database',
   CACHE: 'cache',
   GATEWAY: 'gateway',
+  /** Issued by the issuer of devices only, never by `parseServiceType`. */
+  DEVICE: 'device',
 } as const);
 
 export type ServiceType = (typeof ServiceType)[keyof typeof ServiceType];
 
-export const SERVICE_TYPES: readonly ServiceType[] = Object.values(ServiceType);
+/** Those a service may ask for. */
+export const SERVICE_TYPES: readonly ServiceType[] = Object.values(ServiceType).filter((type) => type !== 'device');
 
 /** What certificates of a service type may be. */
 export interface Profile {
