@@ -1,15 +1,25 @@
 import { once } from 'node:events';
+import { Agent, createServer, get } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../src/base/clock.ts';
+import { listen } from '../../src/base/listen.ts';
 import { createMetrics } from '../../src/base/metrics.ts';
 import { DEFAULT_LIMITS, type HostPort, type SidecarOptions } from '../../src/sidecar/options.ts';
 import { startSidecar } from '../../src/sidecar/sidecar.ts';
 import { recordingLog } from '../support/identity-fakes.ts';
 import { until } from '../support/identity-rig.ts';
 import { type Rig, startRig } from '../support/manager/rig.ts';
-import { echo, startApp } from '../support/mesh.ts';
+import { echo, readAll, startApp } from '../support/mesh.ts';
+
+/** With the key and the answer to it of RFC 6455 1.3. */
+const UPGRADE =
+  'GET /ws HTTP/1.1\r\nHost: orders\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n' +
+  'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
+const SWITCHED =
+  'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+  'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n';
 
 const ANY: HostPort = { host: '127.0.0.1', port: 0 };
 
@@ -83,5 +93,45 @@ for (const streams of [true, false]) {
     const echoed = once(other, 'data', { signal: AbortSignal.timeout(10_000) });
     other.write('pong');
     t.equal(String((await echoed)[0]), 'pong', 'the other caller notices nothing');
+  });
+}
+
+for (const streams of [true, false]) {
+  t.test(`requests and WebSockets of a revoked peer end too; streams ${streams}`, async (t) => {
+    const rig = await startRig(t);
+    const app = createServer((_, response) => response.end('hello'));
+    app.on('upgrade', (_, socket) => {
+      socket.on('error', () => {});
+      socket.write(SWITCHED);
+    });
+    const target = { host: '127.0.0.1', port: (await listen(app, ANY, 'the app')).port };
+    t.teardown(() => {
+      app.close();
+      app.closeAllConnections();
+    });
+    const inbound = { name: 'in', listen: ANY, target, protocol: 'http', allow: 'any' } as const;
+    const orders = await start(t, rig, 'orders', { inbound: [inbound], streams });
+    const address = { host: '127.0.0.1', port: orders.sidecar.inbound[0]?.address.port ?? 0 };
+    const out = { name: 'out', listen: ANY, service: 'orders', address, protocol: 'http', expect: [] } as const;
+    const web = await start(t, rig, 'web', { outbound: [out], streams });
+    const port = web.sidecar.outbound[0]?.address.port ?? 0;
+
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    t.teardown(() => agent.destroy());
+    const ask = async () => {
+      const [response] = await once(get({ port, host: '127.0.0.1', agent }), 'response');
+      return `${response.statusCode} ${await readAll(response)}`;
+    };
+    t.equal(await ask(), '200 hello');
+    const socket = connect(port, '127.0.0.1').on('error', () => {});
+    t.teardown(() => socket.destroy());
+    socket.write(UPGRADE);
+    const [switched] = await once(socket, 'data');
+    t.match(String(switched), /^HTTP\/1\.1 101 /);
+
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    await rig.admin.revoke({ service: 'web', reason: 'keyCompromise' });
+    await closed;
+    t.match(await ask(), /^50[23] SL-/, 'the next request on the connection that was kept alive');
   });
 }
