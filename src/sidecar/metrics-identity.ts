@@ -75,8 +75,10 @@ export function renewalMetrics(metrics: Metrics): RenewalMetrics {
   const up = metrics.gauge('sidelock_manager_up', '1 when the manager answered the last request, else 0.');
   const skew = metrics.gauge('sidelock_clock_skew_seconds', 'How far our clock is ahead of that of the manager.');
   const due = metrics.gauge('sidelock_renewal_due_timestamp_seconds', 'When the next renewal is due, Unix time.');
+  // Born with 0: increase() does not see the first success of a series that appears with it.
+  const ok = renewals.with({ result: 'ok', reason: 'none' });
   return {
-    ok: () => void renewals.with({ result: 'ok', reason: 'none' }).value++,
+    ok: () => void ok.value++,
     failed: (reason) => void renewals.with({ result: 'failed', reason }).value++,
     managerUp: startingAt(1, up.with({})),
     clockSkew: skew.with({}),
