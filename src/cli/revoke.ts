@@ -32,7 +32,11 @@ export function revokeCommand(context: Context): Command {
     .option('--service <NAME>', 'all of SERVICE or NAMESPACE/SERVICE')
     .option('--serial <HEX>', 'this one')
     .optionsGroup('How')
-    .addOption(new Option('--reason <REASON>', 'why').choices(Object.keys(REVOCATION_REASONS)).makeOptionMandatory())
+    .addOption(
+      new Option('--reason <REASON>', 'why they are worth nothing now')
+        .choices(Object.keys(REVOCATION_REASONS))
+        .makeOptionMandatory(),
+    )
     .option('--yes', 'do not ask');
   return addStorageFlags(made).action(async (flags: RevokeFlags) => {
     const { service, serial, reason } = flags;

@@ -142,7 +142,7 @@ t.test('F10 answers that are not of our API are refused with their reason', asyn
     'not JSON': [text('application/json', 200, '{'), /not of our API/],
     'no field': [json({}), /certificate: /],
     'one field more': [json({ ...answer, admin: true }), /admin/],
-    '10 MB': [json({ ...answer, certificate: 'x'.repeat(10_000_000) }), /larger than 1048576 bytes/],
+    '10 MB': [json({ ...answer, certificate: 'x'.repeat(10_000_000) }), /larger than 1310720 bytes/],
     'no PEM': [json({ ...answer, certificate: 'hello' }), /certificate of the answer/],
     'empty bundle': [json({ ...answer, bundle: ' ' }), /bundle/],
     'another identity': [json(billing), /another key/],
