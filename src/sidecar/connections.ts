@@ -89,6 +89,16 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
   let admitted = 0;
   let nextId = 1;
 
+  /** Those that are ending already are reset too, and keep their reason. */
+  const resetWhere = (test: (c: Live) => boolean, reason: CloseReason): number => {
+    const doomed = [...live].filter(test);
+    for (const c of doomed) {
+      c.reason ??= reason;
+      c.relay.reset();
+    }
+    return doomed.length;
+  };
+
   const reportOne = (c: Live) => {
     c.cells.rx.value += c.received.value - c.reportedReceived;
     c.cells.tx.value += c.sent.value - c.reportedSent;
@@ -174,22 +184,10 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     finishAll(direction) {
       for (const c of live) if (c.direction === direction && c.finish !== undefined) c.finish();
     },
-    cut(direction, id, serial) {
-      let count = 0;
-      for (const c of live) {
-        if (c.direction !== direction || c.peer?.id !== id || c.peer.serial !== serial) continue;
-        c.reason ??= 'reauth';
-        c.relay.reset();
-        count++;
-      }
-      return count;
-    },
+    cut: (direction, id, serial) =>
+      resetWhere((c) => c.direction === direction && c.peer?.id === id && c.peer.serial === serial, 'reauth'),
     resetAll(direction) {
-      for (const c of live) {
-        if (c.direction !== direction) continue;
-        c.reason ??= 'drain';
-        c.relay.reset();
-      }
+      resetWhere((c) => c.direction === direction, 'drain');
     },
     breakOff(reasonFor) {
       const doomed = [...live].filter((c) => {
