@@ -251,3 +251,12 @@ export function head<K extends string>(kind: K) {
     kind: z.literal(kind).prefault(kind as never),
   };
 }
+
+/** A protocol id of RFC 7301, without those that sidecars use among themselves. */
+export function alpnName() {
+  return text((value) =>
+    /^[\x21-\x7e]{1,255}$/.test(value) && !value.startsWith('sidelock/')
+      ? value
+      : { problem: 'expected a protocol id such as h2 or http/1.1' },
+  );
+}

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import {
   allowEntry,
+  alpnName,
   caller,
   duration,
   durationOrOff,
@@ -54,12 +55,15 @@ const protocol = () =>
     .prefault('tcp')
     .describe('tcp relays bytes as they are; http reads HTTP/1.1 and shares connections');
 
+const alpn = (what: string) => z.array(alpnName()).min(1).optional().describe(what);
+
 const inbound = z
   .strictObject({
     name: label().optional().describe('in logs and metrics'),
     listen: listenAddress('0.0.0.0').describe('where peers connect with mTLS'),
     target: targetAddress().describe('where the app listens without TLS'),
     protocol: protocol(),
+    alpn: alpn('with protocol: tcp, what the app speaks, as [h2]: callers that offer none of it are refused'),
     allow: z
       .union([z.literal('any'), z.array(allowEntry()).min(1, { error: 'an empty list lets nobody in' })], {
         error: 'expected a list of callers, or the word any',
@@ -74,7 +78,8 @@ const inbound = z
       .prefault('enforce')
       .describe('audit lets through and records what allow refuses'),
   })
-  .superRefine(checkProtocol);
+  .superRefine(checkProtocol)
+  .superRefine(checkAlpn);
 
 /** Rules by request where no requests are seen would be rules without effect. */
 function checkProtocol(
@@ -90,6 +95,15 @@ function checkProtocol(
   });
 }
 
+/** The other protocols say themselves what they are. */
+function checkAlpn(
+  { protocol: spoken, alpn: names }: { readonly protocol: string; readonly alpn?: readonly string[] | undefined },
+  context: z.RefinementCtx,
+): void {
+  if (spoken === 'tcp' || names === undefined) return;
+  context.addIssue({ code: 'custom', path: ['alpn'], message: 'needs protocol: tcp' });
+}
+
 const outbound = z
   .strictObject({
     name: label().optional().describe('in logs and metrics; the service unless given'),
@@ -97,12 +111,14 @@ const outbound = z
     service: serviceReference().describe('who must answer: SERVICE or NAMESPACE/SERVICE'),
     address: remoteAddress().describe('HOST:PORT of its mTLS listener'),
     protocol: protocol(),
+    alpn: alpn('with protocol: tcp, what the app speaks, as [h2]: the peer has to agree on one'),
     expect: z.array(caller()).prefault([]).describe('who is accepted there; service unless given'),
     answerSslRequest: z
       .boolean()
       .prefault(false)
       .describe('tell a PostgreSQL client that asks for TLS no, so that sslmode=prefer works'),
   })
+  .superRefine(checkAlpn)
   .superRefine(({ protocol: spoken, answerSslRequest }, context) => {
     if (spoken === 'tcp' || !answerSslRequest) return;
     context.addIssue({ code: 'custom', path: ['answerSslRequest'], message: 'needs protocol: tcp' });

@@ -1,11 +1,12 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
+import { type ServerAlpn, serverAlpn } from './alpn.ts';
 import type { DataPlane } from './data-plane.ts';
 import { dial, remoteName } from './dial.ts';
 import { createHttpInbound } from './http1/inbound.ts';
 import type { Identity } from './identity.ts';
 import { bindListener, type Listener } from './listener.ts';
-import { chooseProtocol, STREAMS_PROTOCOL } from './mux/alpn.ts';
+import { STREAMS_PROTOCOL } from './mux/alpn.ts';
 import { startSharedLink } from './mux/shared-link.ts';
 import type { InboundOptions } from './options.ts';
 import type { PeerLink, VerifiedPeer } from './peer-link.ts';
@@ -31,6 +32,7 @@ export async function bindInbound(
     options,
     plane,
     policy,
+    alpn: serverAlpn(options, plane.streams),
     permissive,
     serve: http?.serve ?? ((link) => connectTarget(link, options, plane)),
   };
@@ -52,6 +54,7 @@ interface Inbound {
   readonly options: InboundOptions;
   readonly plane: DataPlane;
   readonly policy: ListenerPolicy;
+  readonly alpn: ServerAlpn;
   readonly permissive: Permissive | undefined;
   /** Takes over a link to a verified and allowed caller. */
   readonly serve: (link: PeerLink) => void;
@@ -72,7 +75,7 @@ function accept(raw: Socket, inbound: Inbound): void {
 }
 
 function startTls(raw: Socket, identity: Identity, inbound: Inbound): void {
-  const { options, plane, policy, serve } = inbound;
+  const { options, plane, policy, alpn, serve } = inbound;
   const listener = options.name;
   // Asking for a certificate and refusing its absence lets OpenSSL send the alert that tells a caller what is missing.
   const socket = new TLSSocket(raw, {
@@ -80,7 +83,7 @@ function startTls(raw: Socket, identity: Identity, inbound: Inbound): void {
     secureContext: plane.contexts.of(identity.material, 'server'),
     requestCert: true,
     rejectUnauthorized: true,
-    ...(plane.streams ? { ALPNCallback: chooseProtocol } : {}),
+    ...(alpn.choose === undefined ? {} : { ALPNCallback: alpn.choose }),
   });
   secure(
     {
@@ -90,6 +93,8 @@ function startTls(raw: Socket, identity: Identity, inbound: Inbound): void {
       socket,
       address: remoteName(raw),
       identity,
+      check: () =>
+        alpn.permits(socket.alpnProtocol) ? undefined : { reason: 'alpn_mismatch', detail: 'it offers none at all' },
       failed: () => plane.connections.dismiss(),
       verified(verified) {
         if (!policy.connect(verified)) {

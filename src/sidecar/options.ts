@@ -46,6 +46,8 @@ export interface InboundOptions {
   readonly listen: HostPort;
   readonly target: HostPort | UnixPath;
   readonly protocol: Protocol;
+  /** What the app speaks, best first (RFC 7301): callers that offer none of it are refused. `tcp` only. */
+  readonly alpn?: readonly string[] | undefined;
   readonly allow: AllowRule;
   /** `permissive` also takes callers without TLS, whom no rule applies to; `strict` unless given. */
   readonly mode?: 'strict' | 'permissive';
@@ -60,6 +62,8 @@ export interface OutboundOptions {
   readonly service: string;
   readonly address: HostPort;
   readonly protocol: Protocol;
+  /** What the app speaks, offered to the peer, which has to agree on one. `tcp` only. */
+  readonly alpn?: readonly string[] | undefined;
   /** Patterns as in {@link AllowRule}: the peer must be one of these. Empty means `service` in our own namespace. */
   readonly expect: readonly string[];
   /** A PostgreSQL client that asks for TLS is told no, in place of the server; false unless given. `tcp` only. */

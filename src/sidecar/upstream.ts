@@ -3,6 +3,7 @@ import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { MINUTE, SECOND } from '../base/clock.ts';
 import type { ErrorCode } from '../base/errors.ts';
 import type { SpiffeId } from '../pki/names.ts';
+import { clientAlpn } from './alpn.ts';
 import { compileAllow, expand } from './authorize.ts';
 import type { DataPlane } from './data-plane.ts';
 import { type DialFailure, dial, targetName } from './dial.ts';
@@ -23,6 +24,8 @@ const MAX_SHARED = 8;
 const ASK_AGAIN = 10 * MINUTE;
 /** At most once in this time another connection is tried because the others are crowded. */
 const RELIEF = SECOND;
+
+const NOT_AGREED = { reason: 'alpn_mismatch', detail: 'it agrees on none' } as const;
 
 /** Who wants a link. */
 interface Caller {
@@ -57,6 +60,7 @@ export function createUpstream(options: OutboundOptions, plane: DataPlane): Upst
       ? undefined
       : { reason: 'peer_wrong_identity', detail: `it is ${id.uri}, expected ${names}` };
   const listener = options.name;
+  const alpn = clientAlpn(options, plane.streams);
   const { host } = options.address;
   const shared = new Set<SharedLink>();
   const waiting: Caller[] = [];
@@ -94,12 +98,12 @@ export function createUpstream(options: OutboundOptions, plane: DataPlane): Upst
         fail('dial', 'SL-UP-001');
         return;
       }
-      const offer = plane.streams && plane.clock.now() >= refusesOfferUntil;
+      const offers = alpn.offer.length > 0 && (alpn.demands || plane.clock.now() >= refusesOfferUntil);
       const socket = tlsConnect({
         socket: raw,
         secureContext: plane.contexts.of(identity.material, 'client'),
         ...(isIP(host) === 0 ? { servername: host } : {}),
-        ...(offer ? { ALPNProtocols: [STREAMS_PROTOCOL] } : {}),
+        ...(offers ? { ALPNProtocols: [...alpn.offer] } : {}),
         // The verdict is taken in `secure`, which explains it; nothing is sent before.
         rejectUnauthorized: false,
         checkServerIdentity: () => undefined,
@@ -112,9 +116,9 @@ export function createUpstream(options: OutboundOptions, plane: DataPlane): Upst
           socket,
           address: targetName(options.address),
           identity,
-          check,
+          check: (id) => check(id) ?? (alpn.demands && socket.alpnProtocol === false ? NOT_AGREED : undefined),
           forgive(reason) {
-            if (!offer || reason !== 'alpn_mismatch') return false;
+            if (!offers || alpn.demands || reason !== 'alpn_mismatch') return false;
             refusesOfferUntil = plane.clock.now() + ASK_AGAIN;
             attempt(callers, settled);
             return true;

@@ -1,17 +1,9 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
-import {
-  credentials,
-  Server as GrpcServer,
-  type handleBidiStreamingCall,
-  type handleUnaryCall,
-  Metadata,
-  makeGenericClientConstructor,
-  ServerCredentials,
-  status,
-} from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
+import { grpcClient, startGrpcServer } from '../support/grpc.ts';
 import { requireProgram } from '../support/programs.ts';
 import { postgresDirectories, run, startPostgres, startRedis } from '../support/servers.ts';
 import { WAYS } from '../support/ways.ts';
@@ -109,58 +101,17 @@ for (const way of WAYS) {
     });
 
     t.test('gRPC: a unary call, a status with trailers, and a stream both ways', async (t) => {
-      const bytes = (data: Buffer) => data;
-      const method = (path: string, streaming: boolean) => ({
-        path,
-        requestStream: streaming,
-        responseStream: streaming,
-        requestSerialize: bytes,
-        requestDeserialize: bytes,
-        responseSerialize: bytes,
-        responseDeserialize: bytes,
-      });
-      const service = { Say: method('/demo.Echo/Say', false), Chat: method('/demo.Echo/Chat', true) };
-      const say: handleUnaryCall<Buffer, Buffer> = (call, done) => {
-        const trailers = new Metadata();
-        trailers.set('x-length', String(call.request.length));
-        if (call.request.length === 0) done({ code: status.INVALID_ARGUMENT, details: 'empty' }, null, trailers);
-        else done(null, call.request, trailers);
-      };
-      const chat: handleBidiStreamingCall<Buffer, Buffer> = (call) => {
-        call.on('data', (message: Buffer) => call.write(message));
-        call.once('end', () => call.end());
-      };
-      const server = new GrpcServer();
-      server.addService(service, { Say: say, Chat: chat });
-      const bound = await new Promise<number>((resolve, reject) => {
-        server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, to) =>
-          error === null ? resolve(to) : reject(error),
-        );
-      });
-      t.teardown(() => server.forceShutdown());
-      const Client = makeGenericClientConstructor(service, 'Echo');
-      const port = await way.start(t, bound);
+      const app = await startGrpcServer(t);
+      const port = await way.start(t, app.port);
       if (port === undefined) return;
-      const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
-      t.teardown(() => client.close());
-
-      const call = (message: Buffer) =>
-        new Promise<{ error: unknown; answer: Buffer | undefined; trailers: Metadata | undefined }>((resolve) => {
-          let trailers: Metadata | undefined;
-          const unary = client.makeUnaryRequest(service.Say.path, bytes, bytes, message, (error, answer) =>
-            setImmediate(() => resolve({ error, answer, trailers })),
-          );
-          unary.once('status', (s) => {
-            trailers = s.metadata;
-          });
-        });
-      const good = await call(Buffer.from('hello'));
+      const client = grpcClient(t, port);
+      const good = await client.say(Buffer.from('hello'));
       t.equal(String(good.answer), 'hello');
       t.same(good.trailers?.get('x-length'), ['5']);
-      const bad = await call(Buffer.alloc(0));
+      const bad = await client.say(Buffer.alloc(0));
       t.match(bad.error, { code: status.INVALID_ARGUMENT, details: 'empty' });
 
-      const stream = client.makeBidiStreamRequest(service.Chat.path, bytes, bytes);
+      const stream = client.chat();
       let received = 0;
       stream.on('data', (message: Buffer) => {
         received += message.length;

@@ -23,8 +23,10 @@ const ANY_PORT: HostPort = { host: '127.0.0.1', port: 0 };
 interface NodeOptions {
   readonly service: string;
   readonly authority: TestAuthority;
-  readonly inbound?: Pick<InboundOptions, 'target' | 'allow' | 'policy' | 'mode'> & { readonly listen?: HostPort };
-  readonly outbound?: Pick<OutboundOptions, 'service' | 'address' | 'answerSslRequest'> & {
+  readonly inbound?: Pick<InboundOptions, 'target' | 'allow' | 'policy' | 'mode' | 'alpn'> & {
+    readonly listen?: HostPort;
+  };
+  readonly outbound?: Pick<OutboundOptions, 'service' | 'address' | 'answerSslRequest' | 'alpn'> & {
     readonly expect?: string[];
   };
   readonly limits?: Partial<SidecarLimits>;
