@@ -13,21 +13,14 @@ import { peerChain } from '../pki/peer-chain.ts';
 import { pemEncode } from '../pki/pem.ts';
 import { exchange, openClient, type Transport, unusable } from './client-transport.ts';
 import { decodeToken } from './token.ts';
-import {
-  type CrlAnswer,
-  crlAnswer,
-  type IdentityAnswer,
-  identityAnswer,
-  PATHS,
-  type TrustAnswer,
-  trustAnswer,
-} from './wire.ts';
+import { type IdentityAnswer, identityAnswer, PATHS, type TrustAnswer, trustAnswer } from './wire.ts';
+import { type NewsAnswer, type NewsMarks, type NoticeReport, newsAnswer, noticeAnswer } from './wire-news.ts';
 
 interface ManagerClientOptions {
   /** https address of the manager. */
   readonly address: string;
   readonly clock: Clock;
-  /** What this client is now. Needed by `renew`; with it `trust` checks the manager too. */
+  /** What this client is now. Needed by all but `enroll`; with it `trust` checks the manager too. */
   readonly identity?: () => IdentityMaterial;
   /** For each exchange as a whole; 10 s unless given. */
   readonly timeoutMs?: number;
@@ -44,16 +37,18 @@ interface ManagerClient {
    */
   enroll(token: string, csr: string, expected?: ExpectedService): Promise<IdentityAnswer>;
   /**
-   * The revocation list, as soon as its number is not `after`, or as it is after half a minute. Whoever uses it
-   * verifies it. Needs an identity.
+   * A revocation list that is not the one of `seen`, and notices of refusals of our certificate, as soon as there is
+   * either; nothing after half a minute. Whoever uses the list verifies it.
    */
-  crl(after: number): Promise<CrlAnswer>;
+  news(seen: NewsMarks): Promise<NewsAnswer>;
+  /** Tells the manager whose certificates we refused. */
+  notify(refused: readonly NoticeReport[]): Promise<void>;
   /** A new certificate for the identity this client has. */
   renew(csr: string): Promise<IdentityAnswer>;
 }
 
 /** A manager that has nothing new says so after about this long. */
-const CRL_HELD_MS = 30 * SECOND;
+const NEWS_HELD_MS = 30 * SECOND;
 
 interface ExpectedService {
   readonly service: string;
@@ -77,6 +72,11 @@ export function createManagerClient(options: ManagerClientOptions): ManagerClien
     signal: options.signal,
     connect: (signal) => openClient(address, { connect: connector({ address, trusted, shown, clock, signal }) }),
   });
+  const own = (): IdentityMaterial => {
+    const shown = identity?.();
+    if (shown === undefined) throw new TypeError('this call needs the option identity');
+    return shown;
+  };
   const trust = (trusted: Trusted | undefined) =>
     exchange(transport(trusted), { method: 'GET', path: PATHS.trust }, trustAnswer);
 
@@ -106,16 +106,21 @@ export function createManagerClient(options: ManagerClientOptions): ManagerClien
       return checked(answer, { address, csr, spiffeId, trusted, now: clock.now() });
     },
 
-    async crl(after) {
-      const shown = identity?.();
-      if (shown === undefined) throw new TypeError('crl needs the option identity');
-      const held = { ...transport(trustedBy(shown)), timeoutMs: (options.timeoutMs ?? 10 * SECOND) + CRL_HELD_MS };
-      return await exchange(held, { method: 'GET', path: `${PATHS.crl}?after=${after}` }, crlAnswer);
+    async news({ crl, notices }) {
+      const shown = own();
+      const timeoutMs = (options.timeoutMs ?? 10 * SECOND) + NEWS_HELD_MS;
+      const held = { ...transport(trustedBy(shown), shown), timeoutMs };
+      return await exchange(held, { method: 'GET', path: `${PATHS.news}?crl=${crl}&notices=${notices}` }, newsAnswer);
+    },
+
+    async notify(refused) {
+      const shown = own();
+      const call = { method: 'POST', path: PATHS.notices, body: { refused } } as const;
+      await exchange(transport(trustedBy(shown), shown), call, noticeAnswer);
     },
 
     async renew(csr) {
-      const shown = identity?.();
-      if (shown === undefined) throw new TypeError('renew needs the option identity');
+      const shown = own();
       const trusted = trustedBy(shown);
       const answer = await exchange(
         transport(trusted, shown),

@@ -10,6 +10,7 @@ import { addressKey, createRateLimiter, type Rate } from './rate-limit.ts';
 import { readBody } from './server-body.ts';
 import { busy, tooMany } from './server-errors.ts';
 import { type CrlAnswer, enrollRequest, type IdentityAnswer, PATHS, renewRequest, type TrustAnswer } from './wire.ts';
+import { type NewsAnswer, noticeRequest } from './wire-news.ts';
 
 export interface PublicLimits {
   /** Requests of one address. */
@@ -18,16 +19,18 @@ export interface PublicLimits {
   readonly perLeaf: Rate;
   /** Refused tokens of one address. */
   readonly refusedTokens: Rate;
+  /** Reports of refused certificates by one leaf. */
+  readonly perReporter: Rate;
   /** Requests being signed at one time; the next gets 503. */
   readonly maxSigning: number;
-  /** Callers that wait for the next revocation list; the next gets the one there is. */
+  /** Callers that wait for news; the next gets what there is. */
   readonly maxWaiting: number;
 }
 
 /** Below what the server gives a silent connection. */
-const CRL_HELD_MS = 25 * SECOND;
+const HELD_MS = 25 * SECOND;
 
-/** The calls of sidecars: trust, revocation list, enroll, renew. Held calls end with the signal. */
+/** The calls of sidecars: trust, news, revocation list, notices, enroll, renew. Held calls end with the signal. */
 export function publicRoutes(
   app: FastifyInstance,
   manager: Manager,
@@ -37,6 +40,7 @@ export function publicRoutes(
   const requests = createRateLimiter(limits.perAddress, clock);
   const renewals = createRateLimiter(limits.perLeaf, clock);
   const refusals = createRateLimiter(limits.refusedTokens, clock);
+  const reports = createRateLimiter(limits.perReporter, clock);
   let signing = 0;
   let waiting = 0;
 
@@ -71,20 +75,48 @@ export function publicRoutes(
     return { bundle: pem, sha256, rootSha256, trustDomain: manager.trustDomain, time: clock.now() };
   });
 
+  /** Waits for the first of `events`, unless too many wait already or the caller leaves. */
+  const held = async ({ socket }: FastifyRequest, ...events: ReadonlyArray<(end: AbortSignal) => Promise<unknown>>) => {
+    if (waiting >= limits.maxWaiting) return;
+    const over = new AbortController();
+    const end = () => over.abort();
+    socket.once('close', end);
+    waiting++;
+    const patience = AbortSignal.any([signal, over.signal, AbortSignal.timeout(HELD_MS)]);
+    await Promise.race(events.map((event) => event(patience)));
+    end();
+    waiting--;
+    socket.off('close', end);
+  };
+
   app.get<{ Querystring: { after?: string } }>(PATHS.crl, async (request): Promise<CrlAnswer> => {
-    const { after } = request.query;
-    let crl = manager.revocations.crl();
-    if (after === String(crl.number) && waiting < limits.maxWaiting) {
-      const gone = new AbortController();
-      const left = () => gone.abort();
-      request.socket.once('close', left);
-      waiting++;
-      const patience = AbortSignal.any([signal, gone.signal, AbortSignal.timeout(CRL_HELD_MS)]);
-      crl = await manager.revocations.newerThan(crl.number, patience);
-      waiting--;
-      request.socket.off('close', left);
-    }
+    const { revocations } = manager;
+    const { number } = revocations.crl();
+    if (request.query.after === String(number)) await held(request, (end) => revocations.newerThan(number, end));
+    const crl = revocations.crl();
     return { crl: crl.pem, number: crl.number, time: clock.now() };
+  });
+
+  app.get<{ Querystring: { crl?: string; notices?: string } }>(PATHS.news, async (request): Promise<NewsAnswer> => {
+    const { revocations, notices } = manager;
+    const seen = { crl: Number(request.query.crl ?? 0), notices: Number(request.query.notices ?? 0) };
+    const box = notices.boxOf(chainOf(request));
+    const unread = () => (box === undefined ? [] : notices.read(box, seen.notices));
+    if (seen.crl === revocations.crl().number && unread().length === 0) {
+      const notice = box === undefined ? [] : [(end: AbortSignal) => notices.next(box, end)];
+      await held(request, (end) => revocations.newerThan(seen.crl, end), ...notice);
+    }
+    const { pem, number } = revocations.crl();
+    return { ...(number === seen.crl ? {} : { crl: { pem, number } }), notices: unread(), time: clock.now() };
+  });
+
+  app.post(PATHS.notices, (request) => {
+    const { refused } = readBody(noticeRequest, request.body);
+    const chain = chainOf(request);
+    const wait = reports.take(leafKey(chain));
+    if (wait > 0) throw tooMany(wait, 'reports by this certificate');
+    manager.notices.report(chain, refused);
+    return { time: clock.now() };
   });
 
   app.post(PATHS.enroll, (request) => {
@@ -104,13 +136,20 @@ export function publicRoutes(
 
   app.post(PATHS.renew, (request) => {
     const { csr } = readBody(renewRequest, request.body);
-    // The socket is the only witness of who asks: a header that names somebody is not even read.
-    const chain = request.socket instanceof TLSSocket ? peerChain(request.socket) : [];
-    const leaf = chain[0];
-    const wait = leaf === undefined ? 0 : renewals.take(createHash('sha256').update(leaf).digest('hex'));
+    const chain = chainOf(request);
+    const wait = chain.length === 0 ? 0 : renewals.take(leafKey(chain));
     if (wait > 0) throw tooMany(wait, 'renewals by this certificate');
     return sign(() => manager.renew({ chain, csr, remote: remoteOf(request) }));
   });
+}
+
+/** The socket is the only witness of who asks: a header that names somebody is not even read. */
+function chainOf({ socket }: FastifyRequest): readonly Buffer[] {
+  return socket instanceof TLSSocket ? peerChain(socket) : [];
+}
+
+function leafKey([leaf = Buffer.alloc(0)]: readonly Buffer[]): string {
+  return createHash('sha256').update(leaf).digest('hex');
 }
 
 function remoteOf(request: FastifyRequest): string {

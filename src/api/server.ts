@@ -59,6 +59,7 @@ const LIMITS: ApiLimits = {
   maxConnections: 4096,
   perAddress: { burst: 200, perSecond: 50 },
   perLeaf: { burst: 10, perSecond: 1 },
+  perReporter: { burst: 10, perSecond: 2 },
   refusedTokens: { burst: 10, perSecond: 10 / 60 },
   maxSigning: 64,
   maxWaiting: 3072,

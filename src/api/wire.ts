@@ -7,6 +7,8 @@ export const PATHS = {
   enroll: '/v1/enroll',
   renew: '/v1/renew',
   crl: '/v1/crl',
+  news: '/v1/news',
+  notices: '/v1/notices',
   tokens: '/v1/tokens',
   certificates: '/v1/certificates',
   revocations: '/v1/revocations',

@@ -324,7 +324,7 @@ export const ERROR_PAGES = {
   },
   'SL-TLS-011': {
     title: 'peer refused our certificate',
-    why: 'It sent an alert that says so.',
+    why: 'It sent an alert that says so, or its sidecar said so by way of the manager.',
     fix: 'The reason names what it disliked; compare both bundles and clocks.',
   },
   'SL-TLS-012': {

@@ -21,8 +21,10 @@ import { createEnrolment, type Enrolment } from './enrolment.ts';
 import { type InventoryEntry, openInventory } from './inventory.ts';
 import { type Caller, checkClock, createIssuer } from './issuer.ts';
 import { createManagerMetrics } from './metrics.ts';
+import { createNotices, type Notices } from './notices.ts';
 import type { ManagerOptions } from './options.ts';
 import { createOwnIdentity } from './own-identity.ts';
+import { proveLeaf } from './renewal-proof.ts';
 import { openRevocations, type Revocations } from './revocations.ts';
 import { type RotationManager, startRotation } from './rotation.ts';
 import { createSslContext, type SslContext } from './ssl-context.ts';
@@ -94,6 +96,7 @@ export interface Manager extends Enrolment, AsyncDisposable {
   };
   readonly rotationManager: RotationManager;
   readonly revocations: Revocations;
+  readonly notices: Notices;
   readonly audit: AuditLog;
   /** Looks at what there is, or at these services, without changing anything. */
   validate(services?: readonly string[]): Promise<ValidationReport>;
@@ -207,6 +210,16 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     clock,
     log,
     metrics,
+  });
+  const notices = createNotices({
+    inventory,
+    // The holder of a revoked certificate may hear that it is revoked, and do nothing else with it.
+    prove: (chain, use) =>
+      proveLeaf({
+        ...{ chain, bundle, trustDomain, expiredGraceMs, now: clock.now() },
+        crl: use === 'reading' ? undefined : revocations.crl(),
+      }),
+    ...{ clock, log, metrics },
   });
   const managerIdentity = createOwnIdentity({ authority, trustDomain, address, audit, clock, log });
   await managerIdentity();
@@ -324,6 +337,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     },
     rotationManager,
     revocations,
+    notices,
     audit,
     validate: (services) => validateAll(validation, services),
     renewAt: (entry) => nextRenewal(entry, thresholdMs, () => 0),

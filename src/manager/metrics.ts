@@ -2,6 +2,7 @@ import type { Cell, HistogramCell, Metrics } from '../base/metrics.ts';
 import type { Crl } from '../pki/crl.ts';
 
 export type IssuedBy = 'generate' | 'token' | 'renew';
+type NoticeResult = 'kept' | 'repeated' | 'full' | 'unknown';
 type TokenResult = 'created' | 'revoked' | 'used' | 'refused';
 
 /** What the x509 gauges show: one certificate per service, the CA, and the manager's own. */
@@ -19,6 +20,7 @@ export interface CertificateSample {
 export interface ManagerMetrics {
   issued(kind: IssuedBy): Cell;
   token(result: TokenResult): Cell;
+  notice(result: NoticeResult): Cell;
   readonly issueDuration: HistogramCell;
   readonly auditEntries: Cell;
   /** Sets where the x509 gauges come from at each scrape. */
@@ -30,6 +32,11 @@ export interface ManagerMetrics {
 export function createManagerMetrics(metrics: Metrics, version: string): ManagerMetrics {
   const issued = metrics.counter('sidelock_issued_total', 'Certificates issued, by how they were asked for.', ['kind']);
   const tokens = metrics.counter('sidelock_tokens_total', 'Join tokens, by what became of them.', ['result']);
+  const notices = metrics.counter(
+    'sidelock_refusal_notices_total',
+    'Reports of sidecars that they refused a certificate: kept for its holder, or why not.',
+    ['result'],
+  );
   const duration = metrics.histogram(
     'sidelock_issue_duration_seconds',
     'Time from a checked request to a recorded certificate.',
@@ -54,6 +61,7 @@ export function createManagerMetrics(metrics: Metrics, version: string): Manager
   return {
     issued: (kind) => issued.with({ kind }),
     token: (result) => tokens.with({ result }),
+    notice: (result) => notices.with({ result }),
     issueDuration: duration.with({}),
     auditEntries: audit.with({}),
     showCrl(read) {

@@ -41,6 +41,14 @@ export const PEER_REASONS = [
 ] as const;
 
 export type PeerReason = (typeof PEER_REASONS)[number];
+
+/**
+ * Why the holder of a certificate was turned away: for its chain, or for who it is. A closed list, as it travels from
+ * one sidecar to another by way of the manager.
+ */
+export const REFUSAL_REASONS = [...PEER_REASONS, 'openssl_refused', 'wrong_identity', 'not_allowed'] as const;
+
+export type RefusalReason = (typeof REFUSAL_REASONS)[number];
 export type PeerPurpose = 'client' | 'server';
 
 /** A broken rule: its label and one sentence with the values found. */

@@ -126,6 +126,15 @@ function noPath(pattern: string): SidelockError {
   });
 }
 
+/** The shortest pattern for an id: the other way of `expand`. */
+export function shortName(uri: string, { trustDomain, namespace }: PatternContext): string {
+  const services = `spiffe://${trustDomain}/ns/`;
+  if (!uri.startsWith(services)) return uri;
+  const [space, sa, service, ...more] = uri.slice(services.length).split('/');
+  if (sa !== 'sa' || service === undefined || more.length > 0) return uri;
+  return space === namespace ? service : `${space}/${service}`;
+}
+
 /** The full form of one pattern. */
 export function expand(pattern: string, { trustDomain, namespace }: PatternContext): string {
   try {

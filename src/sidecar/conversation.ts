@@ -1,4 +1,5 @@
-import type { CrlAnswer, TrustAnswer } from '../api/wire.ts';
+import type { TrustAnswer } from '../api/wire.ts';
+import type { NewsAnswer, NewsMarks, NoticeReport } from '../api/wire-news.ts';
 import { type Clock, SECOND } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
@@ -33,8 +34,10 @@ export interface Conversation {
   renew(shown: IdentityMaterial): Promise<Given>;
   /** What the manager trusts now; costs it nothing. @throws SL-MGR-* */
   trust(shown: IdentityMaterial): Promise<TrustAnswer>;
-  /** Its revocation list, when the number is not `after`. @throws SL-MGR-* */
-  crl(shown: IdentityMaterial, after: number): Promise<CrlAnswer>;
+  /** Its revocation list and who refused `shown`, as soon as either is new. @throws SL-MGR-* */
+  news(shown: IdentityMaterial, seen: NewsMarks, signal: AbortSignal): Promise<NewsAnswer>;
+  /** Tells it whom we refused. @throws SL-MGR-*, or what the manager answered */
+  notify(shown: IdentityMaterial, refused: readonly NoticeReport[]): Promise<void>;
 }
 
 /** More than this and dates start to disagree: the manager back-dates certificates by two minutes. */
@@ -45,12 +48,12 @@ export function createConversation(options: ConversationOptions): Conversation {
   let candidate: Candidate | undefined;
   let refusedToken: { readonly text: string; readonly error: SidelockError } | undefined;
 
-  const client = async (address: string, shown?: IdentityMaterial) => {
+  const client = async (address: string, shown?: IdentityMaterial, ended: AbortSignal = signal) => {
     const { createManagerClient } = await import('../api/client.ts');
     return createManagerClient({
       address,
       clock,
-      signal,
+      signal: ended,
       ...(options.requestTimeoutMs === undefined ? {} : { timeoutMs: options.requestTimeoutMs }),
       ...(shown === undefined ? {} : { identity: () => shown }),
     });
@@ -137,8 +140,12 @@ export function createConversation(options: ConversationOptions): Conversation {
       return { obtained, address };
     },
 
-    async crl(shown, after) {
-      return await (await client(await knownAddress(), shown)).crl(after);
+    async news(shown, seen, ended) {
+      return await (await client(await knownAddress(), shown, ended)).news(seen);
+    },
+
+    async notify(shown, refused) {
+      await (await client(await knownAddress(), shown)).notify(refused);
     },
 
     async trust(shown) {

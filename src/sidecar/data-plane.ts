@@ -5,6 +5,7 @@ import type { IdentityReader } from './identity.ts';
 import type { PeerJudge } from './judge.ts';
 import type { Links } from './links.ts';
 import type { DataPlaneMetrics } from './metrics.ts';
+import type { NoticesOut } from './notices-out.ts';
 import type { OpenPeers } from './open-peers.ts';
 import type { SidecarLimits } from './options.ts';
 import type { Refusals } from './refusals.ts';
@@ -19,6 +20,7 @@ export interface DataPlane {
   readonly links: Links;
   readonly openPeers: OpenPeers;
   readonly refusals: Refusals;
+  readonly notices: NoticesOut;
   readonly metrics: DataPlaneMetrics;
   readonly limits: SidecarLimits;
   readonly clock: Clock;

@@ -1,5 +1,6 @@
 import { type ErrorCode, nodeCode } from '../base/errors.ts';
 import type { PeerReason } from '../pki/peer.ts';
+import { REFUSAL_REASONS, type RefusalReason } from '../pki/peer-reasons.ts';
 import type { Direction } from './metrics.ts';
 
 /**
@@ -61,6 +62,12 @@ export function explain(reason: HandshakeReason, detail: string | undefined): Pa
   const chain = reason.replace(/^(client|peer)_/, '') as PeerReason;
   const found = CHAIN_PAGES[chain] ?? RULE_PAGE;
   return detail === undefined ? found : { ...found, sentence: detail };
+}
+
+/** What to tell the peer of this failure; undefined when we did not refuse its certificate. */
+export function refusalReason(reason: HandshakeReason): RefusalReason | undefined {
+  const bare = reason.replace(/^(client|peer)_/, '');
+  return REFUSAL_REASONS.find((known) => known === bare && known !== 'no_certificate');
 }
 
 /** What the failing side of a socket can tell. */

@@ -44,6 +44,11 @@ export function dataPlaneMetrics(metrics: Metrics) {
       ...listener,
       'reason',
     ]),
+    refusedByPeer: metrics.counter(
+      'sidelock_refused_by_peer_total',
+      'Refusals of our own certificate that peers reported, by the closed reason they gave.',
+      ['direction', 'reason'],
+    ),
     authz: metrics.counter(
       'sidelock_authz_total',
       'Decisions on connections of verified callers, and on requests where method or path count.',

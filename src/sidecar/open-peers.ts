@@ -1,10 +1,11 @@
 import type { TLSSocket } from 'node:tls';
 import type { Logger } from '../base/log.ts';
-import type { PeerVerdict } from '../pki/peer.ts';
+import type { PeerPurpose, PeerReason, PeerVerdict } from '../pki/peer.ts';
 import type { Connections } from './connections.ts';
 import type { IdentityReader } from './identity.ts';
 import type { PeerJudge } from './judge.ts';
 import type { DataPlaneMetrics, Direction } from './metrics.ts';
+import type { NoticesOut } from './notices-out.ts';
 import type { VerifiedPeer } from './peer-link.ts';
 
 interface OpenPeer {
@@ -19,6 +20,7 @@ interface Judging {
   readonly judge: PeerJudge;
   readonly connections: Connections;
   readonly metrics: DataPlaneMetrics;
+  readonly notices: NoticesOut;
   readonly log: Logger;
 }
 
@@ -27,11 +29,16 @@ export interface OpenPeers {
   add(socket: TLSSocket, peer: OpenPeer): void;
   /** Judges every peer again, as of now, and cuts the connections of those that are refused. */
   reauthorise(plane: Judging): void;
+  /** The certificates of callers with an open connection. */
+  callers(): IterableIterator<OpenPeer>;
 }
 
 export function createOpenPeers(): OpenPeers {
   const open = new Map<TLSSocket, OpenPeer>();
   return {
+    *callers() {
+      for (const peer of open.values()) if (peer.direction === 'inbound') yield peer;
+    },
     add(socket, peer) {
       open.set(socket, peer);
       socket.once('close', () => open.delete(socket));
@@ -44,8 +51,7 @@ export function createOpenPeers(): OpenPeers {
         if (socket.destroyed) continue;
         const { direction, verified } = peer;
         const key = `${direction} ${verified.peer.leaf.fingerprint256}`;
-        const verdict =
-          verdicts.get(key) ?? plane.judge(socket, identity, direction === 'inbound' ? 'client' : 'server');
+        const verdict = verdicts.get(key) ?? plane.judge(socket, identity, roleIn(direction));
         verdicts.set(key, verdict);
         // A connection may outlive the dates it began with: its age is bounded elsewhere.
         if (verdict.ok || verdict.reason === 'expired' || verdict.reason === 'issuer_expired') continue;
@@ -55,14 +61,19 @@ export function createOpenPeers(): OpenPeers {
   };
 }
 
+function roleIn(direction: Direction): PeerPurpose {
+  return direction === 'inbound' ? 'client' : 'server';
+}
+
 function cut(
   socket: TLSSocket,
   { direction, listener, verified: { peer } }: OpenPeer,
-  { reason, detail }: { readonly reason: string; readonly detail: string },
+  { reason, detail }: { readonly reason: PeerReason; readonly detail: string },
   plane: Judging,
 ): void {
   const id = peer.spiffeId.uri;
   const serial = peer.leaf.serial;
+  plane.notices.add({ leaf: peer.leaf, role: roleIn(direction), reason });
   const closed = plane.connections.cut(direction, id, serial);
   // Kept for requests to come, or for streams: no connection of an app was on it.
   if (closed === 0) plane.metrics.closed.with({ direction, listener, reason: 'reauth' }).value++;

@@ -77,6 +77,8 @@ function compile(
     const result = audit ? 'audited' : 'denied';
     plane.metrics.authz.with({ listener, result, reason }).value++;
     const { spiffeId, leaf, address } = caller.peer;
+    // Who is refused a request reads so in its answer; who is refused a connection would see it close, and no more.
+    if (request === undefined && !audit) plane.notices.add({ leaf, role: 'client', reason: 'not_allowed' });
     const id = spiffeId.uri;
     const method = request?.method.slice(0, 32);
     // A query carries secrets more often than not.

@@ -9,9 +9,13 @@ import type { ListenerPolicy } from './policy.ts';
  */
 export function reauthorise(
   policies: ReadonlyMap<string, Pick<ListenerPolicy, 'permits'>>,
-  { connections, links, log }: DataPlane,
+  { connections, links, openPeers, notices, log }: DataPlane,
 ): number {
   const denied = (listener: string, id: string) => policies.get(listener)?.permits(parseSpiffeId(id)) === false;
+  for (const { listener, verified } of openPeers.callers()) {
+    const { leaf, spiffeId } = verified.peer;
+    if (denied(listener, spiffeId.uri)) notices.add({ leaf, role: 'client', reason: 'not_allowed' });
+  }
   const closed = connections.breakOff(({ direction, listener, peer, plaintext }) => {
     // Without an identity there is nothing to judge.
     if (direction !== 'inbound' || peer === undefined || plaintext === true || !denied(listener, peer.id))

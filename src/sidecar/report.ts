@@ -1,6 +1,6 @@
 import type { Certificate } from '../pki/certificate.ts';
 import type { DataPlane } from './data-plane.ts';
-import { explain, type HandshakeReason } from './handshake.ts';
+import { explain, type HandshakeReason, refusalReason } from './handshake.ts';
 import type { Identity } from './identity.ts';
 import type { Direction } from './metrics.ts';
 
@@ -23,6 +23,10 @@ interface HandshakeFailure {
 export function reportHandshakeFailure(plane: DataPlane, failure: HandshakeFailure): void {
   const { direction, listener, reason, address, identity, detail, leaf } = failure;
   plane.metrics.handshakes.with({ direction, listener, result: 'failed', reason }).value++;
+  const refused = refusalReason(reason);
+  if (refused !== undefined && leaf !== undefined) {
+    plane.notices.add({ leaf, role: direction === 'inbound' ? 'client' : 'server', reason: refused });
+  }
   // A health check that opens the port is not a failure anybody can mend.
   if (reason === 'port_probe') return;
   const { code, sentence, fix } = explain(reason, detail);

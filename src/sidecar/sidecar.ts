@@ -12,6 +12,8 @@ import { createLinks, type Links } from './links.ts';
 import type { Listener } from './listener.ts';
 import { dataPlaneMetrics } from './metrics.ts';
 import { readPath } from './node-internals.ts';
+import { createNoticesIn } from './notices-in.ts';
+import { createNoticesOut } from './notices-out.ts';
 import { createOpenPeers } from './open-peers.ts';
 import {
   DEFAULT_ADMIN,
@@ -73,6 +75,8 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const revocation = createRevocationHolder();
   const refusals = createRefusals(log, clock);
   const { trustDomain, namespace, limits } = options;
+  const noticed = createNoticesIn({ refusals, metrics, clock, trustDomain, namespace });
+  const notices = createNoticesOut({ clock, random: deps.random, log });
   const links = createLinks({ identity: holder, metrics, clock, graceMs: limits.linkGraceMs ?? DEFAULT_LINK_GRACE });
   deps.metrics.onScrape(() => {
     connections.report();
@@ -86,6 +90,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
     links,
     openPeers: createOpenPeers(),
     refusals,
+    notices,
     metrics,
     limits,
     clock,
@@ -112,7 +117,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const source = undo.use(
     await startIdentitySource(options, {
       holder,
-      revocation,
+      talk: { revocation, notices: { in: noticed, out: notices } },
       clock,
       random: deps.random,
       log,
@@ -137,7 +142,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
             readiness,
             metrics: deps.metrics,
             identity: holder,
-            connections: () => connections.list(),
+            connections: () => [...connections.list(), ...noticed.recent()],
             policy: () => ({ trustDomain, namespace, listeners: policies.map(({ rules }) => rules.report()) }),
             plaintext: () => ({
               now: new Date(clock.now()).toISOString(),

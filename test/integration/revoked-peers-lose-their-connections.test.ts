@@ -1,16 +1,11 @@
 import { once } from 'node:events';
 import { Agent, createServer, get } from 'node:http';
 import { connect } from 'node:net';
-import { join } from 'node:path';
-import t, { type Test } from 'tap';
-import { systemClock } from '../../src/base/clock.ts';
+import t from 'tap';
 import { listen } from '../../src/base/listen.ts';
-import { createMetrics } from '../../src/base/metrics.ts';
-import { DEFAULT_LIMITS, type HostPort, type SidecarOptions } from '../../src/sidecar/options.ts';
-import { startSidecar } from '../../src/sidecar/sidecar.ts';
-import { recordingLog } from '../support/identity-fakes.ts';
 import { until } from '../support/identity-rig.ts';
-import { type Rig, startRig } from '../support/manager/rig.ts';
+import { startRig } from '../support/manager/rig.ts';
+import { ANY, startEnrolled } from '../support/manager/sidecar.ts';
 import { echo, readAll, startApp } from '../support/mesh.ts';
 
 /** With the key and the answer to it of RFC 6455 1.3. */
@@ -21,49 +16,16 @@ const SWITCHED =
   'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
   'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n';
 
-const ANY: HostPort = { host: '127.0.0.1', port: 0 };
-
-/** A sidecar with its identity from the manager of `rig`. */
-async function start(t: Test, rig: Rig, service: string, more: Partial<SidecarOptions>) {
-  const { token } = await rig.manager.tokens.create({ service });
-  const { log, events } = recordingLog();
-  const metrics = createMetrics();
-  const sidecar = await startSidecar(
-    {
-      service,
-      trustDomain: 'ai-teddy.local',
-      namespace: 'default',
-      identity: {
-        source: 'manager',
-        service,
-        directory: join(rig.storage, '..', service),
-        keyType: 'ecdsa-p256',
-        token: async () => token,
-      },
-      inbound: [],
-      outbound: [],
-      admin: false,
-      limits: { ...DEFAULT_LIMITS, drainMs: 200 },
-      ...more,
-    },
-    { clock: systemClock, random: Math.random, log, metrics },
-  );
-  t.teardown(() => sidecar.shutdown());
-  await sidecar.ready;
-  await until(() => events('crl_loaded').length > 0);
-  return { sidecar, events, metrics };
-}
-
 for (const streams of [true, false]) {
   t.test(`open connections of a revoked peer are closed, others serve on; streams ${streams}`, async (t) => {
     const rig = await startRig(t);
     const target = { host: '127.0.0.1', port: await startApp(t, echo) };
     const inbound = { name: 'in', listen: ANY, target, protocol: 'tcp', allow: 'any' } as const;
-    const orders = await start(t, rig, 'orders', { inbound: [inbound], streams });
+    const orders = await startEnrolled(t, rig, 'orders', { inbound: [inbound], streams });
     const address = { host: '127.0.0.1', port: orders.sidecar.inbound[0]?.address.port ?? 0 };
     const caller = async (service: string) => {
       const out = { name: 'out', listen: ANY, service: 'orders', address, protocol: 'tcp', expect: [] } as const;
-      const made = await start(t, rig, service, { outbound: [out], streams });
+      const made = await startEnrolled(t, rig, service, { outbound: [out], streams });
       const port = made.sidecar.outbound[0]?.address.port ?? 0;
       const dialled = () => {
         const socket = connect(port, '127.0.0.1').on('error', () => {});
@@ -83,6 +45,9 @@ for (const streams of [true, false]) {
     await closed;
     t.comment(`closed ${Math.round(performance.now() - began)} ms after the call`);
     t.match(orders.events('peer_cut'), [{ reason: 'revoked', why: /keyCompromise/ }]);
+    await until(() => web.events('refused_by_peer').length > 0);
+    t.comment(`its own sidecar says why after ${Math.round(performance.now() - began)} ms`);
+    t.match(web.events('refused_by_peer'), [{ msg: 'orders refused our certificate: it is revoked' }]);
     t.match(await orders.metrics.render(), /sidelock_connections_closed_total\{.*reason="reauth"\} 1\n/);
 
     const again = web.dialled();
@@ -110,10 +75,10 @@ for (const streams of [true, false]) {
       app.closeAllConnections();
     });
     const inbound = { name: 'in', listen: ANY, target, protocol: 'http', allow: 'any' } as const;
-    const orders = await start(t, rig, 'orders', { inbound: [inbound], streams });
+    const orders = await startEnrolled(t, rig, 'orders', { inbound: [inbound], streams });
     const address = { host: '127.0.0.1', port: orders.sidecar.inbound[0]?.address.port ?? 0 };
     const out = { name: 'out', listen: ANY, service: 'orders', address, protocol: 'http', expect: [] } as const;
-    const web = await start(t, rig, 'web', { outbound: [out], streams });
+    const web = await startEnrolled(t, rig, 'web', { outbound: [out], streams });
     const port = web.sidecar.outbound[0]?.address.port ?? 0;
 
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });

@@ -1,15 +1,18 @@
+import type { NoticeReport } from '../../api/wire-news.ts';
 import { DAY, SECOND } from '../../base/clock.ts';
 import { isAbort, isSidelockError, SidelockError } from '../../base/errors.ts';
 import type { Metrics } from '../../base/metrics.ts';
 import type { IdentityMaterial } from '../../pki/material.ts';
 import { serviceSpiffeId } from '../../pki/names.ts';
 import { nextRenewal } from '../../pki/renewal.ts';
-import { createConversation, type Given } from '../conversation.ts';
-import { followCrl } from '../crl-follower.ts';
+import { type Conversation, createConversation, type Given } from '../conversation.ts';
 import type { Identity } from '../identity.ts';
 import { identityDirectory } from '../identity-directory.ts';
+import { followNews } from '../manager-news.ts';
 import { probeManager } from '../manager-probe.ts';
 import { renewalMetrics } from '../metrics-identity.ts';
+import type { NoticesIn } from '../notices-in.ts';
+import type { NoticesOut } from '../notices-out.ts';
 import type { ManagerIdentityOptions } from '../options.ts';
 import { startRenewLoop } from '../renew-loop.ts';
 import { createRenewalReport } from '../renewal-report.ts';
@@ -21,6 +24,12 @@ import { keepLooking } from './watch.ts';
 interface ManagerSourceOptions extends ManagerIdentityOptions {
   readonly namespace: string;
   readonly trustDomain: string;
+}
+
+/** What a sidecar that serves does with the manager besides getting certificates. */
+export interface ManagerTalk {
+  readonly revocation: RevocationHolder;
+  readonly notices: { readonly in: NoticesIn; readonly out: NoticesOut };
 }
 
 interface Plan {
@@ -41,7 +50,7 @@ const OVERDUE_SPREAD_MS = 30 * SECOND;
  */
 export async function startManagerSource(
   options: ManagerSourceOptions,
-  context: ReloadContext & { readonly registry: Metrics; readonly revocation: RevocationHolder | undefined },
+  context: ReloadContext & { readonly registry: Metrics; readonly talk: ManagerTalk | undefined },
 ): Promise<IdentitySource> {
   const { service, namespace, trustDomain } = options;
   const { holder, clock, random, signal } = context;
@@ -129,18 +138,32 @@ export async function startManagerSource(
   const loop = startRenewLoop({ ...context, due, attempt, end: () => holder.current()?.notAfter });
   const bundleChanged = () => void loop.now().catch(() => {});
   const probing = probeManager({ ...context, conversation, reader: holder, bundleChanged });
-  const { revocation } = context;
-  const following =
-    revocation === undefined ? undefined : followCrl({ ...context, revocation, conversation, reader: holder });
+  const talking = context.talk === undefined ? [] : talk(context.talk, conversation, context);
   const unsubscribe = holder.subscribe(() => loop.changed());
   return {
     renewNow: () => loop.now(),
     async [Symbol.asyncDispose]() {
       unsubscribe();
-      await Promise.all([loop.ended, probing, following]);
+      await Promise.all([loop.ended, probing, ...talking]);
       await looking[Symbol.asyncDispose]();
     },
   };
+}
+
+function talk(
+  { revocation, notices }: ManagerTalk,
+  conversation: Conversation,
+  { holder, ...context }: ReloadContext,
+): Array<Promise<void>> {
+  const noticed = notices.in.received;
+  const notify = async (refused: readonly NoticeReport[]) => {
+    const identity = holder.current();
+    if (identity !== undefined) await conversation.notify(identity.material, refused);
+  };
+  return [
+    followNews({ ...context, revocation, noticed, conversation, reader: holder }),
+    notices.out.deliver(notify, context.signal),
+  ];
 }
 
 function notTakenUp(directory: string): SidelockError {

@@ -8,18 +8,17 @@ import type { IdentityHolder } from '../identity.ts';
 import { trackIdentity } from '../identity-state.ts';
 import { identityMetrics } from '../metrics-identity.ts';
 import type { BundleIdentityOptions, FilesIdentityOptions, SidecarOptions } from '../options.ts';
-import type { RevocationHolder } from '../revocation.ts';
 import { readBundle } from './bundle.ts';
 import { readDirectory } from './files.ts';
-import { startManagerSource } from './manager.ts';
+import { type ManagerTalk, startManagerSource } from './manager.ts';
 import { createReloader, type ReloadContext } from './reload.ts';
 import type { IdentitySource } from './source.ts';
 import { keepLooking } from './watch.ts';
 
 export interface IdentityDependencies {
   readonly holder: IdentityHolder;
-  /** Filled where the source has a revocation list. */
-  readonly revocation?: RevocationHolder | undefined;
+  /** Kept going where the source is a manager. */
+  readonly talk?: ManagerTalk | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -53,7 +52,7 @@ export async function startIdentitySource(
     identity.source === 'manager'
       ? await startManagerSource(
           { ...identity, namespace, trustDomain },
-          { ...context, registry: metrics, revocation: dependencies.revocation },
+          { ...context, registry: metrics, talk: dependencies.talk },
         )
       : await startFileSource(identity, expectedId, context);
   return {

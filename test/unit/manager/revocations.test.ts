@@ -8,14 +8,14 @@ import { candidate, openManager, shiftedClock, startRig, temporaryDirectory } fr
 t.test('a revoked leaf is on the list, marked, in the audit log, and renews no more, nor does its key', async (t) => {
   const rig = await startRig(t);
   const orders = await rig.enroll('orders');
-  const before = await rig.client(orders).crl(0);
-  const waiting = rig.client(orders).crl(before.number);
+  const { crl: before = { number: 0 } } = await rig.client(orders).news({ crl: 0, notices: 0 });
+  const waiting = rig.client(orders).news({ crl: before.number, notices: 0 });
   const preview = await rig.admin.revoke({ service: 'orders', reason: 'keyCompromise', dryRun: true });
   t.match(preview.certificates, [{ serial: orders.leaf.serial }]);
   t.equal(preview.crlNumber, before.number, 'a dry run changes nothing');
   const done = await rig.admin.revoke({ service: 'orders', reason: 'keyCompromise' });
   t.match(done, { certificates: [{ serial: orders.leaf.serial }], crlNumber: before.number + 1 });
-  const told = readCrl((await waiting).crl, 'answer');
+  const told = readCrl((await waiting).crl?.pem ?? '', 'answer');
   t.match(told.entries.get(orders.leaf.serial), { reason: 'keyCompromise' }, 'who waited was told');
   t.match((await rig.admin.showCertificate('orders')).certificate, { revocationReason: 'keyCompromise' });
   t.same((await rig.admin.revoke({ service: 'orders', reason: 'superseded' })).certificates, [], 'once');
