@@ -8,7 +8,7 @@ import type { Chain, ChainContext, Peer } from './peer.ts';
 const ROOT = join(import.meta.dirname, '../..');
 const BUNDLE = join(ROOT, 'dist/bundle/main.js');
 /** A young generation of V8's own size (up to 16 MiB a half) is most of what a loaded sidecar holds. */
-const NODE_FLAGS = ['--disable-sigusr1', '--max-semi-space-size=2'];
+const NODE_FLAGS = ['--disable-sigusr1', '--expose-gc', '--max-semi-space-size=2'];
 
 /** Two sidecars of the bundle that the image ships, each with its identity from a directory. */
 export const sidelock = variant('sidelock', { streams: 'on' });

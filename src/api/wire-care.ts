@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What the care for certificates adds to the admin calls: validation, and rotation before it is due. */
 

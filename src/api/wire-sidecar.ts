@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What the admin endpoints of a sidecar answer, as the command line reads them. Times are RFC 3339. */
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { REVOCATION_REASONS, type RevocationReason } from '../pki/crl.ts';
 
 /** Where each call lives. The admin calls exist only on the unix socket of the manager. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { caller, head, label, listenAddress, trustDomain } from './fields.ts';
 
 const service = z.strictObject({

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { LOG_LEVELS } from '../base/log.ts';
 import { plainPath } from '../base/request-path.ts';
 import { parseDuration } from './units.ts';

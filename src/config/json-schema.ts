@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { KIND_NAMES, KINDS, type Kind } from './kinds.ts';
 import type { Path } from './setting.ts';
 

@@ -64,6 +64,8 @@ t.test('the bundle of the image', async (t) => {
       const { stdout } = await ended;
       const loaded = [...stdout.matchAll(/^loaded file:\/\/.*\/bundle\/(.*)$/gm)].map((m) => m[1] ?? '');
       t.ok(loaded.includes('main.js'), 'the hook sees what is loaded');
+      t.match(stdout, /^loaded internal _http_server$/m);
+      t.notMatch(stdout, /^loaded internal .*(?:undici|webcrypto|webstreams).*$/m, 'nothing heavy of Node itself');
       for (const [name, text] of Object.entries(HEAVY)) {
         const holders = [...texts].filter(([, content]) => content.includes(text)).map(([file]) => file);
         t.not(holders.length, 0, `${name} is in the bundle`);

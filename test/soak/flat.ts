@@ -1,14 +1,16 @@
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import t from 'tap';
 import { pssBytes } from '../../bench/proc.ts';
+import { shortDirectory } from '../support/cli.ts';
 import { startMixed } from '../support/mixed-rig.ts';
 
 /**
  * npm run soak:flat -- --seconds 600 --idle 10000: memory (PSS) of both sidecars under mixed load, and with idle
- * connections. One process may hold 2 of each: `ulimit -n` above twice that number.
+ * connections; from the bundle, with the flags of the image. One process may hold 2 of each: `ulimit -n` above twice that number.
  */
 const { values } = parseArgs({
   options: { seconds: { type: 'string', default: '600' }, idle: { type: 'string', default: '10000' } },
@@ -17,10 +19,13 @@ const [seconds, idle] = [Number(values.seconds), Number(values.idle)];
 const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
 
 t.setTimeout(0);
+const bundle = shortDirectory(t);
+await promisify(execFile)(process.execPath, ['docker/bundle.ts', bundle]);
+const program = ['--disable-sigusr1', '--expose-gc', '--max-semi-space-size=2', `${bundle}/main.js`];
 for (const streams of [true, false]) {
   const how = streams ? 'in streams' : 'without streams';
   t.test(`memory ${how}`, { timeout: 0 }, async (t) => {
-    const { orders, web, load, tcpPort } = await startMixed(t, streams);
+    const { orders, web, load, tcpPort } = await startMixed(t, streams, program);
     const pss = () => ({ orders: pssBytes(orders.child.pid ?? 0), web: pssBytes(web.child.pid ?? 0) });
     const tell = (what: string, { orders, web }: ReturnType<typeof pss>) =>
       process.stderr.write(`${how}, ${what}: orders ${megabytes(orders)} MB, web ${megabytes(web)} MB\n`);

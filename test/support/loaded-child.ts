@@ -1,4 +1,5 @@
-// Preloaded into a process (node --import): at its end it writes what it loaded, a line `loaded URL` for each module.
+// Preloaded into a process (node --import): at its end it writes what it loaded, a line `loaded URL` for each module, and
+// `loaded internal NAME` for each of Node's own.
 import { writeSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 
@@ -9,4 +10,9 @@ registerHooks({
     return next(url, context);
   },
 });
-process.on('exit', () => writeSync(1, [...urls].map((url) => `loaded ${url}\n`).join('')));
+process.on('exit', () => {
+  // Not in the types: what Node has loaded of itself.
+  const own = Reflect.get(process, 'moduleLoadList') as readonly string[];
+  const internal = own.flatMap((entry) => (entry.startsWith('NativeModule ') ? [`internal ${entry.slice(13)}`] : []));
+  writeSync(1, [...urls, ...internal].map((what) => `loaded ${what}\n`).join(''));
+});

@@ -11,7 +11,8 @@ const LOOPBACK = { host: '127.0.0.1', port: 0 };
 
 /** An app that answers HTTP with how many bytes it got, and echoes the messages of WebSockets. */
 export async function startMixedApp(t: Test): Promise<number> {
-  const app = createServer({ keepAliveTimeout: 0 }, (incoming: IncomingMessage, response) => {
+  // One upload lasts as long as the load: longer than the five minutes that a request may take otherwise.
+  const app = createServer({ keepAliveTimeout: 0, requestTimeout: 0 }, (incoming: IncomingMessage, response) => {
     let bytes = 0;
     incoming.on('data', (chunk: Buffer) => {
       bytes += chunk.length;

@@ -2,14 +2,17 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
-import { shortDirectory, startCli } from './cli.ts';
+import { MAIN, shortDirectory, startProgram } from './cli.ts';
 import { swap, testAuthority } from './identity-files.ts';
 import { servedSerial } from './load.ts';
 import { startEchoApp, startMixedApp, startMixedLoad } from './mixed-load.ts';
 import { freePort } from './servers.ts';
 
-/** Two sidecars in processes of their own, one service with HTTP and one with TCP between them, and the mixed load. */
-export async function startMixed(t: Test, streams: boolean) {
+/**
+ * Two sidecars in processes of their own, one service with HTTP and one with TCP between them, and the mixed load.
+ * `program`: flags of node, and the command line to run; from source unless given.
+ */
+export async function startMixed(t: Test, streams: boolean, program: readonly string[] = [MAIN]) {
   const directory = shortDirectory(t);
   const authority = testAuthority();
   const [http, tcp] = [await startMixedApp(t), await startEchoApp(t)];
@@ -31,7 +34,7 @@ export async function startMixed(t: Test, streams: boolean) {
     const file = join(directory, `${service}.yaml`);
     const identity = { source: 'files', directory: join(directory, service) };
     await writeFile(file, JSON.stringify({ ...common, service, identity, ...sides }));
-    const sidecar = startCli(['sidecar', '--config', file]);
+    const sidecar = startProgram(process.execPath, [...program, 'sidecar', '--config', file]);
     t.teardown(async () => {
       sidecar.child.kill('SIGKILL');
       await sidecar.ended;
