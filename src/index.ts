@@ -1,7 +1,14 @@
-/** The library: the manager inside a program of yours, under the names of the guide. */
+/**
+ * The library: the manager inside a program of yours, under the names of the guide, and mTLS for a service of Node's
+ * without a sidecar.
+ */
 export { isSidelockError, SidelockError } from './base/errors.ts';
-export { getMtlsManager, type MtlsManager, type MtlsManagerOptions } from './library.ts';
-export { getCertificateMonitoringDashboard, type MonitoringOptions } from './library-monitoring.ts';
+export { createDispatcher, type DispatcherOptions, type FetchDispatcher } from './library/dispatcher.ts';
+export { createIdentity, type Identity, type IdentityOptions, type IdentitySnapshot } from './library/identity.ts';
+export { getMtlsManager, type MtlsManager, type MtlsManagerOptions } from './library/manager.ts';
+export { getCertificateMonitoringDashboard, type MonitoringOptions } from './library/monitoring.ts';
+export type { PeerIdentity } from './library/peer.ts';
+export { callerOf, type ServerSecurity, type ServerSecurityOptions, secureContextFor } from './library/server.ts';
 export { type Alert, AlertLevel } from './manager/alerts/alert.ts';
 export type { AlertHandler } from './manager/alerts/alert-manager.ts';
 export type { DashboardData } from './manager/dashboard-data.ts';

@@ -1,5 +1,5 @@
 import { constants } from 'node:crypto';
-import { createSecureContext, type SecureContext } from 'node:tls';
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import type { IdentityMaterial } from '../pki/material.ts';
 import type { DataPlaneMetrics } from './metrics.ts';
 
@@ -16,7 +16,22 @@ export interface TlsContexts {
   of(material: IdentityMaterial, role: Role): SecureContext;
 }
 
-export function createTlsContexts(metrics: DataPlaneMetrics, minVersion: MinVersion): TlsContexts {
+/** What every context of ours is made of, of either role. */
+export function contextOptions(material: IdentityMaterial, minVersion: MinVersion): SecureContextOptions {
+  return {
+    cert: material.certPem,
+    key: material.keyPem,
+    // Never absent: without it Node would trust every public root for callers.
+    ca: material.bundle.pem,
+    minVersion,
+    maxVersion: 'TLSv1.3',
+    ecdhCurve: GROUPS,
+    // A ticket outlives CA removal, revocation and expiry; resumption stays off. So does 1.2's renegotiation.
+    secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
+  };
+}
+
+export function createTlsContexts(metrics: Pick<DataPlaneMetrics, 'contexts'>, minVersion: MinVersion): TlsContexts {
   const built = new WeakMap<IdentityMaterial, Map<Role, SecureContext>>();
   const of = (material: IdentityMaterial, role: Role): SecureContext => {
     let contexts = built.get(material);
@@ -27,17 +42,7 @@ export function createTlsContexts(metrics: DataPlaneMetrics, minVersion: MinVers
     let context = contexts.get(role);
     if (context === undefined) {
       metrics.contexts.with({ role }).value++;
-      context = createSecureContext({
-        cert: material.certPem,
-        key: material.keyPem,
-        // Never absent: without it Node would trust every public root for callers.
-        ca: material.bundle.pem,
-        minVersion,
-        maxVersion: 'TLSv1.3',
-        ecdhCurve: GROUPS,
-        // A ticket outlives CA removal, revocation and expiry; resumption stays off. So does 1.2's renegotiation.
-        secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
-      });
+      context = createSecureContext(contextOptions(material, minVersion));
       contexts.set(role, context);
     }
     return context;

@@ -20,10 +20,14 @@ const PRINTS: Readonly<Record<string, RegExp>> = {
   communication: /^\{ caller: 'CN=ai-conversation-service' \}\nstranger: (ERR_SSL_\w+|ECONNRESET)\n$/,
   caching: /^same context: true\ncertificate of CN=ai-conversation-service\nafter a rotation: false\n$/,
   monitoring: /^Total certificates: some\nHealth percentage: 100\.0%\n$/,
+  client: /^two orders\ntrue 200\nSL-TLS-006\n$/,
+  frameworks:
+    /^fastify \{ caller: 'web' \}\nsidecar spiffe:\/\/ai-teddy\.local\/ns\/default\/sa\/web\nforged nobody\n$/,
+  grpc: /^hello web\nbatch: 7 no entry of allow names it\n$/,
   devices: /^(teddy-bear-00\d: certificate, private_key, ca_certificate\n){3}$/,
 };
 
-t.test('the code blocks of the guide run', async (t) => {
+t.test('the code blocks of the guide run, and the examples of the library', async (t) => {
   const directory = shortDirectory(t);
   // Only the size of the CA key differs from what the examples would make themselves.
   const manager = await getMtlsManager({ storagePath: join(directory, 'pki'), ca: { keySize: 2048 } });
@@ -49,10 +53,10 @@ t.test('one directory has one manager in a process, until it is disposed of', as
   t.equal(again.ca.rootSha256, first.ca.rootSha256);
 });
 
-t.test('the table of the README names every example, and commands that there are', async (t) => {
+t.test('the README names every example, and its table commands that there are', async (t) => {
   const readme = await readFile(join(import.meta.dirname, '../../README.md'), 'utf8');
   const [, table = ''] = /^## The guide, line by line$(.*?)^## /ms.exec(readme) ?? [];
-  const named = [...table.matchAll(/\(test\/examples\/(\w+)\.ts\)/g)].map(([, name]) => name);
+  const named = [...readme.matchAll(/\(test\/examples\/(\w+)\.ts\)/g)].map(([, name]) => name);
   t.strictSame(named.toSorted(), Object.keys(PRINTS).toSorted());
   const program = buildProgram({ output: createOutput(QUIET), env: {}, exitCode: 0 });
   const known = program.commands.map((command) => command.name());

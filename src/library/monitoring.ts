@@ -1,8 +1,8 @@
-import { systemClock } from './base/clock.ts';
-import { createLogger } from './base/log.ts';
-import { createMetrics } from './base/metrics.ts';
-import { getMtlsManager, type MtlsManager, type MtlsManagerOptions } from './library.ts';
-import { createMonitoring, type Monitoring, type MonitorOptions } from './manager/monitor.ts';
+import { systemClock } from '../base/clock.ts';
+import { createLogger } from '../base/log.ts';
+import { createMetrics } from '../base/metrics.ts';
+import { createMonitoring, type Monitoring, type MonitorOptions } from '../manager/monitor.ts';
+import { getMtlsManager, type MtlsManager, type MtlsManagerOptions } from './manager.ts';
 
 export interface MonitoringOptions
   extends MtlsManagerOptions,

@@ -1,10 +1,10 @@
 import { resolve } from 'node:path';
-import { systemClock, systemRandom } from './base/clock.ts';
-import { createLogger, type Logger, type LogLevel } from './base/log.ts';
-import { createMetrics, type Metrics } from './base/metrics.ts';
-import { createManager, type Manager } from './manager/manager.ts';
-import type { ManagerOptions } from './manager/options.ts';
-import type { ServiceCertificate } from './store/store.ts';
+import { systemClock, systemRandom } from '../base/clock.ts';
+import { createLogger, type Logger, type LogLevel } from '../base/log.ts';
+import { createMetrics, type Metrics } from '../base/metrics.ts';
+import { createManager, type Manager } from '../manager/manager.ts';
+import type { ManagerOptions } from '../manager/options.ts';
+import type { ServiceCertificate } from '../store/store.ts';
 
 /** Every key has the default of the command line; nothing is read from the environment. */
 export interface MtlsManagerOptions extends Pick<ManagerOptions, 'ca' | 'certificates' | 'trustDomain' | 'tokens'> {
