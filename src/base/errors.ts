@@ -347,6 +347,16 @@ export const ERROR_PAGES = {
     why: 'Its name does not resolve, nothing listens, or it does not answer in time.',
     fix: 'Check outbound[].address.',
   },
+  'SL-UP-002': {
+    title: 'endpoint left out',
+    why: 'Connects, handshakes or answers of one endpoint failed several times in a row; the others take its share.',
+    fix: 'Look at the lines before, and at the log of that endpoint. GET /endpoints on the admin port lists all.',
+  },
+  'SL-DNS-001': {
+    title: 'name does not resolve',
+    why: 'No name server answered, or none knows the name. Addresses that are known stay in use.',
+    fix: 'Correct outbound[].address, or dns.servers.',
+  },
   'SL-HTTP-001': {
     title: 'request refused',
     why: 'It breaks a rule of HTTP/1.1 that two servers could read in two ways, or did not come in time.',

@@ -49,7 +49,10 @@ export function addSidecarFlags(command: Command): Command {
     )
     .optionsGroup('Running')
     .option('--config <FILE>', 'config file of kind Sidecar; flags and MTLS_ variables win over it')
-    .option('--admin <HOST:PORT>', 'serve /healthz /readyz /metrics /identity /connections /policy /plaintext there')
+    .option(
+      '--admin <HOST:PORT>',
+      'serve /healthz /readyz /metrics /identity /connections /endpoints /policy /plaintext there',
+    )
     .option('--log-level <LEVEL>', 'trace, debug, info, warn, error or silent');
 }
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { nodeCode, SidelockError } from '../base/errors.ts';
 import type { SidecarConfig } from '../config/sidecar.ts';
-import type { IdentityOptions, SidecarOptions } from '../sidecar/options.ts';
+import type { IdentityOptions, OutboundOptions, SidecarOptions } from '../sidecar/options.ts';
 
 /** A default directory for identities, in the working directory. */
 export const IDENTITY_HOME = '.sidelock';
@@ -22,7 +22,8 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
     trustDomain,
     identity: identityOptions(config, token),
     inbound: named(config.inbound, () => 'inbound'),
-    outbound: named(config.outbound, ({ service: peer }) => peer.replace('/', '-')),
+    outbound: named(config.outbound, ({ service: peer }) => peer.replace('/', '-')).map(outboundOptions),
+    dns: { servers: config.dns.servers, refreshMs: config.dns.refresh },
     admin: admin?.listen ?? false,
     ...(health === undefined ? {} : { health }),
     streams: config.streams === 'on',
@@ -39,6 +40,14 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
     accessLog: config.accessLog,
     tracing: config.tracing,
   };
+}
+
+type Outbound = SidecarConfig['outbound'][number] & { readonly name: string };
+
+function outboundOptions({ ejection, ...rest }: Outbound): OutboundOptions {
+  if (ejection === 'off') return rest;
+  const { failures, time, share } = ejection;
+  return { ...rest, ejection: { failures, timeMs: time, share } };
 }
 
 function identityOptions({ identity, service }: SidecarConfig, token: string | undefined): IdentityOptions {

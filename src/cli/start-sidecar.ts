@@ -8,6 +8,7 @@ import type { Logger } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import { loadConfig } from '../config/load.ts';
 import type { SidecarConfig } from '../config/sidecar.ts';
+import type { UpstreamAddress } from '../sidecar/options.ts';
 import type { Sidecar } from '../sidecar/sidecar.ts';
 import type { Context } from './command.ts';
 import { readConfigFile } from './config-file.ts';
@@ -75,11 +76,15 @@ export function describeSidecar(sidecar: Sidecar, config: SidecarConfig, { signs
   const outbound = sidecar.outbound.map(({ address }, i) => {
     const { service = '', address: remote, expect = [] } = config.outbound[i] ?? {};
     const peers = expect.length === 0 ? service : expect.join(', ');
-    const at = remote === undefined ? '' : formatAddress(remote);
+    const at = remote === undefined ? '' : [remote].flat().map(addressText).join(', ');
     return `${shown(address.address, address.port)} ${signs.to} ${service} at ${at}, expecting ${peers}`;
   });
   const admin = sidecar.admin === undefined ? [] : [`admin on http://${formatAddress(sidecar.admin)}`];
   return [`identity ${identity?.spiffeId ?? 'none'}${until}`, ...inbound, ...outbound, ...admin];
+}
+
+function addressText(address: UpstreamAddress): string {
+  return 'srv' in address ? `srv:${address.srv}` : formatAddress(address);
 }
 
 type Allow = SidecarConfig['inbound'][number]['allow'];

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import * as z from 'zod';
 import { LOG_LEVELS } from '../base/log.ts';
 import { plainPath } from '../base/request-path.ts';
@@ -92,6 +93,32 @@ export function targetAddress() {
 /** `HOST:PORT` of another machine. */
 export function remoteAddress() {
   return text((value) => parseHostPort(value, undefined, 1));
+}
+
+/** `HOST:PORT` of another machine, or `srv:NAME` of SRV records. */
+export function upstreamAddress() {
+  return text((value): HostPort | { readonly srv: string } | Problem => {
+    if (!value.startsWith('srv:')) return parseHostPort(value, undefined, 1);
+    const srv = value.slice('srv:'.length);
+    return SRV_NAME.test(srv) ? { srv } : { problem: 'expected srv:NAME of SRV records: srv:_orders._tcp.internal' };
+  });
+}
+
+const SRV_NAME = /^[a-z0-9_](?:[-a-z0-9_.]{0,251}[a-z0-9.])?$/i;
+
+/** A share above 0, at most 1. */
+export function share() {
+  return z.number().gt(0, { error: 'expected more than 0' }).max(1, { error: 'expected at most 1' });
+}
+
+/** `IP` or `IP:PORT` of a name server. */
+export function nameServer() {
+  return text((value) => {
+    if (isIP(value) !== 0) return value;
+    const found = parseHostPort(value, undefined, 1);
+    if ('problem' in found) return { problem: 'expected IP or IP:PORT of a name server' };
+    return isIP(found.host) === 0 ? { problem: 'expected an IP address: a name would need a name server' } : value;
+  });
 }
 
 function parseHostPort(value: string, host: string | undefined, minPort: number): HostPort | Problem {

@@ -11,11 +11,13 @@ import {
   listenAddress,
   logSettings,
   managerAddress,
+  nameServer,
   path,
-  remoteAddress,
   serviceReference,
+  share,
   targetAddress,
   trustDomain,
+  upstreamAddress,
 } from './fields.ts';
 
 const source = <S extends string>(name: S) => z.literal(name).describe('where certificate and key come from');
@@ -109,10 +111,28 @@ const outbound = z
     name: label().optional().describe('in logs and metrics; the service unless given'),
     listen: listenAddress('127.0.0.1').describe('where the app connects without TLS'),
     service: serviceReference().describe('who must answer: SERVICE or NAMESPACE/SERVICE'),
-    address: remoteAddress().describe('HOST:PORT of its mTLS listener'),
+    address: z
+      .union([upstreamAddress(), z.array(upstreamAddress()).min(1, { error: 'an empty list leads nowhere' })], {
+        error: 'expected HOST:PORT, srv:NAME, or a list of those',
+      })
+      .describe('of its mTLS listeners: HOST:PORT (each address of a name), srv:NAME of SRV records, or a list'),
     protocol: protocol(),
     alpn: alpn('with protocol: tcp, what the app speaks, as [h2]: the peer has to agree on one'),
     expect: z.array(caller()).prefault([]).describe('who is accepted there; service unless given'),
+    ejection: z
+      .union(
+        [
+          z.literal('off'),
+          z.strictObject({
+            failures: z.int().min(1).max(1_000).prefault(5).describe('in a row'),
+            time: duration({ max: '5m' }).prefault('10s').describe('the first time; twice as long each further time'),
+            share: share().prefault(0.7).describe('of all endpoints, the most that are left out at once'),
+          }),
+        ],
+        { error: 'expected off, or a block with failures, time and share' },
+      )
+      .prefault({})
+      .describe('when an endpoint of several is left out for a while'),
     answerSslRequest: z
       .boolean()
       .prefault(false)
@@ -140,6 +160,15 @@ export const sidecarSchema = z
     health: listenAddress('0.0.0.0')
       .optional()
       .describe('/healthz /readyz /metrics alone, for kubelet and Prometheus; any address'),
+    dns: z
+      .strictObject({
+        servers: z
+          .array(nameServer())
+          .prefault([])
+          .describe('asked for names of outbound; those of the system unless given'),
+        refresh: duration({ min: '1s' }).prefault('30s').describe('between two questions for a name'),
+      })
+      .prefault({}),
     streams: z
       .enum(['on', 'off'], { error: 'expected on or off' })
       .prefault('on')

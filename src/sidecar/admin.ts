@@ -16,6 +16,8 @@ interface AdminOptions {
   readonly identity: IdentityReader;
   /** What `/connections` answers: any JSON value without secrets. */
   readonly connections?: () => unknown;
+  /** What `/endpoints` answers: any JSON value without secrets. */
+  readonly endpoints?: () => unknown;
   /** What `/policy` answers. */
   readonly policy?: () => PolicyAnswer;
   /** What `/plaintext` answers. */
@@ -39,7 +41,7 @@ export interface AdminServer extends AsyncDisposable {
 }
 
 /**
- * Local endpoints: GET /healthz /readyz /metrics /identity /connections /policy /plaintext, POST /shutdown /renew.
+ * Local endpoints: GET /healthz /readyz /metrics /identity /connections /endpoints /policy /plaintext, POST /shutdown /renew.
  *
  * Without a password, because only processes of this machine reach it; so a browser must not be made to: the Host has
  * to be a loopback name (a rebound DNS name is not), and POST needs `x-sidelock: 1`, which no foreign page can send.
@@ -120,6 +122,7 @@ const READS: Readonly<Record<string, Handler>> = {
   ...HEALTH,
   '/identity': ({ identity }) => identityReply(identity),
   '/connections': ({ connections }) => json(200, connections?.() ?? []),
+  '/endpoints': ({ endpoints }) => json(200, endpoints?.() ?? []),
   '/plaintext': ({ plaintext }) =>
     plaintext === undefined ? failure(404, 'there are no listeners here') : json(200, plaintext()),
   '/policy': ({ policy }) => (policy === undefined ? failure(404, 'there are no listeners here') : json(200, policy())),

@@ -1,6 +1,7 @@
 import type { Clock, Random } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Connections } from './connections.ts';
+import type { Resolver } from './endpoints/resolver.ts';
 import type { IdentityReader } from './identity.ts';
 import type { PeerJudge } from './judge.ts';
 import type { Links } from './links.ts';
@@ -35,4 +36,9 @@ export interface DataPlane {
   readonly userBuffers: boolean;
   /** Whether peers that can are asked to carry many connections as streams of one. */
   readonly streams: boolean;
+  readonly resolver: Resolver;
+  /** Between two questions for a name of an outbound, ms. */
+  readonly dnsRefreshMs: number;
+  /** Aborts when the sidecar ends. */
+  readonly stopping: AbortSignal;
 }

@@ -66,6 +66,23 @@ export function dataPlaneMetrics(metrics: Metrics) {
       'listener',
       'reason',
     ]),
+    endpoints: metrics.gauge('sidelock_endpoints', 'Endpoints of an outbound, by whether they are given anything.', [
+      'listener',
+      'state',
+    ]),
+    ejections: metrics.counter('sidelock_endpoint_ejections_total', 'Endpoints that were left out for a while.', [
+      'listener',
+      'reason',
+    ]),
+    connectRetries: metrics.counter(
+      'sidelock_connect_retries_total',
+      'Connects to another endpoint after one failed, with nothing sent.',
+      ['listener'],
+    ),
+    dnsLookups: metrics.counter('sidelock_dns_lookups_total', 'Questions for the names of an outbound, by result.', [
+      'listener',
+      'result',
+    ]),
     links: metrics.gauge('sidelock_links', 'mTLS connections to peers now: own for one caller, or shared by streams.', [
       ...listener,
       'kind',

@@ -2,6 +2,7 @@ import type { Clock, Random } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { KeyType } from '../pki/keys.ts';
+import type { Resolver } from './endpoints/resolver.ts';
 
 export interface HostPort {
   readonly host: string;
@@ -11,6 +12,24 @@ export interface HostPort {
 
 export interface UnixPath {
   readonly path: string;
+}
+
+/** The name of SRV records, which tell hosts and ports. */
+export interface SrvName {
+  readonly srv: string;
+}
+
+/** A host name stands for all its addresses. */
+export type UpstreamAddress = HostPort | SrvName;
+
+/** When an endpoint of several is left out for a while. */
+export interface EjectionOptions {
+  /** Failures in a row: connects and handshakes, hang-ups after the handshake, and of HTTP answers 502 to 504. */
+  readonly failures: number;
+  /** For the first time, ms; each further time twice as long, to five minutes. As long its way back takes. */
+  readonly timeMs: number;
+  /** Of all endpoints; never more are left out at once. One may be where there are two or more. */
+  readonly share: number;
 }
 
 /** Callers by name or by SPIFFE pattern, and with `protocol: http` what they may ask for. */
@@ -60,7 +79,10 @@ export interface OutboundOptions {
   readonly name: string;
   readonly listen: HostPort;
   readonly service: string;
-  readonly address: HostPort;
+  /** Where the service can be reached: one place or several, which share what comes. */
+  readonly address: UpstreamAddress | readonly UpstreamAddress[];
+  /** None is ever left out unless given. */
+  readonly ejection?: EjectionOptions | undefined;
   readonly protocol: Protocol;
   /** What the app speaks, offered to the peer, which has to agree on one. `tcp` only. */
   readonly alpn?: readonly string[] | undefined;
@@ -175,6 +197,8 @@ export interface SidecarLimits {
 
 export const DEFAULT_LINK_GRACE = 3_600_000;
 
+export const DEFAULT_DNS_REFRESH = 30_000;
+
 export const DEFAULT_LIMITS: SidecarLimits = {
   maxConnections: 10_000,
   handshakeTimeoutMs: 5_000,
@@ -199,6 +223,13 @@ export interface SidecarOptions {
   /** Where other machines ask for health and metrics; nowhere unless given. */
   readonly health?: HostPort;
   readonly limits: SidecarLimits;
+  /** How names of `outbound` are resolved. */
+  readonly dns?: {
+    /** `IP` or `IP:PORT`; those of the system, with its hosts file and search domains, unless given. */
+    readonly servers?: readonly string[];
+    /** Between two questions for a name, ms; {@link DEFAULT_DNS_REFRESH} unless given. */
+    readonly refreshMs?: number;
+  };
   /** Lowest TLS version; 1.3 unless given. */
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
   /** False gives every local connection an mTLS connection of its own, also between two sidecars. */
@@ -217,4 +248,6 @@ export interface SidecarDependencies {
   readonly random: Random;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** In place of what `dns` says. */
+  readonly resolver?: Resolver;
 }

@@ -12,7 +12,7 @@ import { createUpstream, type Upstream } from './upstream.ts';
  * the connection that carries it.
  * @throws SL-NET-001, SL-NET-002, SL-CFG-003 (a pattern of `expect`)
  */
-export async function bindOutbound(options: OutboundOptions, plane: DataPlane): Promise<Listener> {
+export async function bindOutbound(options: OutboundOptions, plane: DataPlane): Promise<OutboundListener> {
   const upstream = createUpstream(options, plane);
   const http = options.protocol === 'http' ? createHttpOutbound(upstream) : undefined;
   const serve = http?.serve ?? ((local: Socket) => serveTcp(upstream, local));
@@ -23,7 +23,11 @@ export async function bindOutbound(options: OutboundOptions, plane: DataPlane): 
     pauseOnConnect: true,
     accept: (local) => accept(local, options.name, serve, plane),
   });
-  return http === undefined ? listener : http.closeWith(listener);
+  return { ...(http === undefined ? listener : http.closeWith(listener)), upstream };
+}
+
+interface OutboundListener extends Listener {
+  readonly upstream: Upstream;
 }
 
 function accept(local: Socket, listener: string, serve: (local: Socket) => void, plane: DataPlane): void {
@@ -53,7 +57,10 @@ function serveTcp(upstream: Upstream, local: Socket): void {
 
 function relayTo({ options, plane, connect }: Upstream, local: Socket): void {
   connect({
-    ready: (link) => startRelay('outbound', options.name, link, local, plane),
+    ready: (link, endpoint) =>
+      startRelay('outbound', options.name, link, local, plane, () => {
+        endpoint.active--;
+      }),
     failed() {
       plane.connections.dismiss();
       local.resetAndDestroy();

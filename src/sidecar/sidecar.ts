@@ -5,6 +5,7 @@ import { formatAddress } from '../base/listen.ts';
 import { startAdmin, startHealth } from './admin.ts';
 import { type Connections, createConnections } from './connections.ts';
 import type { DataPlane } from './data-plane.ts';
+import { createResolver } from './endpoints/resolver.ts';
 import { createIdentityHolder, type Identity } from './identity.ts';
 import { bindInbound } from './inbound.ts';
 import { createPeerJudge } from './judge.ts';
@@ -17,6 +18,7 @@ import { createNoticesOut } from './notices-out.ts';
 import { createOpenPeers } from './open-peers.ts';
 import {
   DEFAULT_ADMIN,
+  DEFAULT_DNS_REFRESH,
   DEFAULT_LINK_GRACE,
   type HostPort,
   type SidecarDependencies,
@@ -29,6 +31,7 @@ import { createRefusals } from './refusals.ts';
 import { createRevocationHolder } from './revocation.ts';
 import { startIdentitySource } from './sources/start.ts';
 import { createTlsContexts } from './tls.ts';
+import { endpointsReport } from './upstream.ts';
 
 interface BoundListener {
   readonly name: string;
@@ -102,6 +105,9 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
     tracing: options.tracing ?? false,
     userBuffers: options.userBuffers ?? true,
     streams: options.streams ?? true,
+    resolver: deps.resolver ?? createResolver(options.dns?.servers),
+    dnsRefreshMs: options.dns?.refreshMs ?? DEFAULT_DNS_REFRESH,
+    stopping: stop.signal,
   };
 
   const rejudge = () => plane.openPeers.reauthorise(plane);
@@ -114,6 +120,10 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const policies = options.inbound.map((one) => ({ ...one, rules: createPolicy(one, plane) }));
   const inbound = await bindAll(policies, (one) => bindInbound(one, one.rules, plane), undo);
   const outbound = await bindAll(options.outbound, (one) => bindOutbound(one, plane), undo);
+  const upstreams = outbound.map(({ listener }) => listener.upstream);
+  deps.metrics.onScrape(() => {
+    for (const { endpoints } of upstreams) endpoints.report();
+  });
   const source = undo.use(
     await startIdentitySource(options, {
       holder,
@@ -149,6 +159,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
               strict: inbound.flatMap(({ name, listener }) => (listener.permissive === undefined ? [name] : [])),
               permissive: inbound.flatMap(({ listener }) => listener.permissive?.report() ?? []),
             }),
+            endpoints: () => upstreams.map(endpointsReport),
             shutdown: () => void shutdown(),
             renew: () => source.renewNow(),
           }),
@@ -161,6 +172,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
     connections.sweep();
     links.sweep();
     refusals.sweep();
+    for (const { endpoints } of upstreams) endpoints.sweep();
   }, SECOND).unref();
   undo.defer(() => clearInterval(sweeper));
   const ready = readiness.whenReady(stop.signal);

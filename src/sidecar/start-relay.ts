@@ -6,13 +6,14 @@ import type { PeerLink } from './peer-link.ts';
 import { relay } from './relay.ts';
 import { socketLink } from './socket-link.ts';
 
-/** Joins a link to a verified peer and an open plaintext socket, and registers the pair. */
+/** Joins a link to a verified peer and an open plaintext socket, and registers the pair; `over` is called at its end. */
 export function startRelay(
   direction: Direction,
   listener: string,
   { link, kind, peer, identity, tls }: PeerLink,
   plain: Socket,
   plane: DataPlane,
+  over?: () => void,
 ): void {
   plane.connections.add({
     direction,
@@ -22,6 +23,14 @@ export function startRelay(
     self: { id: identity.spiffeId, serial: identity.serial, generation: identity.generation },
     local: remoteName(plain),
     tls,
-    start: (received, sent, closed) => relay(link, socketLink(plain, plane), { received, sent, closed }),
+    start: (received, sent, closed) =>
+      relay(link, socketLink(plain, plane), {
+        received,
+        sent,
+        closed(error) {
+          closed(error);
+          over?.();
+        },
+      }),
   });
 }

@@ -1,242 +1,173 @@
-import { isIP, type Socket } from 'node:net';
-import { type TLSSocket, connect as tlsConnect } from 'node:tls';
-import { MINUTE, SECOND } from '../base/clock.ts';
-import type { ErrorCode } from '../base/errors.ts';
+import { formatAddress } from '../base/listen.ts';
 import type { SpiffeId } from '../pki/names.ts';
 import { clientAlpn } from './alpn.ts';
 import { compileAllow, expand } from './authorize.ts';
 import type { DataPlane } from './data-plane.ts';
-import { type DialFailure, dial, targetName } from './dial.ts';
-import { explain, type HandshakeReason } from './handshake.ts';
-import type { SharedLink } from './links.ts';
-import { STREAMS_PROTOCOL } from './mux/alpn.ts';
-import { ORDERLY } from './mux/reasons.ts';
-import { startSharedLink } from './mux/shared-link.ts';
-import type { OutboundOptions } from './options.ts';
-import type { PeerLink, VerifiedPeer } from './peer-link.ts';
-import { reportHandshakeFailure } from './report.ts';
-import { ownLink, secure } from './secure.ts';
+import type { DialFailure } from './dial.ts';
+import { type Discovery, followAddresses } from './endpoints/discovery.ts';
+import { createEndpoint, type Endpoint, type LinkCaller, type PeerLinkFailure } from './endpoints/endpoint.ts';
+import { createEndpoints, type Endpoints } from './endpoints/endpoints.ts';
+import type { HandshakeReason } from './handshake.ts';
+import type { Load } from './load.ts';
+import type { OutboundOptions, UpstreamAddress } from './options.ts';
+import type { PeerLink } from './peer-link.ts';
 
-/** Past so many streams on every shared connection one more is made, while there are fewer than `MAX_SHARED`. */
-const CROWDED = 256;
-const MAX_SHARED = 8;
-/** A peer that refuses the very word of streams is asked again after this long. */
-const ASK_AGAIN = 10 * MINUTE;
-/** At most once in this time another connection is tried because the others are crowded. */
-const RELIEF = SECOND;
-
-const NOT_AGREED = { reason: 'alpn_mismatch', detail: 'it agrees on none' } as const;
-
-/** Who wants a link. */
-interface Caller {
-  readonly ready: (link: PeerLink) => void;
-  /** Called instead of `ready`; counted, explained and cleaned up by then. */
-  readonly failed: (failure: PeerLinkFailure) => void;
-  /** True when the caller itself has gone, so that a connection that ends is nobody's fault. */
-  readonly left: () => boolean;
+/** Who wants a link to any endpoint. */
+export interface Caller extends Omit<LinkCaller, 'ready'> {
+  /** The endpoint counts this caller as active: take one off when done. */
+  readonly ready: (link: PeerLink, endpoint: Endpoint) => void;
 }
 
-/** Why there is no link. */
-export interface PeerLinkFailure {
-  readonly stage: 'identity' | 'dial' | 'handshake';
-  readonly code: ErrorCode;
-}
-
-/** One peer service, and the connections to it. */
+/** One peer service, wherever it can be reached. */
 export interface Upstream {
   readonly options: OutboundOptions;
   readonly plane: DataPlane;
-  /** Gives a link to the peer, which was verified: a stream where the peer knows them, else a connection of its own. */
-  connect(caller: Caller): void;
+  readonly endpoints: Endpoints;
+  readonly discovery: Discovery;
+  /**
+   * Gives a link to the peer, which was verified. Begins with `first`, or whoever is next; who cannot be reached is
+   * followed by another at once, while there is time: nothing was sent.
+   */
+  connect(caller: Caller, first?: Load): void;
 }
+
+/** An endpoint gets at least this long to answer a connect, ms. */
+const LEAST_TIME = 250;
+/** For one caller; more would multiply the load of a peer that has trouble. */
+const MAX_TRIES = 5;
 
 /** @throws SL-CFG-003 (a pattern of `expect`) */
 export function createUpstream(options: OutboundOptions, plane: DataPlane): Upstream {
-  const patterns = options.expect.length === 0 ? [options.service] : options.expect;
-  const expected = compileAllow(patterns, plane);
-  const names = patterns.map((pattern) => expand(pattern, plane)).join(', ');
-  const check = (id: SpiffeId): { reason: HandshakeReason; detail: string } | undefined =>
-    expected(id) !== undefined
-      ? undefined
-      : { reason: 'peer_wrong_identity', detail: `it is ${id.uri}, expected ${names}` };
   const listener = options.name;
+  const { clock, random, log, metrics } = plane;
   const alpn = clientAlpn(options, plane.streams);
-  const { host } = options.address;
-  const shared = new Set<SharedLink>();
-  const waiting: Caller[] = [];
-  let connecting = false;
-  /** What the peer said last. */
-  let knowsStreams = true;
-  let refusesOfferUntil = 0;
-  let relieved = 0;
+  const check = peerCheck(options, plane);
+  const endpoints = createEndpoints({
+    listener,
+    ejection: options.ejection,
+    clock,
+    random,
+    log,
+    metrics,
+    create: (found, failed) =>
+      createEndpoint({
+        listener,
+        found,
+        alpn,
+        plane,
+        check,
+        failed,
+        down: (failure, address) => upstreamDown(failure, address, options, plane),
+      }),
+  });
+  const discovery = followAddresses({
+    addresses: [options.address].flat(),
+    listener,
+    resolver: plane.resolver,
+    refreshMs: plane.dnsRefreshMs,
+    clock,
+    random,
+    log,
+    metrics,
+    signal: plane.stopping,
+    found: (all) => endpoints.set(all),
+  });
+  const { connectTimeoutMs, handshakeTimeoutMs } = plane.limits;
+  const retries = metrics.connectRetries.with({ listener });
 
-  const best = (): SharedLink | undefined => {
-    const generation = plane.identity.current()?.generation;
-    let found: SharedLink | undefined;
-    for (const link of shared) {
-      if (!link.open || link.verified.identity.generation !== generation) continue;
-      if (found === undefined || link.streams < found.streams) found = link;
-      if (found.streams < CROWDED) break;
-    }
-    return found;
-  };
-
-  /** Makes one connection for those whom `callers` names when it stands. */
-  const attempt = (callers: () => Caller[], settled: () => void): void => {
-    const fail = (stage: PeerLinkFailure['stage'], code: ErrorCode) => {
-      settled();
-      for (const caller of callers()) caller.failed({ stage, code });
-    };
-    const identity = plane.identity.current();
-    if (identity === undefined) {
-      fail('identity', 'SL-CERT-001');
-      return;
-    }
-    const raw: Socket = dial(options.address, plane.limits.connectTimeoutMs, (failure) => {
-      if (failure !== undefined) {
-        upstreamDown(failure, options, plane);
-        fail('dial', 'SL-UP-001');
+  const attempt = (endpoint: Endpoint, caller: Caller, tried: Set<Endpoint> | undefined, began: number) => {
+    endpoint.active++;
+    const untried = Math.max(0, endpoints.size - (tried?.size ?? 0) - 1);
+    const share = (connectTimeoutMs - (performance.now() - began)) / (Math.min(untried, MAX_TRIES - 1) + 1);
+    const failed = (failure: PeerLinkFailure) => {
+      endpoint.active--;
+      const all = (tried ?? new Set()).add(endpoint);
+      const late = performance.now() - began >= connectTimeoutMs + handshakeTimeoutMs;
+      const next =
+        failure.stage === 'identity' || all.size >= MAX_TRIES || late || caller.left()
+          ? undefined
+          : endpoints.pick(all);
+      if (next === undefined) {
+        caller.failed(failure);
         return;
       }
-      const offers = alpn.offer.length > 0 && (alpn.demands || plane.clock.now() >= refusesOfferUntil);
-      const socket = tlsConnect({
-        socket: raw,
-        secureContext: plane.contexts.of(identity.material, 'client'),
-        ...(isIP(host) === 0 ? { servername: host } : {}),
-        ...(offers ? { ALPNProtocols: [...alpn.offer] } : {}),
-        // The verdict is taken in `secure`, which explains it; nothing is sent before.
-        rejectUnauthorized: false,
-        checkServerIdentity: () => undefined,
-      });
-      secure(
-        {
-          direction: 'outbound',
-          listener,
-          raw,
-          socket,
-          address: targetName(options.address),
-          identity,
-          check: (id) => check(id) ?? (alpn.demands && socket.alpnProtocol === false ? NOT_AGREED : undefined),
-          forgive(reason) {
-            if (!offers || alpn.demands || reason !== 'alpn_mismatch') return false;
-            refusesOfferUntil = plane.clock.now() + ASK_AGAIN;
-            attempt(callers, settled);
-            return true;
-          },
-          failed: (reason) => fail('handshake', explain(reason, undefined).code),
-          verified(verified) {
-            settled();
-            knowsStreams = socket.alpnProtocol === STREAMS_PROTOCOL;
-            if (knowsStreams) share(verified, socket, callers());
-            else giveOwn(verified, socket, callers());
-          },
-        },
+      retries.value++;
+      attempt(next, caller, all, began);
+    };
+    endpoint.connect(
+      { ready: (link) => caller.ready(link, endpoint), failed, left: caller.left },
+      untried === 0 ? connectTimeoutMs : Math.max(LEAST_TIME, share),
+    );
+  };
+
+  /** Nothing is known yet: whoever comes waits for an answer as long as for a connection. */
+  const whenKnown = (caller: Caller) => {
+    const began = performance.now();
+    let over = false;
+    const settle = (failure: string | undefined) => {
+      if (over) return;
+      over = true;
+      clearTimeout(timer);
+      const endpoint = endpoints.pick();
+      if (endpoint !== undefined) {
+        attempt(endpoint, caller, undefined, began);
+        return;
+      }
+      upstreamDown(
+        { reason: 'dns', system: failure ?? 'empty' },
+        [options.address].flat().map(addressText).join(', '),
+        options,
         plane,
       );
-    });
-  };
-
-  const share = (verified: VerifiedPeer, socket: TLSSocket, callers: readonly Caller[]) => {
-    const link = startSharedLink({
-      direction: 'outbound',
-      listener,
-      socket,
-      verified,
-      plane,
-      closed(reason) {
-        shared.delete(link);
-        plane.links.ended(link, reason);
-        if (link.frames.received === 0 && !ORDERLY.has(reason)) reportRefusal(verified, listener, plane);
-      },
-    });
-    shared.add(link);
-    plane.links.add(link);
-    for (const caller of callers) caller.ready(link.stream());
-  };
-
-  const giveOwn = (verified: VerifiedPeer, socket: TLSSocket, [first, ...others]: readonly Caller[]) => {
-    if (first === undefined) socket.destroy();
-    else {
-      watchRefusal(socket, first, verified, listener, plane);
-      first.ready(ownLink(verified, socket, plane));
-    }
-    for (const caller of others) attemptFor(caller);
-  };
-
-  const attemptFor = (caller: Caller) =>
-    attempt(
-      () => [caller],
-      () => {},
-    );
-
-  const attemptShared = () => {
-    if (connecting) return;
-    connecting = true;
-    attempt(
-      () => waiting.splice(0),
-      () => {
-        connecting = false;
-      },
-    );
+      caller.failed({ stage: 'dial', code: 'SL-UP-001' });
+    };
+    const timer = setTimeout(() => settle('timeout'), connectTimeoutMs);
+    void discovery.now().then(settle);
   };
 
   return {
     options,
     plane,
-    connect(caller) {
-      if (!plane.streams || !knowsStreams) return attemptFor(caller);
-      const link = best();
-      if (link === undefined) {
-        waiting.push(caller);
-        attemptShared();
-        return;
-      }
-      if (link.streams >= CROWDED && shared.size < MAX_SHARED && plane.clock.now() - relieved >= RELIEF) {
-        relieved = plane.clock.now();
-        attemptShared();
-      }
-      caller.ready(link.stream());
+    endpoints,
+    discovery,
+    connect(caller, first) {
+      const endpoint = (first === undefined ? undefined : endpoints.find(first)) ?? endpoints.pick();
+      if (endpoint === undefined) whenKnown(caller);
+      else attempt(endpoint, caller, undefined, performance.now());
     },
   };
 }
 
-/**
- * In TLS 1.3 a server judges us after our side of the handshake is done, and Node's says nothing when it refuses:
- * a peer that leaves before it sent a byte, and before the app did, most likely disliked our certificate.
- */
-function watchRefusal(
-  socket: TLSSocket,
-  caller: Caller,
-  verified: VerifiedPeer,
-  listener: string,
+/** As `/endpoints` shows it. */
+export function endpointsReport({ options, endpoints, discovery }: Upstream) {
+  const { name, service } = options;
+  return { listener: name, service, failing: discovery.failing(), endpoints: endpoints.list() };
+}
+
+/** @throws SL-CFG-003 */
+function peerCheck(options: OutboundOptions, plane: DataPlane) {
+  const patterns = options.expect.length === 0 ? [options.service] : options.expect;
+  const expected = compileAllow(patterns, plane);
+  const names = patterns.map((pattern) => expand(pattern, plane)).join(', ');
+  return (id: SpiffeId): { reason: HandshakeReason; detail: string } | undefined =>
+    expected(id) !== undefined
+      ? undefined
+      : { reason: 'peer_wrong_identity', detail: `it is ${id.uri}, expected ${names}` };
+}
+
+function addressText(address: UpstreamAddress): string {
+  return 'srv' in address ? address.srv : formatAddress(address);
+}
+
+function upstreamDown(
+  { reason, system }: DialFailure,
+  address: string,
+  options: OutboundOptions,
   plane: DataPlane,
 ): void {
-  let reported = false;
-  const gone = () => {
-    if (reported || socket.bytesRead > 0 || caller.left()) return;
-    reported = true;
-    reportRefusal(verified, listener, plane);
-  };
-  socket.once('end', gone);
-  socket.once('close', gone);
-}
-
-function reportRefusal({ peer, identity }: VerifiedPeer, listener: string, plane: DataPlane): void {
-  reportHandshakeFailure(plane, {
-    direction: 'outbound',
-    listener,
-    reason: 'closed_after_handshake',
-    address: peer.address,
-    identity,
-    leaf: peer.leaf,
-  });
-}
-
-function upstreamDown({ reason, system }: DialFailure, options: OutboundOptions, plane: DataPlane): void {
-  const address = targetName(options.address);
   plane.metrics.upstreamErrors.with({ listener: options.name, reason }).value++;
   plane.refusals.warn(
-    `${options.name} upstream ${reason}`,
+    `${options.name} upstream ${reason} ${address}`,
     {
       event: 'upstream_down',
       code: 'SL-UP-001',

@@ -13,6 +13,7 @@ import {
   type OutboundOptions,
   type Protocol,
   type SidecarLimits,
+  type SidecarOptions,
 } from '../../src/sidecar/options.ts';
 import { startSidecar } from '../../src/sidecar/sidecar.ts';
 import { recordingLog } from './identity-fakes.ts';
@@ -26,7 +27,7 @@ interface NodeOptions {
   readonly inbound?: Pick<InboundOptions, 'target' | 'allow' | 'policy' | 'mode' | 'alpn'> & {
     readonly listen?: HostPort;
   };
-  readonly outbound?: Pick<OutboundOptions, 'service' | 'address' | 'answerSslRequest' | 'alpn'> & {
+  readonly outbound?: Pick<OutboundOptions, 'service' | 'address' | 'answerSslRequest' | 'alpn' | 'ejection'> & {
     readonly expect?: string[];
   };
   readonly limits?: Partial<SidecarLimits>;
@@ -37,6 +38,7 @@ interface NodeOptions {
   readonly tracing?: boolean;
   /** Opens the admin endpoints, on any port. */
   readonly admin?: boolean;
+  readonly dns?: SidecarOptions['dns'];
 }
 
 /** One sidecar in this process with an identity of `authority` on disk, and all that can be seen of it. */
@@ -59,6 +61,7 @@ export async function startNode(t: Test, options: NodeOptions) {
       limits: { ...DEFAULT_LIMITS, drainMs: 200, ...options.limits },
       accessLog: options.accessLog ?? 0,
       tracing: options.tracing ?? false,
+      ...(options.dns === undefined ? {} : { dns: options.dns }),
       ...(options.userBuffers === undefined ? {} : { userBuffers: options.userBuffers }),
       ...(options.streams === undefined ? {} : { streams: options.streams }),
     },

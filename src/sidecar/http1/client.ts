@@ -126,7 +126,9 @@ export class Client implements WireUser, ExchangeOwner, Relay {
     const mine = this.wire.handOver(early);
     const theirs = upstream.wire.handOver(rest);
     const [first, second] = this.#context.direction === 'inbound' ? [mine, theirs] : [theirs, mine];
-    this.#tunnel = relay(first, second, { received, sent, closed: () => {} });
+    const { load } = upstream;
+    load.active++;
+    this.#tunnel = relay(first, second, { received, sent, closed: () => void load.active-- });
   }
 
   takeActivity(): boolean {

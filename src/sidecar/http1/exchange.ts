@@ -216,9 +216,11 @@ export class Exchange implements Taker, ResponseUser {
     const upstream = this.#upstream;
     this.#upstream = undefined;
     upstream?.destroy();
-    if (this.#mayRetry(upstream)) {
+    // One that was used before most likely ended for its age, as the request was on its way.
+    if (upstream?.uses === 1) upstream.load.unanswered();
+    if (upstream !== undefined && this.#mayRetry(upstream)) {
       this.#retried = true;
-      this.#context.pool.take(this, true);
+      this.#context.pool.take(this, upstream.load);
     } else this.#fail(CLOSED_UPSTREAM);
   }
 
@@ -260,7 +262,9 @@ export class Exchange implements Taker, ResponseUser {
       this.reject('slow_body');
       return;
     }
-    if (!this.#responseBegun && still >= limits.requestTimeoutMs) this.#fail(LATE_RESPONSE);
+    if (this.#responseBegun || still < limits.requestTimeoutMs) return;
+    this.#upstream?.load.unanswered();
+    this.#fail(LATE_RESPONSE);
   }
 
   /** The connection goes on when the whole request is here, as most are. */
@@ -287,14 +291,13 @@ export class Exchange implements Taker, ResponseUser {
     return !this.#requestDone && (status >= 400 || (this.#head.expects && !this.#continued));
   }
 
-  #mayRetry(upstream: Upstream | undefined): boolean {
+  #mayRetry(upstream: Upstream): boolean {
     return (
-      upstream !== undefined &&
-      upstream.uses > 1 &&
       !upstream.heard &&
       !this.#retried &&
       !hasBody(this.#head.framing) &&
-      REPEATABLE.has(this.#head.method)
+      REPEATABLE.has(this.#head.method) &&
+      (upstream.uses > 1 || this.#context.pool.elsewhere(upstream.load))
     );
   }
 

@@ -3,6 +3,7 @@ import { SECOND } from '../../base/clock.ts';
 import type { DataPlane } from '../data-plane.ts';
 import { dial, remoteName, targetName } from '../dial.ts';
 import type { Listener } from '../listener.ts';
+import { onlyLoad } from '../load.ts';
 import type { InboundOptions } from '../options.ts';
 import type { PeerLink } from '../peer-link.ts';
 import { plaintextInfo } from '../permissive.ts';
@@ -17,14 +18,16 @@ const IDLE_MS = 4 * SECOND;
 
 /** Requests of verified and allowed callers, over warm plaintext connections to the app. */
 export function createHttpInbound(options: InboundOptions, policy: ListenerPolicy, plane: DataPlane) {
+  const load = onlyLoad();
   const http = createHttpListener(
     {
       direction: 'inbound',
       listener: options.name,
       idleMs: IDLE_MS,
-      open: (done) => {
+      pick: (beside) => (beside === undefined ? load : undefined),
+      open: (_load, done) => {
         const app = dial(options.target, plane.limits.connectTimeoutMs, (failure) => {
-          if (failure === undefined) return done({ link: socketLink(app, plane) });
+          if (failure === undefined) return done({ link: socketLink(app, plane), load });
           targetDown(failure, options, plane);
           done({ status: 503, reason: 'unreachable', code: 'SL-APP-001', sentence: 'the app does not answer' });
         });

@@ -7,11 +7,11 @@ import type { Direction } from '../metrics.ts';
 import { DEFAULT_HTTP_LIMITS } from '../options.ts';
 import { Client, type ClientOptions } from './client.ts';
 import { createHexSource } from './ids.ts';
-import { Pool } from './pool.ts';
+import { Pool, type PoolOptions } from './pool.ts';
 import type { RelayContext, RequestRecord } from './relay-context.ts';
 import type { OpenLink } from './upstream.ts';
 
-interface HttpListenerOptions {
+interface HttpListenerOptions extends Pick<PoolOptions, 'pick'> {
   readonly direction: Direction;
   readonly listener: string;
   readonly open: OpenLink;
@@ -31,11 +31,12 @@ export interface HttpListener {
 }
 
 export function createHttpListener(options: HttpListenerOptions, plane: DataPlane): HttpListener {
-  const { direction, listener, open, idleMs } = options;
+  const { direction, listener, open, pick, idleMs } = options;
   const limits = { ...DEFAULT_HTTP_LIMITS, ...plane.limits.http };
   const now = () => plane.clock.now();
   const pool = new Pool({
     open,
+    pick,
     limits,
     idleMs,
     now,

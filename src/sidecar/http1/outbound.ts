@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net';
 import { SECOND } from '../../base/clock.ts';
 import { remoteName } from '../dial.ts';
+import type { PeerLinkFailure } from '../endpoints/endpoint.ts';
 import type { Listener } from '../listener.ts';
 import { socketLink } from '../socket-link.ts';
-import type { PeerLinkFailure, Upstream } from '../upstream.ts';
+import type { Upstream } from '../upstream.ts';
 import type { UpstreamFailure } from './failures.ts';
 import { createHttpListener } from './listener.ts';
 
@@ -12,27 +13,35 @@ const IDLE_MS = 30 * SECOND;
 
 /** Requests of the local app, over warm mTLS connections to the peer. */
 export function createHttpOutbound(upstream: Upstream) {
-  const { options, plane } = upstream;
+  const { options, plane, endpoints } = upstream;
   const http = createHttpListener(
     {
       direction: 'outbound',
       listener: options.name,
       idleMs: IDLE_MS,
-      open: (done) => {
+      pick: (beside) => endpoints.pick(beside === undefined ? undefined : new Set([beside])),
+      open: (load, done) => {
         let ours = false;
-        upstream.connect({
-          left: () => ours,
-          failed: (failure) => done(failureOf(failure)),
-          ready: ({ link, identity, peer }) =>
-            done({
-              link,
-              usable: () => plane.identity.current() === identity,
-              expiresAt: peer.leaf.notAfter,
-              leaving: () => {
-                ours = true;
-              },
-            }),
-        });
+        upstream.connect(
+          {
+            left: () => ours,
+            failed: (failure) => done(failureOf(failure)),
+            ready: ({ link, identity, peer }, endpoint) => {
+              // From here on it counts requests.
+              endpoint.active--;
+              done({
+                link,
+                load: endpoint,
+                usable: () => plane.identity.current() === identity,
+                expiresAt: peer.leaf.notAfter,
+                leaving: () => {
+                  ours = true;
+                },
+              });
+            },
+          },
+          load,
+        );
       },
     },
     plane,

@@ -1,10 +1,13 @@
 import type { Cell } from '../../base/metrics.ts';
+import type { Load } from '../load.ts';
 import type { HttpLimits } from '../options.ts';
 import { BUSY_UPSTREAM, type UpstreamFailure } from './failures.ts';
 import { type OpenLink, Upstream } from './upstream.ts';
 
 export interface PoolOptions {
   readonly open: OpenLink;
+  /** Where the next request goes, if that can be said now; not to `beside`, if there is another. */
+  readonly pick: (beside: Load | undefined) => Load | undefined;
   readonly limits: HttpLimits;
   /** How long an idle connection waits unless its peer says less, ms. */
   readonly idleMs: number;
@@ -19,10 +22,11 @@ export interface Taker {
   failed(failure: UpstreamFailure): void;
 }
 
-/** The warm connections of one listener: last in, first out, so that those not needed grow cold. */
+/** The warm connections of one listener, by where they lead: last in, first out, so that those not needed grow cold. */
 export class Pool {
   readonly #options: PoolOptions;
-  readonly #idle: Upstream[] = [];
+  readonly #idle = new Map<Load, Upstream[]>();
+  #idleCount = 0;
   readonly #waiting: Taker[] = [];
   /** Ended, and not yet gone. */
   readonly #leaving = new Set<Upstream>();
@@ -37,22 +41,24 @@ export class Pool {
   }
 
   get idle(): number {
-    return this.#idle.length;
+    return this.#idleCount;
   }
 
-  /** An idle connection, or else a new one. `fresh`: none that was used before. */
-  take(taker: Taker, fresh = false): void {
-    while (!fresh) {
-      const upstream = this.#idle.pop();
-      if (upstream === undefined) break;
-      if (upstream.usable && this.#now < upstream.expiresAt) {
-        taker.ready(upstream);
-        return;
-      }
-      this.#retire(upstream);
+  /** Whether what failed at one place can be tried at another. */
+  elsewhere(load: Load): boolean {
+    return this.#options.pick(load) !== undefined;
+  }
+
+  /** An idle connection, or else a new one. `beside`: none that was used before, and to another place if there is one. */
+  take(taker: Taker, beside?: Load): void {
+    const load = this.#options.pick(beside) ?? beside;
+    const upstream = beside === undefined && load !== undefined ? this.#warm(load) : undefined;
+    if (upstream !== undefined) {
+      taker.ready(upstream);
+      return;
     }
     const { maxOpening, maxWaiting } = this.#options.limits;
-    if (this.#opening < maxOpening) this.#open(taker);
+    if (this.#opening < maxOpening) this.#open(taker, load);
     else if (this.#waiting.length < maxWaiting) this.#waiting.push(taker);
     else taker.failed(BUSY_UPSTREAM);
   }
@@ -60,14 +66,22 @@ export class Pool {
   /** Takes back a connection whose exchange ended in order on both sides. */
   release(upstream: Upstream): void {
     upstream.finish();
-    if (!upstream.usable || this.#closed || this.#idle.length >= this.#options.limits.maxIdleUpstreams) {
+    const { load } = upstream;
+    const full = this.#idleCount >= this.#options.limits.maxIdleUpstreams;
+    if (!upstream.usable || this.#closed || full || load.retired) {
       this.#retire(upstream);
       return;
     }
     upstream.idleSince = this.#now;
     const next = this.#waiting.shift();
-    if (next === undefined) this.#idle.push(upstream);
-    else next.ready(upstream);
+    if (next !== undefined) {
+      next.ready(upstream);
+      return;
+    }
+    this.#idleCount++;
+    const idle = this.#idle.get(load);
+    if (idle === undefined) this.#idle.set(load, [upstream]);
+    else idle.push(upstream);
   }
 
   /** Ends what waited too long; called about once a second. */
@@ -75,22 +89,37 @@ export class Pool {
     for (const upstream of this.#leaving) upstream.destroy();
     this.#leaving.clear();
     this.#now = this.#options.now();
-    for (const upstream of [...this.#idle]) {
-      if (this.#now - upstream.idleSince < upstream.idleMs) continue;
-      this.#forget(upstream);
-      this.#retire(upstream);
+    for (const [load, idle] of this.#idle) {
+      for (const upstream of [...idle]) {
+        if (!load.retired && this.#now - upstream.idleSince < upstream.idleMs) continue;
+        this.#forget(upstream);
+        this.#retire(upstream);
+      }
+      if (idle.length === 0) this.#idle.delete(load);
     }
   }
 
   /** Ends idle connections and keeps none from now on; those in use finish. */
   close(): void {
     this.#closed = true;
-    for (const upstream of this.#idle.splice(0)) this.#retire(upstream);
+    for (const idle of this.#idle.values()) for (const upstream of idle) this.#retire(upstream);
+    this.#idle.clear();
+    this.#idleCount = 0;
   }
 
   /** Closed, and nothing left to look after. */
   get over(): boolean {
     return this.#closed && this.#leaving.size === 0;
+  }
+
+  #warm(load: Load): Upstream | undefined {
+    const idle = this.#idle.get(load);
+    for (let upstream = idle?.pop(); upstream !== undefined; upstream = idle?.pop()) {
+      this.#idleCount--;
+      if (upstream.usable && this.#now < upstream.expiresAt) return upstream;
+      this.#retire(upstream);
+    }
+    return undefined;
   }
 
   /** In order where it can be; what does not leave by the next sweep is reset. */
@@ -105,14 +134,17 @@ export class Pool {
 
   #forget(upstream: Upstream): void {
     this.#leaving.delete(upstream);
-    const at = this.#idle.indexOf(upstream);
-    if (at >= 0) this.#idle.splice(at, 1);
+    const idle = this.#idle.get(upstream.load);
+    const at = idle?.indexOf(upstream) ?? -1;
+    if (at < 0) return;
+    idle?.splice(at, 1);
+    this.#idleCount--;
   }
 
-  #open(taker: Taker): void {
+  #open(taker: Taker, load: Load | undefined): void {
     const { open, openNow, idleMs } = this.#options;
     this.#opening++;
-    open((result) => {
+    open(load, (result) => {
       this.#opening--;
       if ('link' in result) {
         openNow.value++;
@@ -123,7 +155,7 @@ export class Pool {
         taker.ready(upstream);
       } else taker.failed(result);
       const next = this.#waiting.shift();
-      if (next !== undefined) this.#open(next);
+      if (next !== undefined) this.#open(next, this.#options.pick(undefined));
     });
   }
 }

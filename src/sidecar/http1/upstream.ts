@@ -1,4 +1,5 @@
 import type { Link } from '../link.ts';
+import type { Load } from '../load.ts';
 import type { UpstreamFailure } from './failures.ts';
 import type { ResponseFault } from './reasons.ts';
 import { type ResponseHead, ResponseReader } from './response.ts';
@@ -7,6 +8,8 @@ import { Wire, type WireUser } from './wire.ts';
 /** A fresh link to where requests go. */
 export interface OpenedLink {
   readonly link: Link;
+  /** Where it leads. */
+  readonly load: Load;
   /** False when it should carry no further request, as after a new identity. */
   readonly usable?: () => boolean;
   /** From then on it should carry no further request either, ms since the epoch. */
@@ -15,8 +18,8 @@ export interface OpenedLink {
   readonly leaving?: () => void;
 }
 
-/** Opens a link and calls back once. */
-export type OpenLink = (done: (result: OpenedLink | UpstreamFailure) => void) => void;
+/** Opens a link, to `load` if it is given and can be reached, and calls back once. */
+export type OpenLink = (load: Load | undefined, done: (result: OpenedLink | UpstreamFailure) => void) => void;
 
 /** Who waits for a response. */
 export interface ResponseUser {
@@ -53,6 +56,10 @@ export class Upstream implements WireUser {
     this.wire.open();
   }
 
+  get load(): Load {
+    return this.#opened.load;
+  }
+
   get expiresAt(): number {
     return this.#opened.expiresAt ?? Number.POSITIVE_INFINITY;
   }
@@ -73,6 +80,7 @@ export class Upstream implements WireUser {
 
   begin(user: ResponseUser, method: string, webSocketKey: string | undefined): void {
     this.#user = user;
+    this.#opened.load.active++;
     this.#answered = this.#heard = false;
     this.uses++;
     this.#reader.expect(method, webSocketKey);
@@ -80,7 +88,9 @@ export class Upstream implements WireUser {
 
   /** The exchange is over. */
   finish(): void {
+    if (this.#user === undefined) return;
     this.#user = undefined;
+    this.#opened.load.active--;
   }
 
   taint(): void {
@@ -95,7 +105,7 @@ export class Upstream implements WireUser {
   }
 
   destroy(): void {
-    this.#user = undefined;
+    this.finish();
     this.#tainted = true;
     this.#opened.leaving?.();
     this.wire.reset();
@@ -124,6 +134,7 @@ export class Upstream implements WireUser {
       this.#answered = head.status >= 200 || head.status === 101;
       const user = this.#user;
       if (this.#answered) {
+        this.#opened.load.answered(head.status);
         user.head(head, buffer, at, to);
         return;
       }
@@ -145,7 +156,7 @@ export class Upstream implements WireUser {
     this.#tainted = true;
     const user = this.#user;
     if (user === undefined) return;
-    this.#user = undefined;
+    this.finish();
     user.left(error);
   }
 }

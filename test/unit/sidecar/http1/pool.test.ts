@@ -2,6 +2,7 @@ import t from 'tap';
 import { Pool, type Taker } from '../../../../src/sidecar/http1/pool.ts';
 import type { OpenedLink, OpenLink, Upstream } from '../../../../src/sidecar/http1/upstream.ts';
 import { type Link, type LinkUser, TAKEN } from '../../../../src/sidecar/link.ts';
+import { onlyLoad } from '../../../../src/sidecar/load.ts';
 import { DEFAULT_HTTP_LIMITS } from '../../../../src/sidecar/options.ts';
 
 /** A link that takes everything and does nothing. */
@@ -26,11 +27,13 @@ function fakeLink() {
 }
 
 function startPool(limits: Partial<typeof DEFAULT_HTTP_LIMITS> = {}) {
-  const opening: Array<Parameters<OpenLink>[0]> = [];
+  const opening: Array<Parameters<OpenLink>[1]> = [];
+  const load = onlyLoad();
   const time = { now: 0 };
   const openNow = { value: 0 };
   const pool = new Pool({
-    open: (done) => opening.push(done),
+    open: (_load, done) => opening.push(done),
+    pick: (beside) => (beside === undefined ? load : undefined),
     limits: { ...DEFAULT_HTTP_LIMITS, ...limits },
     idleMs: 1_000,
     now: () => time.now,
@@ -43,7 +46,7 @@ function startPool(limits: Partial<typeof DEFAULT_HTTP_LIMITS> = {}) {
   };
   const opened = (more: Partial<OpenedLink> = {}) => {
     const fake = fakeLink();
-    opening.shift()?.({ link: fake.link, ...more });
+    opening.shift()?.({ link: fake.link, load, ...more });
     return fake;
   };
   const last = () => {
