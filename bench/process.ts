@@ -15,9 +15,12 @@ interface StartOptions {
   readonly args: readonly string[];
   /** Ready when this loopback port takes a connection. */
   readonly port: number;
+  /** Besides PATH. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 const READY_MS = 15_000;
+const POLL_MS = 5;
 const living = new Set<ChildProcess>();
 // An interrupted bench has no time to dispose of anything, and must leave nothing behind.
 process.on('exit', () => {
@@ -29,9 +32,9 @@ export function startInto(stack: AsyncDisposableStack): Start {
   return (options) => start(options, stack);
 }
 
-async function start({ command, args, port }: StartOptions, stack: AsyncDisposableStack): Promise<Running> {
+async function start({ command, args, port, env }: StartOptions, stack: AsyncDisposableStack): Promise<Running> {
   // No variable of this shell shall make one peer behave in its own way.
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'] } });
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'], ...env } });
   living.add(child);
   child.once('exit', () => living.delete(child));
   stack.defer(() => stop(child));
@@ -48,7 +51,7 @@ async function start({ command, args, port }: StartOptions, stack: AsyncDisposab
     if (child.exitCode !== null || child.pid === undefined || performance.now() > deadline) {
       throw new Error(`${command} does not listen on port ${port}:\n${output}`);
     }
-    await delay(20);
+    await delay(POLL_MS);
   }
   const { pid } = child;
   if (pid === undefined) throw new Error(`${command} has no process id`);

@@ -8,10 +8,16 @@ export function programPath(name: string): string {
   return path;
 }
 
-/** The first line a program prints about itself; undefined when it, or one of the files it needs, is not there. */
-export function firstLine(name: string, args: readonly string[], files: readonly string[] = []): string | undefined {
+/** What a program says its version is; undefined when it, or one of the files it needs, is not there. */
+export function programVersion(
+  name: string,
+  args: readonly string[],
+  files: readonly string[] = [],
+): string | undefined {
   const path = findProgram(name);
   if (path === undefined || !files.every((file) => existsSync(file))) return undefined;
   const { stdout, stderr } = spawnSync(path, args, { encoding: 'utf8' });
-  return `${stdout}${stderr}`.split('\n')[0]?.trim();
+  const [line = ''] = `${stdout}${stderr}`.split('\n');
+  // One that was built by hand names its branch and its compiler.
+  return /^rev (\S+)/.exec(line)?.[1] ?? /\d+(?:\.\d+)+/.exec(line)?.[0] ?? line.trim();
 }

@@ -1,116 +1,98 @@
-import type { Result } from './measure.ts';
+import type { Figure } from './figures.ts';
+import { duration, megabytes, number, percent } from './format.ts';
+import type { Verdict } from './judge.ts';
+import { QUANTITIES, type QuantityName, valuesOf } from './quantities.ts';
+import type { Measured, Pss, Result } from './results.ts';
 import type { Scenario } from './scenarios.ts';
+import { median, spread } from './statistics.ts';
+import { bars, table } from './table.ts';
 
-/** A table, a bar chart of the CPU a request costs, and the budgets of one scenario. */
-export function renderScenario(scenario: Scenario, results: readonly Result[]): string {
+/** A table, and bars of what the scenario is about. */
+export function renderScenario(scenario: Scenario, { results, faults }: Omit<Measured, 'scenario'>): string {
   const header = [
-    '',
-    'req/s',
-    'MB/s',
-    'p50',
-    'p99',
-    'CPU us server/client',
-    '+-',
-    'PSS MB idle',
-    'loaded',
-    'x ghostunnel',
-    'x haproxy',
+    ...['', 'req/s', 'MB/s', 'p50', 'p99', 'CPU us server/client', '+-', 'PSS MB idle', 'loaded'],
+    ...['x ghostunnel', '+-', 'x haproxy', '+-'],
+    ...(scenario.close ? ['connections a CPU s'] : []),
   ];
-  const rows = results.map((r) => [
-    r.peer,
-    Math.round(r.requestsPerSecond).toString(),
-    r.megabytesPerSecond.toFixed(1),
-    duration(r.p50Us),
-    duration(r.p99Us),
-    `${r.cpuServerUs.toFixed(1)}/${r.cpuClientUs.toFixed(1)}`,
-    `${(r.cpuSpread * 100).toFixed(0)}%`,
-    `${megabytes(r.pssIdle.server)}/${megabytes(r.pssIdle.client)}`,
-    `${megabytes(r.pss.server)}/${megabytes(r.pss.client)}`,
-    ratio(r, results, 'ghostunnel'),
-    ratio(r, results, 'haproxy'),
-  ]);
-  const errors = results.filter((r) => r.errors > 0).map((r) => `  ! ${r.peer}: ${r.errors} failed requests\n`);
-  return `
-${scenario.name}: ${scenario.title}
-${table([header, ...rows])}${errors.join('')}
-  CPU a request, both proxies
-${bars(results.map((r) => ({ name: r.peer, value: r.cpuUs, unit: 'us' })))}${budgets(scenario, results)
-  .map((b) => `  ${b.met ? 'ok  ' : 'MISS'} ${b.text}\n`)
-  .join('')}`;
-}
-
-const COMPARED = {
-  cpuUs: { name: 'CPU a request', higherIsBetter: false },
-  p50Us: { name: 'p50', higherIsBetter: false },
-  p99Us: { name: 'p99', higherIsBetter: false },
-  megabytesPerSecond: { name: 'MB/s', higherIsBetter: true },
-  requestsPerSecond: { name: 'requests/s', higherIsBetter: true },
-} as const;
-
-export interface BudgetVerdict {
-  readonly text: string;
-  readonly met: boolean;
-}
-
-/** What the design allows sidelock beside the peers that ran; empty when none of them did. */
-export function budgets(scenario: Scenario, results: readonly Result[]): BudgetVerdict[] {
-  const own = results.find((r) => r.peer === 'sidelock');
-  if (own === undefined) return [];
-  return scenario.budgets.flatMap(({ figure, against, ratio: allowed }) => {
-    const others = results.filter((r) => against.includes(r.peer)).map((r) => r[figure]);
-    if (others.length === 0) return [];
-    const { name, higherIsBetter } = COMPARED[figure];
-    const found = own[figure] / (higherIsBetter ? Math.max(...others) : Math.min(...others));
-    const sign = higherIsBetter ? '>=' : '<=';
+  const rows = results.map((r) => {
+    const middle = (name: QuantityName) => median(valuesOf(r, name));
     return [
-      {
-        text: `${name} ${found.toFixed(2)} x ${against.length > 1 ? 'the best of ' : ''}${against.join(', ')} (budget ${sign} ${allowed})`,
-        met: higherIsBetter ? found >= allowed : found <= allowed,
-      },
+      r.peer,
+      number(middle('requests')),
+      number(middle('megabytes')),
+      duration(middle('p50')),
+      duration(middle('p99')),
+      `${middle('cpuServer').toFixed(1)}/${middle('cpuClient').toFixed(1)}`,
+      percent(spread(valuesOf(r, 'cpu'))),
+      pss(r.pssIdle),
+      pss(loadedPss(r)),
+      ...ratio(r, results, 'ghostunnel'),
+      ...ratio(r, results, 'haproxy'),
+      ...(scenario.close ? [number(middle('handshakes'))] : []),
     ];
   });
+  const lost = results.flatMap(({ peer, samples }) => {
+    const errors = samples.reduce((sum, s) => sum + s.errors, 0);
+    return errors > 0 ? [`${peer}: ${errors} failed requests`] : [];
+  });
+  const { title, unit } = QUANTITIES[scenario.shows];
+  return `
+${scenario.name}: ${scenario.title}
+${table([header, ...rows])}${[...faults, ...lost].map((text) => `  ! ${text}\n`).join('')}
+  ${title}
+${bars(results.map((r) => ({ name: r.peer, value: median(valuesOf(r, scenario.shows)), unit })))}`;
 }
 
-/** Columns two spaces apart; the first one to the left, the others to the right. */
-export function table(rows: ReadonlyArray<readonly string[]>): string {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
-  return rows
-    .map((row) => row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))))
-    .map((cells) => `  ${cells.join('  ').trimEnd()}\n`)
-    .join('');
+export function renderFigures(figures: readonly Figure[]): string {
+  return `\nThe figures of the guide\n${table(figureRows(figures))}`;
 }
 
-interface Bar {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: string;
+/** The head is the first. */
+export function figureRows(figures: readonly Figure[]): string[][] {
+  const rows = figures.map(({ name, p50Ms, p95Ms, p99Ms, spread, targetMs }) => [
+    name,
+    ...[p50Ms, p95Ms, p99Ms].map((ms) => ms.toFixed(2)),
+    percent(spread),
+    ...(targetMs === undefined ? ['-', ''] : [`${targetMs}`, p95Ms < targetMs ? 'met' : 'MISSED']),
+  ]);
+  return [['milliseconds', 'p50', 'p95', 'p99', 'p95 +-', 'asked p95 <', ''], ...rows];
 }
 
-const BAR_WIDTH = 48;
-/** Eighths of a block, for bars finer than a character. */
-const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉'];
-
-export function bars(entries: readonly Bar[]): string {
-  const longest = Math.max(...entries.map((e) => e.value), Number.MIN_VALUE);
-  const name = Math.max(...entries.map((e) => e.name.length));
-  return entries
-    .map((e) => {
-      const eighths = Math.round((e.value / longest) * BAR_WIDTH * 8);
-      const bar = '█'.repeat(eighths >> 3) + (EIGHTHS[eighths & 7] ?? '');
-      return `  ${e.name.padEnd(name)}  ${bar} ${e.value.toFixed(1)} ${e.unit}\n`;
-    })
-    .join('');
+export function renderVerdicts(verdicts: readonly Verdict[]): string {
+  return verdicts.length === 0 ? '' : `\nThe budgets of the design\n${table(verdictRows(verdicts))}`;
 }
 
-function ratio(result: Result, all: readonly Result[], peer: string): string {
+/** The head is the first. */
+export function verdictRows(verdicts: readonly Verdict[]): string[][] {
+  const rows = verdicts.map(({ work, what, between, found, spread, unit, sign, bound, note, held }) => [
+    work,
+    between,
+    what,
+    found === undefined ? '-' : `${found.toFixed(2)} ${unit}`,
+    found === undefined ? '' : percent(spread),
+    `${sign} ${bound}`,
+    held === undefined ? 'not measured' : held ? 'held' : 'MISSED',
+    note,
+  ]);
+  return [['work', 'between', 'what', 'median', '+-', 'budget', '', ''], ...rows];
+}
+
+export function loadedPss({ samples }: Result): Pss {
+  return {
+    server: median(samples.map((s) => s.pss.server)),
+    client: median(samples.map((s) => s.pss.client)),
+  };
+}
+
+/** Of the CPU a request costs in both ends: the median over the runs, and how far they lie apart. */
+function ratio(result: Result, all: readonly Result[], peer: string): [string, string] {
   const other = all.find((r) => r.peer === peer);
-  return other === undefined ? '-' : (result.cpuUs / other.cpuUs).toFixed(2);
+  if (other === undefined) return ['-', ''];
+  const theirs = valuesOf(other, 'cpu');
+  const ratios = valuesOf(result, 'cpu').map((own, run) => own / (theirs[run] ?? Number.NaN));
+  return [median(ratios).toFixed(2), percent(spread(ratios))];
 }
 
-function duration(us: number): string {
-  return us < 1_000 ? `${Math.round(us)} us` : `${(us / 1_000).toFixed(1)} ms`;
-}
-
-function megabytes(bytes: number): string {
-  return (bytes / 1e6).toFixed(0);
+function pss({ server, client }: Pss): string {
+  return `${megabytes(server)}/${megabytes(client)}`;
 }

@@ -1,103 +1,60 @@
-export interface Scenario {
-  readonly name: string;
-  readonly title: string;
-  readonly path: '/small' | '/body';
-  readonly connections: number;
+import type { Protocol } from './peers/peer.ts';
+import type { QuantityName } from './quantities.ts';
+
+/** What a chain is loaded with. */
+export interface Work {
   /** What the proxies take the bytes for. */
-  readonly protocol: 'tcp' | 'http';
+  readonly protocol: Protocol;
+  readonly path: string;
+  readonly connections: number;
   /** A new connection for each request. */
   readonly close: boolean;
-  /** What the design allows sidelock, in the same run, as ratios to peers. */
-  readonly budgets: readonly Budget[];
+  /** Windows are as many times longer: where a p99 needs many requests. */
+  readonly patience: number;
 }
 
-export interface Budget {
-  readonly figure: 'cpuUs' | 'megabytesPerSecond' | 'requestsPerSecond' | 'p50Us' | 'p99Us';
-  /** Compared with the best of these that ran. */
-  readonly against: readonly string[];
-  readonly ratio: number;
+export interface Scenario extends Work {
+  readonly name: string;
+  readonly title: string;
+  /** What its chart shows. */
+  readonly shows: QuantityName;
 }
 
-export const SCENARIOS: readonly Scenario[] = [
+const KEPT = { path: '/small', connections: 32, close: false, patience: 1, shows: 'cpu' as const };
+
+const LOADS: ReadonlyArray<Omit<Scenario, 'protocol'>> = [
+  { ...KEPT, name: 'small', title: '32 keep-alive connections, small answers' },
+  { ...KEPT, name: '1k', title: '32 keep-alive connections, bodies of 1 KiB', path: '/1k' },
   {
-    name: 'l4-small',
-    title: '32 keep-alive connections, small answers',
-    path: '/small',
-    connections: 32,
-    protocol: 'tcp',
-    close: false,
-    budgets: [
-      { figure: 'cpuUs', against: ['ghostunnel'], ratio: 0.55 },
-      { figure: 'cpuUs', against: ['haproxy'], ratio: 0.7 },
-    ],
-  },
-  {
-    name: 'l4-body',
+    ...KEPT,
+    name: 'body',
     title: '8 keep-alive connections, bodies of 1 MiB',
-    path: '/body',
+    path: '/1m',
     connections: 8,
-    protocol: 'tcp',
-    close: false,
-    budgets: [{ figure: 'megabytesPerSecond', against: ['haproxy', 'ghostunnel'], ratio: 0.85 }],
+    shows: 'megabytes',
   },
-  {
-    name: 'l4-connect',
-    title: '32 clients, a new connection for each request',
-    path: '/small',
-    connections: 32,
-    protocol: 'tcp',
-    close: true,
-    budgets: [{ figure: 'requestsPerSecond', against: ['ghostunnel'], ratio: 15 }],
-  },
-  {
-    name: 'http-small',
-    title: '32 keep-alive connections, small answers, read as HTTP',
-    path: '/small',
-    connections: 32,
-    protocol: 'http',
-    close: false,
-    budgets: [{ figure: 'cpuUs', against: ['haproxy'], ratio: 0.65 }],
-  },
-  {
-    name: 'http-connect',
-    title: '32 clients, a new connection for each request, read as HTTP',
-    path: '/small',
-    connections: 32,
-    protocol: 'http',
-    close: true,
-    budgets: [{ figure: 'requestsPerSecond', against: ['ghostunnel'], ratio: 40 }],
-  },
-  {
-    name: 'http-body',
-    title: '8 keep-alive connections, bodies of 1 MiB, read as HTTP',
-    path: '/body',
-    connections: 8,
-    protocol: 'http',
-    close: false,
-    budgets: [{ figure: 'megabytesPerSecond', against: ['haproxy', 'ghostunnel'], ratio: 0.85 }],
-  },
-  {
-    name: 'http-one',
-    title: '1 keep-alive connection, small answers, read as HTTP',
-    path: '/small',
-    connections: 1,
-    protocol: 'http',
-    close: false,
-    budgets: [{ figure: 'p50Us', against: ['haproxy'], ratio: 1.05 }],
-  },
-  {
-    name: 'http-many',
-    title: '256 keep-alive connections, small answers, read as HTTP',
-    path: '/small',
-    connections: 256,
-    protocol: 'http',
-    close: false,
-    budgets: [
-      { figure: 'cpuUs', against: ['haproxy'], ratio: 0.45 },
-      { figure: 'p99Us', against: ['haproxy'], ratio: 0.25 },
-    ],
-  },
+  { ...KEPT, name: 'connect', title: '32 clients, a new connection for each request', close: true, shows: 'requests' },
+  { ...KEPT, name: 'one', title: '1 keep-alive connection, small answers', connections: 1, shows: 'p50' },
+  { ...KEPT, name: 'many', title: '256 keep-alive connections, small answers', connections: 256, patience: 2 },
 ];
 
-/** What a smoke test leaves out. */
-export const LONG: readonly string[] = ['http-one', 'http-many'];
+/** Each load once with proxies that take it for bytes, and once with proxies that read HTTP. */
+export const SCENARIOS: readonly Scenario[] = [
+  ...LOADS.map((load) => ({ ...load, name: `l4-${load.name}`, protocol: 'tcp' as const })),
+  ...LOADS.map((load) => ({
+    ...load,
+    name: `http-${load.name}`,
+    title: `${load.title}, read as HTTP`,
+    protocol: 'http' as const,
+  })),
+];
+
+/** What a smoke test runs. */
+export const QUICK_SCENARIOS: readonly string[] = [
+  'l4-small',
+  'l4-body',
+  'l4-connect',
+  'http-small',
+  'http-body',
+  'http-connect',
+];

@@ -15,8 +15,9 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2;
 }
 
-/** Half the distance between smallest and largest, as a share of the median: how far runs lie apart. */
+/** Half the distance between smallest and largest, as a share of the median: how far runs lie apart. NaN for one run. */
 export function spread(values: readonly number[]): number {
+  if (values.length < 2) return Number.NaN;
   const middle = median(values);
   return middle === 0 ? 0 : (Math.max(...values) - Math.min(...values)) / 2 / middle;
 }

@@ -2,8 +2,9 @@ import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { programPath } from './programs.ts';
 
-export interface Load {
+interface LoadOptions {
   readonly port: number;
   readonly path: string;
   readonly connections: number;
@@ -12,44 +13,42 @@ export interface Load {
   readonly close: boolean;
 }
 
-export interface LoadResult {
+interface LoadResult {
   readonly requests: number;
-  readonly bytes: number;
-  readonly seconds: number;
   readonly p50Us: number;
   readonly p99Us: number;
   /** Connect, read, write and time-out errors and answers that are not 2xx or 3xx. */
   readonly errors: number;
 }
 
+/** One bounded load on a loopback port: one thread, closed loop. */
+export type Load = (options: LoadOptions) => Promise<LoadResult>;
+
 /** wrk's own report rounds; its script sees the whole figures. */
 const REPORT = `done = function(summary, latency)
   local e = summary.errors
-  io.write(string.format('RESULT {"requests":%d,"bytes":%d,"seconds":%.6f,"p50Us":%d,"p99Us":%d,"errors":%d}\\n',
-    summary.requests, summary.bytes, summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
-    e.connect + e.read + e.write + e.status + e.timeout))
+  io.write(string.format('RESULT {"requests":%d,"p50Us":%d,"p99Us":%d,"errors":%d}\\n',
+    summary.requests, latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
 end
 `;
 
-/** Writes the script that makes wrk report in JSON; \`wrk\` needs its path. */
-export async function writeReportScript(directory: string): Promise<string> {
-  const path = join(directory, 'report.lua');
-  await writeFile(path, REPORT);
-  return path;
-}
-
-/** One bounded load on a loopback port: one thread, closed loop. */
-export async function wrk(program: string, script: string, load: Load): Promise<LoadResult> {
-  const { stdout } = await promisify(execFile)(program, [
-    '--threads=1',
-    `--connections=${load.connections}`,
-    `--duration=${load.seconds}s`,
-    '--timeout=10s',
-    `--script=${script}`,
-    ...(load.close ? ['--header=Connection: close'] : []),
-    `http://127.0.0.1:${load.port}${load.path}`,
-  ]);
-  const line = /^RESULT (\{.*\})$/m.exec(stdout)?.[1];
-  if (line === undefined) throw new Error(`wrk reported nothing:\n${stdout}`);
-  return JSON.parse(line);
+/** `directory` keeps the script that makes wrk report in JSON. */
+export async function createLoad(directory: string): Promise<Load> {
+  const program = programPath('wrk');
+  const script = join(directory, 'report.lua');
+  await writeFile(script, REPORT);
+  return async ({ port, path, connections, seconds, close }) => {
+    const { stdout } = await promisify(execFile)(program, [
+      '--threads=1',
+      `--connections=${connections}`,
+      `--duration=${seconds}s`,
+      '--timeout=10s',
+      `--script=${script}`,
+      ...(close ? ['--header=Connection: close'] : []),
+      `http://127.0.0.1:${port}${path}`,
+    ]);
+    const line = /^RESULT (\{.*\})$/m.exec(stdout)?.[1];
+    if (line === undefined) throw new Error(`wrk reported nothing:\n${stdout}`);
+    return JSON.parse(line);
+  };
 }

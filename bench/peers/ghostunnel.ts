@@ -1,46 +1,37 @@
-import { freePort } from '../../test/support/servers.ts';
-import { firstLine, programPath } from '../programs.ts';
-import type { Chain, ChainContext, Peer } from './peer.ts';
+import type { LeafFiles, Material } from '../material.ts';
+import { programPath, programVersion } from '../programs.ts';
+import type { Program } from './peer.ts';
 
 /** ghostunnel, which reads no HTTP and stands beside it as TCP, with its access control by SPIFFE id on both sides. */
-export const ghostunnel: Peer = {
-  name: 'ghostunnel',
-  protocols: ['tcp', 'http'],
-  version: () => firstLine('ghostunnel', ['--version']),
-  async start({ material, backendPort, start }: ChainContext): Promise<Chain> {
-    const [serverPort, clientPort] = [await freePort(), await freePort()];
-    const identity = ({ cert, key }: { cert: string; key: string }) => [
-      `--cert=${cert}`,
-      `--key=${key}`,
-      `--cacert=${material.ca}`,
-      '--quiet=all',
-    ];
-    const command = programPath('ghostunnel');
-    return {
-      port: clientPort,
-      server: await start({
-        command,
-        args: [
-          'server',
-          `--listen=127.0.0.1:${serverPort}`,
-          `--target=127.0.0.1:${backendPort}`,
-          `--allow-uri=${material.client.spiffeId}`,
-          ...identity(material.server),
-        ],
-        port: serverPort,
-      }),
-      client: await start({
-        command,
-        args: [
-          'client',
-          `--listen=127.0.0.1:${clientPort}`,
-          `--target=127.0.0.1:${serverPort}`,
-          `--override-server-name=${material.serverName}`,
-          `--verify-uri=${material.server.spiffeId}`,
-          ...identity(material.client),
-        ],
-        port: clientPort,
-      }),
-    };
-  },
+export const ghostunnel: Program = {
+  version: () => programVersion('ghostunnel', ['--version']),
+  server: ({ material, port, target, start }) =>
+    start({
+      command: programPath('ghostunnel'),
+      args: [
+        'server',
+        `--listen=127.0.0.1:${port}`,
+        `--target=127.0.0.1:${target}`,
+        `--allow-uri=${material.client.spiffeId}`,
+        ...identity(material, material.server),
+      ],
+      port,
+    }),
+  client: ({ material, port, target, start }) =>
+    start({
+      command: programPath('ghostunnel'),
+      args: [
+        'client',
+        `--listen=127.0.0.1:${port}`,
+        `--target=127.0.0.1:${target}`,
+        `--override-server-name=${material.serverName}`,
+        `--verify-uri=${material.server.spiffeId}`,
+        ...identity(material, material.client),
+      ],
+      port,
+    }),
 };
+
+function identity({ ca }: Material, { cert, key }: LeafFiles): readonly string[] {
+  return [`--cert=${cert}`, `--key=${key}`, `--cacert=${ca}`, '--quiet=all'];
+}

@@ -1,42 +1,48 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { freePort } from '../../test/support/servers.ts';
-import { firstLine, programPath } from '../programs.ts';
-import type { Chain, ChainContext, Peer } from './peer.ts';
+import type { Material } from '../material.ts';
+import type { Running } from '../process.ts';
+import { programPath, programVersion } from '../programs.ts';
+import type { EndContext, Program } from './peer.ts';
 
 /** haproxy in mode tcp or http, one thread a process, sessions never resumed. */
-export const haproxy: Peer = {
-  name: 'haproxy',
-  protocols: ['tcp', 'http'],
-  version: () => firstLine('haproxy', ['-v']),
-  async start({ directory, protocol, material, backendPort, start }: ChainContext): Promise<Chain> {
-    const [serverPort, clientPort] = [await freePort(), await freePort()];
-    const mtls = `ca-file ${material.ca} verify required ssl-min-ver TLSv1.3`;
+export const haproxy = speaking('');
 
-    const run = async (name: string, port: number, bind: string, server: string) => {
-      const file = join(directory, `${name}.cfg`);
-      await writeFile(file, config(protocol, bind, server));
-      return start({ command: programPath('haproxy'), args: ['-db', '-f', file], port });
-    };
-    return {
-      port: clientPort,
-      server: await run(
-        'server',
-        serverPort,
-        `127.0.0.1:${serverPort} ssl crt ${material.server.combined} ${mtls} no-tls-tickets`,
-        `127.0.0.1:${backendPort}`,
-      ),
-      client: await run(
-        'client',
-        clientPort,
-        `127.0.0.1:${clientPort}`,
-        `127.0.0.1:${serverPort} ssl crt ${material.client.combined} ${mtls} verifyhost ${material.serverName} sni str(${material.serverName}) no-ssl-reuse`,
-      ),
-    };
-  },
-};
+/** The same with HTTP/2 between its two ends. */
+export const haproxyH2 = speaking('alpn h2');
 
-const config = (protocol: string, bind: string, server: string) => `global
+function speaking(alpn: string): Program {
+  return {
+    version: () => programVersion('haproxy', ['-v']),
+    server: (context) => {
+      const { material, port, target } = context;
+      return run(
+        context,
+        `127.0.0.1:${port} ssl crt ${material.server.combined} ${mtls(material)} no-tls-tickets ${alpn}`,
+        `127.0.0.1:${target}`,
+      );
+    },
+    client: (context) => {
+      const { material, port, target } = context;
+      const name = material.serverName;
+      return run(
+        context,
+        `127.0.0.1:${port}`,
+        `127.0.0.1:${target} ssl crt ${material.client.combined} ${mtls(material)} verifyhost ${name} sni str(${name}) no-ssl-reuse ${alpn}`,
+      );
+    },
+  };
+}
+
+function mtls({ ca }: Material): string {
+  return `ca-file ${ca} verify required ssl-min-ver TLSv1.3`;
+}
+
+async function run({ directory, protocol, port, start }: EndContext, bind: string, server: string): Promise<Running> {
+  const file = join(directory, 'haproxy.cfg');
+  await writeFile(
+    file,
+    `global
   nbthread 1
   maxconn 4096
   tune.ssl.cachesize 0
@@ -48,4 +54,7 @@ defaults
 listen relay
   bind ${bind}
   server next ${server}
-`;
+`,
+  );
+  return start({ command: programPath('haproxy'), args: ['-db', '-f', file], port });
+}

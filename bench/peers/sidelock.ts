@@ -1,76 +1,71 @@
-import { execFile } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { freePort } from '../../test/support/servers.ts';
-import type { Chain, ChainContext, Peer } from './peer.ts';
+import { SIDECAR } from '../bundle.ts';
+import type { LeafFiles } from '../material.ts';
+import type { Running, Start } from '../process.ts';
+import type { EndContext, Program } from './peer.ts';
 
-const ROOT = join(import.meta.dirname, '../..');
-const BUNDLE = join(ROOT, 'dist/bundle/main.js');
-/** A young generation of V8's own size (up to 16 MiB a half) is most of what a loaded sidecar holds. */
-const NODE_FLAGS = ['--disable-sigusr1', '--expose-gc', '--max-semi-space-size=2'];
+/** A sidecar of the bundle that the image ships, with its identity from a directory. */
+export const sidelock = withStreams('on');
 
-/** Two sidecars of the bundle that the image ships, each with its identity from a directory. */
-export const sidelock = variant('sidelock', { streams: 'on' });
+/** The same as any other peer would meet it: a connection for each caller. */
+export const sidelockOwn = withStreams('off');
 
-/** The same as any other peer would meet them: a connection for each caller. */
-export const sidelockOwn = variant('sidelock-own', { streams: 'off' });
-
-/** Writes the bundle that both run. */
-export async function buildBundle(): Promise<void> {
-  await promisify(execFile)(process.execPath, ['docker/bundle.ts'], { cwd: ROOT });
-}
-
-function variant(name: string, settings: { readonly streams: 'on' | 'off' }): Peer {
+function withStreams(streams: 'on' | 'off'): Program {
   return {
-    name,
-    protocols: ['tcp', 'http'],
     version: () => 'this tree',
-    start: (context) => startChain(context, settings),
+    server: (context) =>
+      startSidecar({ ...context, identity: context.material.server, settings: { streams, ...inbound(context) } }),
+    client: (context) =>
+      startSidecar({ ...context, identity: context.material.client, settings: { streams, ...outbound(context) } }),
   };
 }
 
-async function startChain(
-  { directory, protocol, material, backendPort, start }: ChainContext,
-  { streams }: { readonly streams: 'on' | 'off' },
-): Promise<Chain> {
-  const [serverPort, clientPort] = [await freePort(), await freePort()];
-  const sidecar = async (name: string, port: number, identity: string, listeners: object) => {
-    const file = join(directory, `${name}.yaml`);
-    await writeFile(
-      file,
-      JSON.stringify({
-        apiVersion: 'sidelock/v1',
-        kind: 'Sidecar',
-        identity: { source: 'files', directory: identity },
-        admin: { listen: '127.0.0.1:0' },
-        streams,
-        ...listeners,
-      }),
-    );
-    return start({ command: process.execPath, args: [...NODE_FLAGS, BUNDLE, 'sidecar', `--config=${file}`], port });
+interface SidecarOptions {
+  readonly directory: string;
+  readonly identity: LeafFiles;
+  /** What its config has besides. */
+  readonly settings: object;
+  /** The one of its ports that it is waited for. */
+  readonly port: number;
+  readonly start: Start;
+}
+
+export async function startSidecar({ directory, identity, settings, port, start }: SidecarOptions): Promise<Running> {
+  const file = join(directory, 'sidecar.yaml');
+  const config = {
+    apiVersion: 'sidelock/v1',
+    kind: 'Sidecar',
+    identity: { source: 'files', directory: identity.directory },
+    admin: { listen: '127.0.0.1:0' },
+    ...settings,
   };
+  await writeFile(file, JSON.stringify(config));
+  return start({ ...SIDECAR, args: [...SIDECAR.args, `--config=${file}`], port });
+}
+
+export function inbound({ material, protocol, port, target }: Omit<EndContext, 'directory' | 'start'>) {
   return {
-    port: clientPort,
-    server: await sidecar('server', serverPort, material.server.directory, {
-      inbound: [
-        {
-          listen: `127.0.0.1:${serverPort}`,
-          target: `127.0.0.1:${backendPort}`,
-          protocol,
-          allow: [material.client.spiffeId],
-        },
-      ],
-    }),
-    client: await sidecar('client', clientPort, material.client.directory, {
-      outbound: [
-        {
-          listen: `127.0.0.1:${clientPort}`,
-          service: material.serverName,
-          address: `127.0.0.1:${serverPort}`,
-          protocol,
-        },
-      ],
-    }),
+    inbound: [
+      {
+        listen: `127.0.0.1:${port}`,
+        target: `127.0.0.1:${target}`,
+        protocol,
+        allow: [material.client.spiffeId],
+      },
+    ],
+  };
+}
+
+function outbound({ material, protocol, port, target }: EndContext) {
+  return {
+    outbound: [
+      {
+        listen: `127.0.0.1:${port}`,
+        service: material.serverName,
+        address: `127.0.0.1:${target}`,
+        protocol,
+      },
+    ],
   };
 }

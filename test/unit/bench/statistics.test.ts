@@ -25,5 +25,6 @@ t.test('median and spread', (t) => {
   t.throws(() => median([]), RangeError);
   t.equal(spread([9, 10, 12]), 0.15);
   t.equal(spread([0, 0]), 0);
+  t.ok(Number.isNaN(spread([9])), 'one run says nothing of others');
   t.end();
 });
