@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from '../test/support/servers.ts';
 import { type Backend, sha256 } from './backend.ts';
 import { fetchBody } from './fetch.ts';
@@ -32,19 +33,36 @@ export interface Chains extends AsyncDisposable {
   readonly faults: readonly string[];
 }
 
+/** An idle sidecar collects what starting left behind, a moment after it listens. */
+const SETTLE_MS = 500;
+
 /** Starts the chain of every peer that knows the protocol, and checks that bytes pass through it unharmed. */
 export async function startChains(options: ChainOptions): Promise<Chains> {
-  const chains: Chain[] = [];
+  const { peers, protocol, backend } = options;
   const faults: string[] = [];
-  await using starting = new AsyncDisposableStack();
-  for (const peer of options.peers.filter(({ protocols }) => protocols.includes(options.protocol))) {
+  const attempt = async <T>(name: string, step: () => Promise<T>): Promise<T[]> => {
     try {
-      const chain = await startChain(peer, options, starting);
-      await checkBytes(chain.port, options.backend);
-      chains.push(chain);
+      return [await step()];
     } catch (error) {
-      faults.push(`${peer.name}: ${error instanceof Error ? error.message : String(error)}`);
+      faults.push(`${name}: ${error instanceof Error ? error.message : String(error)}`);
+      return [];
     }
+  };
+  await using starting = new AsyncDisposableStack();
+  const up: Omit<Chain, 'pssIdle'>[] = [];
+  for (const peer of peers.filter(({ protocols }) => protocols.includes(protocol))) {
+    up.push(...(await attempt(peer.name, () => startChain(peer, options, starting))));
+  }
+  await delay(SETTLE_MS);
+  const idle = up.map((chain) => ({ ...chain, pssIdle: pssOf(chain) }));
+  const chains: Chain[] = [];
+  for (const chain of idle) {
+    chains.push(
+      ...(await attempt(chain.peer, async () => {
+        await checkBytes(chain.port, backend);
+        return chain;
+      })),
+    );
   }
   const started = starting.move();
   return { chains, faults, [Symbol.asyncDispose]: () => started.disposeAsync() };
@@ -58,7 +76,7 @@ async function startChain(
   peer: Peer,
   { protocol, backend, material, directory }: ChainOptions,
   stack: AsyncDisposableStack,
-): Promise<Chain> {
+): Promise<Omit<Chain, 'pssIdle'>> {
   const start = startInto(stack);
   const [serverPort, port] = [await freePort(), await freePort()];
   const end = async (side: 'server' | 'client', listen: number, target: number) => {
@@ -68,7 +86,7 @@ async function startChain(
   };
   const { pid: serverPid } = await end('server', serverPort, backend.port);
   const { pid: clientPid } = await end('client', port, serverPort);
-  return { peer: peer.name, port, serverPid, clientPid, pssIdle: pssOf({ serverPid, clientPid }) };
+  return { peer: peer.name, port, serverPid, clientPid };
 }
 
 /** One answer of each kind, and several of the largest at once: a buffer used twice corrupts only under concurrent load. */
