@@ -37,6 +37,11 @@ interface ManagerClient {
    */
   enroll(token: string, csr: string, expected?: ExpectedService): Promise<IdentityAnswer>;
   /**
+   * Trades the ServiceAccount token of a pod and a request for a certificate. The manager must chain to the bundle of
+   * the identity this client has, or else show a root of `roots` (SHA-256, hex), before the token is sent.
+   */
+  enrollPod(token: string, csr: string, expected: ExpectedService & ExpectedRoots): Promise<IdentityAnswer>;
+  /**
    * A revocation list that is not the one of `seen`, and notices of refusals of our certificate, as soon as there is
    * either; nothing after half a minute. Whoever uses the list verifies it.
    */
@@ -49,6 +54,11 @@ interface ManagerClient {
 
 /** A manager that has nothing new says so after about this long. */
 const NEWS_HELD_MS = 30 * SECOND;
+
+interface ExpectedRoots {
+  readonly trustDomain: string;
+  readonly roots: readonly string[];
+}
 
 interface ExpectedService {
   readonly service: string;
@@ -92,7 +102,7 @@ export function createManagerClient(options: ManagerClientOptions): ManagerClien
         });
       }
       const offer = await trust(undefined);
-      const trusted = { bundle: pinnedBundle(offer, claims.root, options), trustDomain: offer.trustDomain };
+      const trusted = { bundle: pinnedBundle(offer, [claims.root], options), trustDomain: offer.trustDomain };
       const answer = await exchange(
         transport(trusted),
         {
@@ -103,6 +113,17 @@ export function createManagerClient(options: ManagerClientOptions): ManagerClien
         identityAnswer,
       );
       const spiffeId = serviceSpiffeId({ ...trusted, namespace: claims.ns, service: claims.sub });
+      return checked(answer, { address, csr, spiffeId, trusted, now: clock.now() });
+    },
+
+    async enrollPod(token, csr, { service, namespace, trustDomain, roots }) {
+      const shown = identity?.();
+      const bundle = shown?.bundle ?? pinnedBundle(await trust(undefined), roots, options);
+      const trusted = { bundle, trustDomain };
+      const body = { token, csr, service, namespace };
+      const question = { method: 'POST', path: PATHS.enrollPod, body } as const;
+      const answer = await exchange(transport(trusted), question, identityAnswer);
+      const spiffeId = serviceSpiffeId({ trustDomain, namespace, service });
       return checked(answer, { address, csr, spiffeId, trusted, now: clock.now() });
     },
 
@@ -142,18 +163,18 @@ function trustedBy({ bundle, spiffeId }: IdentityMaterial): Trusted {
   return { bundle, trustDomain: spiffeId.trustDomain };
 }
 
-/** The one root that the token pins, out of what the manager offered before it was known. */
+/** The first root that is pinned, out of what the manager offered before it was known. */
 function pinnedBundle(
   offer: TrustAnswer,
-  pin: string,
+  pins: readonly string[],
   { address, clock }: Pick<ManagerClientOptions, 'address' | 'clock'>,
 ): TrustBundle {
   const offered = readable(address, () => certificatesFromPem(offer.bundle, `the bundle of ${address}`));
-  const root = offered.find(({ fingerprint256 }) => fingerprint256 === pin);
+  const root = offered.find(({ fingerprint256 }) => pins.includes(fingerprint256));
   if (root === undefined) {
     const seen = offered.map(({ fingerprint256 }) => `sha256:${fingerprint256}`).join(', ');
-    throw new SidelockError('SL-TOK-005', `the manager at ${address} is not the one that made the join token`, {
-      why: `its root is ${seen}, the token pins sha256:${pin}; the token was not sent`,
+    throw new SidelockError('SL-TOK-005', `the manager at ${address} is not the one that we were told to trust`, {
+      why: `its root is ${seen}, pinned is ${pins.map((pin) => `sha256:${pin}`).join(' or ')}; the token was not sent`,
     });
   }
   return readable(address, () => parseBundle(pemEncode('CERTIFICATE', root.der), 'the pinned root', clock.now()));

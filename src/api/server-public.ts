@@ -9,7 +9,15 @@ import { peerChain } from '../pki/peer-chain.ts';
 import { addressKey, createRateLimiter, type Rate } from './rate-limit.ts';
 import { readBody } from './server-body.ts';
 import { busy, tooMany } from './server-errors.ts';
-import { type CrlAnswer, enrollRequest, type IdentityAnswer, PATHS, renewRequest, type TrustAnswer } from './wire.ts';
+import {
+  type CrlAnswer,
+  enrollRequest,
+  type IdentityAnswer,
+  PATHS,
+  podEnrollRequest,
+  renewRequest,
+  type TrustAnswer,
+} from './wire.ts';
 import { type NewsAnswer, noticeRequest } from './wire-news.ts';
 
 export interface PublicLimits {
@@ -119,19 +127,30 @@ export function publicRoutes(
     return { time: clock.now() };
   });
 
-  app.post(PATHS.enroll, (request) => {
-    const body = readBody(enrollRequest, request.body);
-    const remote = remoteOf(request);
+  /** Whoever guesses is held back. */
+  const byToken = (remote: string, work: () => Promise<InventoryEntry>) => {
     const wait = refusals.wait(addressKey(remote));
     if (wait > 0) throw tooMany(wait, 'refused tokens from this address');
     return sign(async () => {
       try {
-        return await manager.enroll({ ...body, remote });
+        return await work();
       } catch (error) {
-        if (isSidelockError(error) && error.code.startsWith('SL-TOK-')) refusals.take(addressKey(remote));
+        if (isSidelockError(error) && /^SL-(?:TOK|POD)-/.test(error.code)) refusals.take(addressKey(remote));
         throw error;
       }
     });
+  };
+
+  app.post(PATHS.enroll, (request) => {
+    const body = readBody(enrollRequest, request.body);
+    const remote = remoteOf(request);
+    return byToken(remote, () => manager.enroll({ ...body, remote }));
+  });
+
+  app.post(PATHS.enrollPod, (request) => {
+    const body = readBody(podEnrollRequest, request.body);
+    const remote = remoteOf(request);
+    return byToken(remote, () => manager.enrollPod({ ...body, remote }));
   });
 
   app.post(PATHS.renew, (request) => {

@@ -5,6 +5,7 @@ import { REVOCATION_REASONS, type RevocationReason } from '../pki/crl.ts';
 export const PATHS = {
   trust: '/v1/trust',
   enroll: '/v1/enroll',
+  enrollPod: '/v1/enroll-pod',
   renew: '/v1/renew',
   crl: '/v1/crl',
   news: '/v1/news',
@@ -45,6 +46,17 @@ export const enrollRequest = z.strictObject({
     .max(12 * 1024),
   service: name.optional(),
   namespace: name.optional(),
+});
+
+/** POST /v1/enroll-pod: a ServiceAccount token proves who asks; the names are whom the caller means to be. */
+export const podEnrollRequest = z.strictObject({
+  token: z.string().min(1).max(8192),
+  csr: z
+    .string()
+    .min(1)
+    .max(12 * 1024),
+  service: name,
+  namespace: name,
 });
 
 /** POST /v1/renew, over mTLS with the current leaf. */
@@ -150,7 +162,7 @@ const certificateRecord = z.strictObject({
   keyType: z.string(),
   fingerprint256: sha256,
   issuedAt: time,
-  by: z.enum(['generate', 'token', 'renew']),
+  by: z.enum(['generate', 'token', 'renew', 'pod']),
   supersededBy: z.string().optional(),
   revokedAt: time.optional(),
   revocationReason: z.string().optional(),

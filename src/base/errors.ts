@@ -193,9 +193,24 @@ export const ERROR_PAGES = {
     fix: 'Create a token for this service.',
   },
   'SL-TOK-005': {
-    title: 'manager does not match the join token',
-    why: 'The root certificate of the manager met is not the one the token pins. The token was not sent.',
+    title: 'manager is not the one to trust',
+    why: 'The root certificate of the manager met is not the one that the join token, or the config, pins. The token was not sent.',
     fix: 'Check the address of the manager, or create a token on the manager you mean.',
+  },
+  'SL-POD-001': {
+    title: 'ServiceAccount token refused',
+    why: 'The cluster does not vouch for it, it is for another audience, or it is bound to no pod.',
+    fix: 'Mount a projected token with the audience certificate.ai-teddy.com/ca, as sidelock inject does.',
+  },
+  'SL-POD-002': {
+    title: 'pod may not enrol',
+    why: 'It is gone, ending, or not the service that its sidecar claims to be.',
+    fix: 'The message says what is wrong with the pod.',
+  },
+  'SL-POD-003': {
+    title: 'manager takes no pods',
+    why: 'It was not told to ask a cluster who they are.',
+    fix: 'Set kubernetes.pods: on in the config of the manager (MTLS_KUBERNETES_PODS=on).',
   },
   'SL-MGR-001': {
     title: 'manager not reachable',

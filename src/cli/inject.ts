@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
+import { SidelockError } from '../base/errors.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import { editManifests } from '../config/manifest.ts';
 import { inject } from '../kubernetes/inject.ts';
@@ -15,6 +16,8 @@ interface InjectFlags {
   readonly image: string;
   readonly trustDomain: string;
   readonly logLevel: string;
+  readonly manager?: string;
+  readonly root?: readonly string[];
 }
 
 const FILES = 'manifests: YAML or JSON files, directories of them; - is standard input';
@@ -34,9 +37,12 @@ export function injectCommand(context: Context): Command {
     .argument('<file...>', FILES)
     .option('--image <IMAGE>', 'of the sidecar', `sidelock-sidecar:${packageVersion()}`)
     .option('--trust-domain <NAME>', 'of every identity', 'ai-teddy.local')
+    .option('--manager <URL>', 'sidecars get their certificates there, with the token of their pod')
+    .option('--root <SHA256>', 'root that this manager shows; give it again while roots change', roots)
     .addOption(new Option('--log-level <LEVEL>', 'of the sidecars').choices(LOG_LEVELS).default('info'))
-    .action(async (paths: readonly string[], { image, trustDomain, logLevel }: InjectFlags) => {
-      const settings = { image, trustDomain, logLevel, version: packageVersion() };
+    .action(async (paths: readonly string[], flags: InjectFlags) => {
+      const { image, trustDomain, logLevel } = flags;
+      const settings = { image, trustDomain, logLevel, manager: managerOf(flags), version: packageVersion() };
       await edit(context, paths, (pod, of, file) => {
         const injection = inject(pod, settings);
         if (injection.outcome === 'injected') output.note(`${of}: sidecar of ${injection.service} added (${file})`);
@@ -73,6 +79,24 @@ export function uninjectCommand(context: Context): Command {
         return bare;
       }),
     );
+}
+
+function managerOf({ manager, root = [] }: InjectFlags) {
+  if (manager === undefined && root.length === 0) return undefined;
+  if (manager === undefined || root.length === 0) {
+    throw new SidelockError('SL-USAGE-001', '--manager and --root need each other', {
+      why: 'a sidecar sends its token to nobody but the manager that shows this root',
+      fix: 'the manager prints its root when it starts',
+    });
+  }
+  if (URL.parse(manager)?.protocol === 'https:') return { address: manager, roots: root };
+  throw new SidelockError('SL-USAGE-001', `--manager ${manager} is not https://HOST:PORT`);
+}
+
+function roots(value: string, before: readonly string[] = []): string[] {
+  const [, digits] = /^(?:sha256:)?([0-9a-f]{64})$/i.exec(value) ?? [];
+  if (digits !== undefined) return [...before, digits.toLowerCase()];
+  throw new SidelockError('SL-USAGE-001', `--root ${value} is not sha256: and 64 hex digits`);
 }
 
 async function edit(

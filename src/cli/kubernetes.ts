@@ -47,10 +47,13 @@ function secretCommand(context: Context): Command {
       [CERT_FILE, KEY_FILE, CA_FILE].map((file) => readFile(join(directory, file), 'utf8')),
     );
     if (cert === undefined || key === undefined || ca === undefined) throw unreadable(directory);
-    const { secretClient } = await import('../kubernetes/client.ts');
+    const { connectKubernetes } = await import('../kubernetes/client.ts');
+    const { secretClient } = await import('../kubernetes/secret-client.ts');
     const { deployCertificateAsSecret } = await import('../kubernetes/secrets.ts');
     const certificate = { service, namespace, cert, key, ca };
-    const { name, outcome } = await deployCertificateAsSecret(await secretClient(), certificate, { dryRun });
+    const { name, outcome } = await deployCertificateAsSecret(secretClient(await connectKubernetes()), certificate, {
+      dryRun,
+    });
     output.result({ namespace, name, outcome, dryRun }, () => {
       const sign = output.style('green', output.signs.ok);
       return `${sign} Secret ${namespace}/${name}: ${outcome}${dryRun ? ' (dry run: nothing was changed)' : ''}\n`;

@@ -70,6 +70,25 @@ function identityOptions({ identity, service }: SidecarConfig, token: string | u
         ...(identity.renewBefore === undefined ? {} : { renewBeforeMs: identity.renewBefore }),
       };
     }
+    case 'kubernetes': {
+      if (service === undefined) {
+        throw new SidelockError('SL-CFG-003', 'service is missing', {
+          why: 'the manager compares it with the ServiceAccount of the pod',
+          fix: 'set MTLS_SERVICE to the name of the ServiceAccount',
+        });
+      }
+      const { source, address, roots, tokenFile } = identity;
+      return {
+        source,
+        service,
+        address,
+        roots,
+        directory: identity.directory ?? join(IDENTITY_HOME, service),
+        token: async () => (await readToken(tokenFile)) ?? missingToken(tokenFile),
+        ...(identity.keyType === undefined ? {} : { keyType: identity.keyType }),
+        ...(identity.renewBefore === undefined ? {} : { renewBeforeMs: identity.renewBefore }),
+      };
+    }
     case 'files': {
       const { directory, certificate, key, ca, passphraseFile } = identity;
       const names = certificate !== undefined || key !== undefined || ca !== undefined;
@@ -94,8 +113,14 @@ async function readToken(path: string): Promise<string | undefined> {
   } catch (cause) {
     const code = nodeCode(cause);
     if (code === 'ENOENT') return undefined;
-    throw new SidelockError('SL-FS-001', `cannot read the join token ${path}`, { why: code, cause });
+    throw new SidelockError('SL-FS-001', `cannot read the token ${path}`, { why: code, cause });
   }
+}
+
+function missingToken(path: string): never {
+  throw new SidelockError('SL-FS-001', `there is no ServiceAccount token in ${path}`, {
+    fix: 'mount a projected volume with a serviceAccountToken, as sidelock inject does',
+  });
 }
 
 /** Each listener needs a name of its own in logs and metrics. */

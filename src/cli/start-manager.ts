@@ -6,6 +6,7 @@ import type { ManagerConfig } from '../config/manager.ts';
 import type { Manager } from '../manager/manager.ts';
 import { STATE_DIR } from '../store/layout.ts';
 import { alertReceivers } from './alert-receivers.ts';
+import { inCluster } from './manager-in-cluster.ts';
 import { managerOptions } from './manager-options.ts';
 import type { Output } from './output.ts';
 import { packageVersion } from './version.ts';
@@ -33,13 +34,16 @@ export async function startManager(config: ManagerConfig, surroundings: Surround
   ]);
   let { port } = config.listen;
   const { during, tell } = output.progress;
-  const options = managerOptions(config, {
+  // One that lives for a single command answers no pod.
+  const cluster = unseen ? undefined : await inCluster(config, log);
+  const settings = managerOptions(config, {
     log,
     metrics,
     version: packageVersion(),
     onProgress: tell,
     port: () => port,
   });
+  const options = cluster === undefined ? settings : { ...settings, pods: cluster.pods };
   await using started = new AsyncDisposableStack();
   const manager = started.use(await during('opening the storage', () => createManager(options)));
   // One that lives for a single command has nobody to wake.
@@ -68,6 +72,7 @@ export async function startManager(config: ManagerConfig, surroundings: Surround
     }),
   );
   if (!unseen) port = api.address.port;
+  if (cluster !== undefined) started.use(cluster.keep(() => manager.trustBundle().pem));
   if (!unseen) void monitoring.startMonitoring();
   const running = started.move();
   return { manager, api, [Symbol.asyncDispose]: () => running.disposeAsync() };

@@ -33,8 +33,7 @@ export async function startConfigured(
   if (token !== undefined) checkToken(token, config);
   const { startSidecar } = await import('../sidecar/sidecar.ts');
   if (
-    options.identity.source === 'manager' &&
-    config.identity.source === 'manager' &&
+    (config.identity.source === 'manager' || config.identity.source === 'kubernetes') &&
     config.identity.directory === undefined
   ) {
     await keepOutOfGit();

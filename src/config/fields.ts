@@ -261,6 +261,14 @@ export function trustDomain() {
     .describe('trust domain of every identity (spiffe://TRUST-DOMAIN/…)');
 }
 
+/** `sha256:` and 64 hex digits; read as the digits. */
+export function fingerprint() {
+  return text((value) => {
+    const [, digits] = /^(?:sha256:)?([0-9a-f]{64})$/i.exec(value) ?? [];
+    return digits?.toLowerCase() ?? { problem: 'expected sha256: and 64 hex digits' };
+  });
+}
+
 /** Path of a file or directory, as given. */
 export function path() {
   return z.string().min(1, { error: 'expected a path' });

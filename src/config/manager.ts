@@ -78,6 +78,18 @@ export const managerSchema = z
       })
       .refine(({ ttl, maxTtl }) => ttl <= maxTtl, { path: ['ttl'], error: 'is longer than tokens.maxTtl' })
       .prefault({}),
+    kubernetes: z
+      .strictObject({
+        pods: z
+          .enum(['on', 'off'], { error: 'expected on or off' })
+          .prefault('off')
+          .describe('pods enrol with their ServiceAccount token, which the cluster is asked about'),
+        validity: duration({ min: '10m', max: '7d' }).prefault('24h').describe('life of the certificate of a pod'),
+        namespace: label()
+          .optional()
+          .describe('the trust bundle is kept there as ConfigMap sidelock-trust; nowhere unless given'),
+      })
+      .prefault({}),
     monitoring: z
       .strictObject({
         healthCheckInterval: duration({ min: '1s' })

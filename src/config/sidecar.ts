@@ -5,6 +5,7 @@ import {
   caller,
   duration,
   durationOrOff,
+  fingerprint,
   head,
   KEY_TYPES,
   label,
@@ -34,6 +35,20 @@ const identity = z.discriminatedUnion(
       renewBefore: duration().optional().describe('renew this long before the end; 30d unless given'),
     }),
     z.strictObject({
+      source: source('kubernetes'),
+      address: managerAddress().describe('manager that asks the cluster who this pod is'),
+      roots: z
+        .array(fingerprint())
+        .min(1, { error: 'at least one root is needed' })
+        .describe('sha256:HEX of the roots that the manager may show at the first contact'),
+      tokenFile: path()
+        .prefault('/var/run/secrets/sidelock/token')
+        .describe('projected ServiceAccount token with the audience certificate.ai-teddy.com/ca'),
+      directory: path().optional().describe('kept here over restarts; .sidelock/SERVICE unless given'),
+      keyType: z.enum(KEY_TYPES).optional().describe('type of the key made here; ecdsa-p256 unless given'),
+      renewBefore: duration().optional().describe('renew this long before the end; after 2/3 of life unless given'),
+    }),
+    z.strictObject({
       source: source('files'),
       directory: path().describe('cert.pem, key.pem and ca.pem, rotated by somebody else'),
       certificate: path().optional().describe('name in the directory; cert.pem unless given'),
@@ -48,7 +63,7 @@ const identity = z.discriminatedUnion(
       passphraseFile: path().optional().describe('file with the passphrase of an encrypted key'),
     }),
   ],
-  { error: 'expected manager, files or bundle' },
+  { error: 'expected manager, kubernetes, files or bundle' },
 );
 
 const protocol = () =>

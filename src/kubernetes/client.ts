@@ -1,122 +1,112 @@
-import type { CoreV1Api, V1Secret } from '@kubernetes/client-node';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest, type RequestOptions } from 'node:https';
+import { text } from 'node:stream/consumers';
 import { nodeCode, SidelockError } from '../base/errors.ts';
-import { isObject, textOf } from './names.ts';
+import { isObject, type Json, textOf } from './names.ts';
 
-/** A Secret as we write it. Values are not encoded. */
-export interface Secret {
-  readonly namespace: string;
-  readonly name: string;
-  readonly type: string;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly data: Readonly<Record<string, string>>;
-  /** Of the version that was read; writing over another one is a conflict. */
-  readonly resourceVersion?: string | undefined;
-}
-
+/** Set on writes. */
 export interface WriteOptions {
   /** The API server checks everything and keeps nothing. */
-  readonly dryRun: boolean;
+  readonly dryRun?: boolean;
 }
 
-/** The Secrets of a cluster. @throws SL-KUBE-001, SL-KUBE-002 */
-export interface SecretClient {
+/** The API of one cluster: objects by path, as they stand in a manifest. @throws SL-KUBE-001, SL-KUBE-002 */
+export interface KubeApi {
   /** Undefined where there is none. */
-  read(namespace: string, name: string): Promise<Secret | undefined>;
-  /** False when one of that name was made meanwhile. */
-  create(secret: Secret, options: WriteOptions): Promise<boolean>;
-  /** False when it was changed since it was read. */
-  replace(secret: Secret, options: WriteOptions): Promise<boolean>;
+  get(path: string): Promise<Json | undefined>;
+  /** Undefined when one of that name was made meanwhile. */
+  create(path: string, object: Json, options?: WriteOptions): Promise<Json | undefined>;
+  /** Undefined when it was changed since the version in the object was read, or is gone. */
+  replace(path: string, object: Json, options?: WriteOptions): Promise<Json | undefined>;
+  /** Server-side apply: only the fields in the object, taken from whoever has them. Undefined where there is none. */
+  apply(path: string, object: Json, options?: WriteOptions): Promise<Json | undefined>;
 }
+
+const MANAGER = 'sidelock';
+const TIMEOUT_MS = 10_000;
 
 /**
  * The cluster that `KUBECONFIG`, `~/.kube/config` or the ServiceAccount of this pod leads to. The package for it is
- * loaded here and not before.
+ * loaded here and not before; it reads the kubeconfig and renews credentials, and no more.
  */
-export async function secretClient(): Promise<SecretClient> {
-  const { CoreV1Api, KubeConfig } = await import('@kubernetes/client-node');
+export async function connectKubernetes(): Promise<KubeApi> {
+  const { KubeConfig } = await import('@kubernetes/client-node');
   const config = new KubeConfig();
-  let server: string | undefined;
-  let api: CoreV1Api;
-  try {
-    config.loadFromDefault();
-    server = config.getCurrentCluster()?.server;
-    api = config.makeApiClient(CoreV1Api);
-  } catch (cause) {
-    throw new SidelockError('SL-KUBE-001', 'no kubeconfig leads to a Kubernetes API server', { cause });
-  }
-  const ask = async <T>(what: string, otherwise: ReadonlyMap<number, T>, request: () => Promise<T>): Promise<T> => {
+  const server = ((): string => {
     try {
-      return await request();
-    } catch (error) {
-      const code = statusOf(error);
-      if (code !== undefined && otherwise.has(code)) return otherwise.get(code) as T;
-      throw failure(what, server, error);
+      config.loadFromDefault();
+      const found = config.getCurrentCluster()?.server;
+      if (found !== undefined) return found.replace(/\/$/, '');
+    } catch (cause) {
+      throw new SidelockError('SL-KUBE-001', 'no kubeconfig leads to a Kubernetes API server', { cause });
     }
+    throw new SidelockError('SL-KUBE-001', 'no kubeconfig leads to a Kubernetes API server');
+  })();
+
+  const ask = async (
+    method: string,
+    path: string,
+    { body, type = JSON_TYPE, missing }: Question,
+  ): Promise<Json | undefined> => {
+    const what = `${method} ${path.split('?', 1)[0]}`;
+    const options: RequestOptions = { method, headers: { accept: JSON_TYPE } };
+    let answer: { readonly status: number; readonly body: unknown };
+    try {
+      await config.applyToHTTPSOptions(options);
+      if (body !== undefined) options.headers = { ...options.headers, 'content-type': type };
+      answer = await exchange(`${server}${path}`, options, body);
+    } catch (cause) {
+      const code = nodeCode(cause);
+      const why = code === undefined ? undefined : `the system says ${code}`;
+      throw new SidelockError('SL-KUBE-001', `cannot ${what} at ${server}`, { why, cause });
+    }
+    const { status } = answer;
+    if (missing.includes(status)) return undefined;
+    if (status >= 200 && status < 300 && isObject(answer.body)) return answer.body;
+    // The body is a Status object, which says verb, resource and account.
+    const why = textOf(answer.body, 'message') || `status ${status}`;
+    throw new SidelockError('SL-KUBE-002', `cannot ${what}: ${status}`, { why, data: { kubernetes: status } });
   };
+
   return {
-    read: (namespace, name) =>
-      ask<Secret | undefined>(`read Secret ${namespace}/${name}`, new Map([[404, undefined]]), async () =>
-        fromApi(await api.readNamespacedSecret({ namespace, name })),
-      ),
-    create: (secret, options) =>
-      ask(`create Secret ${secret.namespace}/${secret.name}`, CONFLICT, async () => {
-        await api.createNamespacedSecret({ namespace: secret.namespace, body: toApi(secret), ...flags(options) });
-        return true;
-      }),
-    replace: (secret, options) =>
-      ask(`replace Secret ${secret.namespace}/${secret.name}`, CONFLICT, async () => {
-        const { namespace, name } = secret;
-        await api.replaceNamespacedSecret({ namespace, name, body: toApi(secret), ...flags(options) });
-        return true;
-      }),
+    get: (path) => ask('GET', path, { missing: [404] }),
+    create: (path, body, options) => ask('POST', query(path, options), { body, missing: [409] }),
+    replace: (path, body, options) => ask('PUT', query(path, options), { body, missing: [404, 409] }),
+    apply: (path, body, options) =>
+      ask('PATCH', query(path, options, { force: 'true' }), { body, type: APPLY_TYPE, missing: [404] }),
   };
 }
 
-const CONFLICT = new Map([[409, false]]);
-
-function flags({ dryRun }: WriteOptions) {
-  return { fieldManager: 'sidelock', fieldValidation: 'Strict', ...(dryRun ? { dryRun: 'All' } : {}) };
+interface Question {
+  readonly body?: Json;
+  readonly type?: string;
+  /** Statuses that answer undefined. */
+  readonly missing: readonly number[];
 }
 
-function toApi({ namespace, name, type, labels, data, resourceVersion }: Secret): V1Secret {
-  return {
-    apiVersion: 'v1',
-    kind: 'Secret',
-    metadata: { namespace, name, labels: { ...labels }, ...(resourceVersion === undefined ? {} : { resourceVersion }) },
-    type,
-    data: Object.fromEntries(Object.entries(data).map(([key, value]) => [key, Buffer.from(value).toString('base64')])),
-  };
+const JSON_TYPE = 'application/json';
+const APPLY_TYPE = 'application/apply-patch+yaml';
+
+function query(path: string, { dryRun = false }: WriteOptions = {}, more: Record<string, string> = {}): string {
+  const strict = { fieldManager: MANAGER, fieldValidation: 'Strict', ...more };
+  return `${path}?${new URLSearchParams({ ...strict, ...(dryRun ? { dryRun: 'All' } : {}) })}`;
 }
 
-function fromApi({ metadata = {}, type = 'Opaque', data = {} }: V1Secret): Secret {
-  const { namespace = '', name = '', labels = {}, resourceVersion } = metadata;
-  const texts = Object.entries(data).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()] as const);
-  return { namespace, name, type, labels, data: Object.fromEntries(texts), resourceVersion };
+async function exchange(url: string, options: RequestOptions, body: Json | undefined) {
+  const request = url.startsWith('http:') ? httpRequest : httpsRequest;
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const sent = request(url, { ...options, signal }, resolve);
+    sent.on('error', reject);
+    sent.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+  const content = await text(response);
+  return { status: response.statusCode ?? 0, body: parsed(content) };
 }
 
-function statusOf(error: unknown): number | undefined {
-  return isObject(error) && typeof error['code'] === 'number' ? error['code'] : undefined;
-}
-
-function failure(what: string, server: string | undefined, error: unknown): SidelockError {
-  const status = statusOf(error);
-  if (status === undefined) {
-    const inner = nodeCode(isObject(error) ? error['cause'] : undefined) ?? nodeCode(error);
-    const why = inner === undefined ? undefined : `the system says ${inner}`;
-    return new SidelockError('SL-KUBE-001', `cannot ${what} at ${server ?? 'an unknown server'}`, {
-      why,
-      cause: error,
-    });
-  }
-  // The body is a Status object, which says verb, resource and account.
-  const body = isObject(error) ? error['body'] : undefined;
-  const why = textOf(typeof body === 'string' ? parsed(body) : body, 'message') || `status ${status}`;
-  return new SidelockError('SL-KUBE-002', `cannot ${what}: ${status}`, { why, data: { status }, cause: error });
-}
-
-function parsed(text: string): unknown {
+function parsed(content: string): unknown {
   try {
-    return JSON.parse(text);
+    return JSON.parse(content);
   } catch {
     return undefined;
   }

@@ -1,20 +1,33 @@
 import type { Wanted } from './annotations.ts';
 import {
   ADMIN_PORT,
+  AUDIENCE,
   CONTAINER,
   HEALTH_PORT,
   IDENTITY_DIRECTORY,
   type Json,
+  OWN_DIRECTORY,
   SIDECAR_UID,
   secretName,
+  TOKEN_DIRECTORY,
+  TOKEN_VOLUME,
   VOLUME,
 } from './names.ts';
+
+interface ManagerReference {
+  /** `https://host:port` */
+  readonly address: string;
+  /** SHA-256 of the roots it may show, hex. */
+  readonly roots: readonly string[];
+}
 
 /** What the operator decides for all pods. */
 export interface InjectSettings {
   readonly image: string;
   readonly trustDomain: string;
   readonly logLevel: string;
+  /** Where sidecars get their certificate with the token of their pod; the Secret of the service unless given. */
+  readonly manager?: ManagerReference | undefined;
   /** Version of sidelock, noted in the pod. */
   readonly version: string;
 }
@@ -42,13 +55,27 @@ export function sidecarContainer(wanted: Wanted, service: string, settings: Inje
       seccompProfile: { type: 'RuntimeDefault' },
     },
     terminationMessagePolicy: 'FallbackToLogsOnError',
-    volumeMounts: [{ name: VOLUME, mountPath: IDENTITY_DIRECTORY, readOnly: true }],
+    volumeMounts:
+      settings.manager === undefined
+        ? [{ name: VOLUME, mountPath: IDENTITY_DIRECTORY, readOnly: true }]
+        : [
+            { name: VOLUME, mountPath: OWN_DIRECTORY },
+            { name: TOKEN_VOLUME, mountPath: TOKEN_DIRECTORY, readOnly: true },
+          ],
   };
 }
 
-/** The Secret of the service. Not optional: a pod without identity waits, and says for what. */
-export function identityVolume(service: string): Json {
-  return { name: VOLUME, secret: { secretName: secretName(service), defaultMode: 0o400 } };
+/** The Secret of the service, which is not optional: a pod without identity waits, and says for what. Or a place for its own. */
+export function identityVolumes(service: string, { manager }: InjectSettings): Json[] {
+  if (manager === undefined) {
+    return [{ name: VOLUME, secret: { secretName: secretName(service), defaultMode: 0o400 } }];
+  }
+  const serviceAccountToken = { audience: AUDIENCE, expirationSeconds: 3600, path: 'token' };
+  return [
+    // In memory: the key is on no disk, and is there again when the container is.
+    { name: VOLUME, emptyDir: { medium: 'Memory', sizeLimit: '1Mi' } },
+    { name: TOKEN_VOLUME, projected: { sources: [{ serviceAccountToken }] } },
+  ];
 }
 
 /** How the app finds its upstreams. */
@@ -69,7 +96,7 @@ function environment(wanted: Wanted, service: string, settings: InjectSettings):
   const values: Record<string, string> = {
     MTLS_SERVICE: service,
     MTLS_TRUST_DOMAIN: settings.trustDomain,
-    MTLS_IDENTITY_SOURCE: 'files',
+    ...identityOf(settings),
     MTLS_IDENTITY_DIRECTORY: IDENTITY_DIRECTORY,
     MTLS_ADMIN_LISTEN: `127.0.0.1:${ADMIN_PORT}`,
     MTLS_HEALTH: `0.0.0.0:${HEALTH_PORT}`,
@@ -94,6 +121,16 @@ function environment(wanted: Wanted, service: string, settings: InjectSettings):
     { name: 'MTLS_NAMESPACE', valueFrom: { fieldRef: { fieldPath: 'metadata.namespace' } } },
     ...Object.entries(values).map(([name, value]) => ({ name, value })),
   ];
+}
+
+function identityOf({ manager }: InjectSettings): Record<string, string> {
+  if (manager === undefined) return { MTLS_IDENTITY_SOURCE: 'files' };
+  return {
+    MTLS_IDENTITY_SOURCE: 'kubernetes',
+    MTLS_IDENTITY_ADDRESS: manager.address,
+    MTLS_IDENTITY_ROOTS: manager.roots.map((root) => `sha256:${root}`).join(','),
+    MTLS_IDENTITY_TOKEN_FILE: `${TOKEN_DIRECTORY}/token`,
+  };
 }
 
 function probe(path: string): Json {

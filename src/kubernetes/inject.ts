@@ -1,5 +1,5 @@
 import { isAsked, readAnnotations, STATUS, type Wanted } from './annotations.ts';
-import { appVariables, type InjectSettings, identityVolume, sidecarContainer } from './container.ts';
+import { appVariables, type InjectSettings, identityVolumes, sidecarContainer } from './container.ts';
 import {
   ADMIN_PORT,
   CONTAINER,
@@ -9,6 +9,7 @@ import {
   type Json,
   objects,
   SIDECAR_UID,
+  TOKEN_VOLUME,
   textOf,
   VOLUME,
 } from './names.ts';
@@ -48,7 +49,7 @@ export function inject(pod: Json, settings: InjectSettings): Injection {
       const fix = `annotate the pod with ${DOMAIN}/inbound or ${DOMAIN}/upstreams`;
       throw new Refusal('nothing-to-do', 'it names neither a port to protect nor an upstream', fix);
     }
-    const service = serviceOf(wanted, spec);
+    const service = serviceOf(wanted, spec, settings);
     checkClashes(spec, wanted);
     return { outcome: 'injected', pod: add({ bare, spec, metadata, wanted, service, settings }), service };
   } catch (error) {
@@ -88,12 +89,12 @@ function add({ bare, spec, metadata, wanted, service, settings }: Adding): Json 
   };
   const containers = listOf(spec, 'containers', '').map(withVariables);
   const initContainers = listOf(spec, 'initContainers', 'spec.initContainers').map(withVariables);
-  const volumes = [...listOf(spec, 'volumes', 'spec.volumes'), identityVolume(service)];
+  const volumes = [...listOf(spec, 'volumes', 'spec.volumes'), ...identityVolumes(service, settings)];
   const security = isObject(spec['securityContext']) ? spec['securityContext'] : {};
-  if (!isObject(spec['securityContext'])) made.push('spec.securityContext');
   // Kubelet makes files of a Secret root's own; a group is how another user may read a key that is not open to all.
-  const group = security['fsGroup'] === undefined ? { fsGroup: SIDECAR_UID } : {};
-  if (security['fsGroup'] === undefined) made.push('spec.securityContext.fsGroup');
+  const needsGroup = settings.manager === undefined && security['fsGroup'] === undefined;
+  if (needsGroup) made.push('spec.securityContext.fsGroup');
+  if (needsGroup && !isObject(spec['securityContext'])) made.push('spec.securityContext');
   if (!isObject(bare['metadata'])) made.push('metadata');
   if (!isObject(metadata['annotations'])) made.push('metadata.annotations');
   const annotations = isObject(metadata['annotations']) ? metadata['annotations'] : {};
@@ -106,7 +107,7 @@ function add({ bare, spec, metadata, wanted, service, settings }: Adding): Json 
       initContainers: [sidecarContainer(wanted, service, settings), ...initContainers],
       containers,
       volumes,
-      securityContext: { ...security, ...group },
+      ...(needsGroup ? { securityContext: { ...security, fsGroup: SIDECAR_UID } } : {}),
     },
   };
 }
@@ -132,8 +133,12 @@ function checkSurroundings(spec: Json, { annotations, labels }: Json): void {
   }
 }
 
-function serviceOf({ service }: Wanted, spec: Json): string {
+function serviceOf({ service }: Wanted, spec: Json, { manager }: InjectSettings): string {
   const account = textOf(spec, 'serviceAccountName');
+  if (manager !== undefined && service !== undefined && service !== (account || 'default')) {
+    const why = `it is to be ${service}, but its token will say ${account || 'default'}, the ServiceAccount it runs as`;
+    throw new Refusal('other-account', why, `give it serviceAccountName: ${service}`);
+  }
   const name = service ?? (account === 'default' ? '' : account);
   if (name !== '') return name;
   const fix = `annotate the pod with ${DOMAIN}/service: NAME, or give it a ServiceAccount of its own`;
@@ -144,9 +149,10 @@ function checkClashes(spec: Json, { inbound, upstreams }: Wanted): void {
   const containers = [...objects(spec['containers']), ...objects(spec['initContainers'])];
   const taken = containers.some((container) => textOf(container, 'name') === CONTAINER)
     ? `a container called ${CONTAINER}`
-    : objects(spec['volumes']).some((volume) => textOf(volume, 'name') === VOLUME)
-      ? `a volume called ${VOLUME}`
-      : undefined;
+    : objects(spec['volumes'])
+        .map((volume) => textOf(volume, 'name'))
+        .filter((name) => name === VOLUME || name === TOKEN_VOLUME)
+        .map((name) => `a volume called ${name}`)[0];
   if (taken !== undefined) throw new Refusal('name-clash', `it has ${taken} of its own`, 'rename it');
 
   const ours = [...inbound, ...upstreams].map(({ listen }) => listen).concat(HEALTH_PORT, ADMIN_PORT);

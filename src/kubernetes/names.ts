@@ -1,11 +1,19 @@
 /** Domain of every label and annotation of ours. */
 export const DOMAIN = 'certificate.ai-teddy.com';
+/** Audience of the ServiceAccount tokens that pods show the manager: good for nothing else, and no other is good for it. */
+export const AUDIENCE = `${DOMAIN}/ca`;
 /** Name of the container that injection adds. */
 export const CONTAINER = 'sidelock';
 /** Name of the volume with its identity. */
 export const VOLUME = 'sidelock-identity';
-/** Where that is mounted in the sidecar, and nowhere else. */
+/** Name of the volume with the token that gets it. */
+export const TOKEN_VOLUME = 'sidelock-token';
+/** Where the identity is mounted in the sidecar, and nowhere else. */
 export const IDENTITY_DIRECTORY = '/var/run/sidelock/identity';
+/** Where the sidecar of a pod keeps what is its own. */
+export const OWN_DIRECTORY = '/var/run/sidelock';
+/** Where Kubernetes puts the token for its own API into each container that has nothing there: a sidecar has no use for it. */
+export const TOKEN_DIRECTORY = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** User and group of the sidecar: not root, and no user of an app's image. */
 export const SIDECAR_UID = 65_532;
 /** What kubelet asks: health alone, on every address of the pod. */

@@ -6,6 +6,7 @@ export type RefusalReason =
   | 'other-mesh'
   | 'invalid-annotation'
   | 'no-service'
+  | 'other-account'
   | 'nothing-to-do'
   | 'name-clash'
   | 'port-clash';

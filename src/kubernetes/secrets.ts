@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from 'node:util';
 import { SidelockError } from '../base/errors.ts';
-import type { Secret, SecretClient, WriteOptions } from './client.ts';
+import type { WriteOptions } from './client.ts';
 import { MANAGED_BY, secretName } from './names.ts';
+import type { Secret, SecretClient } from './secret-client.ts';
 
 interface Certificate {
   readonly service: string;

@@ -1,5 +1,5 @@
 import { STATUS } from './annotations.ts';
-import { CONTAINER, isObject, type Json, textOf, VOLUME } from './names.ts';
+import { CONTAINER, isObject, type Json, TOKEN_VOLUME, textOf, VOLUME } from './names.ts';
 
 /** What injection added to a pod, as its status annotation says. */
 export interface Added {
@@ -31,12 +31,13 @@ export function takeOut(pod: Json): Json {
     const env = listOf(container['env']).filter((variable) => !names.includes(textOf(variable, 'name')));
     return rest(container, 'env', env, `env.${textOf(container, 'name')}`);
   };
-  const without = (key: string, name: string) => listOf(spec[key]).filter((one) => textOf(one, 'name') !== name);
+  const without = (key: string, ...names: readonly string[]) =>
+    listOf(spec[key]).filter((one) => !names.includes(textOf(one, 'name')));
   let bare = spec;
   const init = without('initContainers', CONTAINER).map(withoutVariables);
   bare = rest(bare, 'initContainers', init, 'spec.initContainers');
   bare = { ...bare, containers: listOf(spec['containers']).map(withoutVariables) };
-  bare = rest(bare, 'volumes', without('volumes', VOLUME), 'spec.volumes');
+  bare = rest(bare, 'volumes', without('volumes', VOLUME, TOKEN_VOLUME), 'spec.volumes');
   if (made.has('spec.securityContext.fsGroup') && isObject(spec['securityContext'])) {
     const { fsGroup: _, ...security } = spec['securityContext'];
     bare = rest(bare, 'securityContext', security, 'spec.securityContext');

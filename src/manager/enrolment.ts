@@ -8,6 +8,7 @@ import type { AuditEvent, AuditLog } from './audit.ts';
 import type { Inventory, InventoryEntry } from './inventory.ts';
 import type { Issuer } from './issuer.ts';
 import type { ManagerMetrics } from './metrics.ts';
+import type { ReviewPod } from './pods.ts';
 import { type ProvenLeaf, proveLeaf, refuseWeakerKey } from './renewal-proof.ts';
 import { checkSubject } from './subject.ts';
 import type { Tokens } from './tokens.ts';
@@ -17,6 +18,10 @@ interface EnrolmentOptions {
   readonly tokens: Tokens;
   readonly inventory: Inventory;
   readonly audit: AuditLog;
+  /** Asks the cluster who a pod is; pods cannot enrol unless given. */
+  readonly reviewPod: ReviewPod | undefined;
+  /** For certificates of pods. */
+  readonly podIssuer: Issuer;
   readonly bundle: () => TrustBundle;
   readonly crl: () => Crl;
   readonly trustDomain: string;
@@ -37,6 +42,16 @@ export interface EnrollInput {
   readonly remote: string;
 }
 
+export interface EnrollPodInput {
+  /** ServiceAccount token. */
+  readonly token: string;
+  readonly csr: string;
+  /** Whom the caller means to be. */
+  readonly service: string;
+  readonly namespace: string;
+  readonly remote: string;
+}
+
 export interface RenewInput {
   /** DER of what the TLS connection showed, leaf first; empty when nothing. */
   readonly chain: readonly Buffer[];
@@ -47,6 +62,11 @@ export interface RenewInput {
 export interface Enrolment {
   /** @throws SidelockError SL-TOK-001..004, SL-CSR-*, SL-KEY-001, SL-CA-003 */
   enroll(input: EnrollInput): Promise<InventoryEntry>;
+  /**
+   * The ServiceAccount of the pod gives the SPIFFE id, its Services the DNS names. Pods renew this way too, so that
+   * one that is gone gets no more. @throws SidelockError SL-POD-*, SL-KUBE-*, SL-NAME-002, SL-CSR-*, SL-KEY-001, SL-CA-003
+   */
+  enrollPod(input: EnrollPodInput): Promise<InventoryEntry>;
   /** @throws SidelockError SL-API-002, SL-CERT-001, SL-CSR-*, SL-KEY-001, SL-CA-003 */
   renew(input: RenewInput): Promise<InventoryEntry>;
 }
@@ -65,8 +85,8 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
       return await work();
     } catch (error) {
       if (isSidelockError(error)) {
-        const action = error.code.startsWith('SL-TOK-') ? 'token_refused' : 'certificate_refused';
-        if (action === 'token_refused') metrics.token('refused').value++;
+        const action = /^SL-(?:TOK|POD)-/.test(error.code) ? 'token_refused' : 'certificate_refused';
+        if (error.code.startsWith('SL-TOK-')) metrics.token('refused').value++;
         log.warn({ event: action, ...who, code: error.code, why: error.why }, error.message);
         await audit.append({ action, ...who, result: 'refused', why: error.code });
       }
@@ -119,6 +139,28 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
       });
     },
 
+    async enrollPod({ token, csr, service, namespace, remote }) {
+      const { reviewPod } = options;
+      const refused = () => Promise.reject(new SidelockError('SL-POD-003', 'this manager enrols no pods'));
+      const review = reviewPod ?? refused;
+      const proven = await audited({ actor: 'pod', remote, service }, () => review(token, remote));
+      const actor = `pod:${proven.namespace}/${proven.pod}`;
+      return await audited({ actor, remote, service: proven.serviceAccount }, async () => {
+        if (service !== proven.serviceAccount || namespace !== proven.namespace) {
+          throw new SidelockError(
+            'SL-POD-002',
+            `pod ${proven.namespace}/${proven.pod} is not ${namespace}/${service}`,
+            {
+              why: `its ServiceAccount is ${proven.serviceAccount}, and that is who it is`,
+              fix: `let it run as ServiceAccount ${service}, or call the service ${proven.serviceAccount}`,
+            },
+          );
+        }
+        const subject = { ...checkSubject({ service, namespace }, []), dnsNames: proven.dnsNames };
+        return await options.podIssuer.signCsr({ csr, subject, by: 'pod', actor, remote, permit: async () => {} });
+      });
+    },
+
     async renew({ chain, csr, remote }) {
       const proven = await audited({ actor: 'nobody', remote }, async () =>
         proveLeaf({
@@ -135,6 +177,11 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
       return await inTurn(leaf.serial, () =>
         audited({ actor, remote, service, serial: leaf.serial }, async () => {
           const presented = inventory.get(leaf.serial);
+          if (presented?.by === 'pod') {
+            throw new SidelockError('SL-API-002', `serial ${leaf.serial} of ${service} is not renewed by itself`, {
+              why: 'it is that of a pod, which shows its ServiceAccount token each time',
+            });
+          }
           const subject = { service, namespace, type: presented?.type, additionalSans: presented?.additionalSans };
           const entry = await issuer.signCsr({
             csr,

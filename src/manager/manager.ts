@@ -198,8 +198,11 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     });
     return deviceIssuer;
   };
+  const podValidityMs = options.pods?.validityMs ?? DAY;
   const enrolment = createEnrolment({
     issuer,
+    reviewPod: options.pods?.review,
+    podIssuer: createIssuer({ ...issuing, authority, keyType: 'ecdsa-p256', validityMs: podValidityMs }),
     tokens,
     inventory,
     audit,

@@ -2,6 +2,7 @@ import type { Clock, Random } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { KeyType } from '../pki/keys.ts';
+import type { ReviewPod } from './pods.ts';
 
 export interface ManagerOptions {
   /** Directory of the store; the CA lives hidden in it. */
@@ -11,6 +12,8 @@ export interface ManagerOptions {
   /** `ai-teddy.local` unless given. */
   readonly trustDomain?: string;
   readonly tokens?: TokenOptions;
+  /** Pods cannot enrol unless given. */
+  readonly pods?: PodOptions;
   /** https address that sidecars reach this manager at: it is put into join tokens. */
   readonly address: string | (() => string);
   /** Of this program, for metrics and status. */
@@ -47,6 +50,12 @@ interface CertificateOptions {
   readonly allowedSans?: readonly string[];
   /** How long after its end a leaf may still be renewed, once. Milliseconds; 24 h unless given. */
   readonly expiredGraceMs?: number;
+}
+
+interface PodOptions {
+  readonly review: ReviewPod;
+  /** Of their certificates. Milliseconds; 24 h unless given. */
+  readonly validityMs?: number;
 }
 
 interface TokenOptions {

@@ -9,6 +9,8 @@ export interface Subject {
   readonly type: ServiceType;
   /** Names besides the service's own. */
   readonly additionalSans: readonly string[];
+  /** The service's own; those that every service of its name has unless given. */
+  readonly dnsNames?: readonly string[];
 }
 
 /** The namespace of the manager itself: nobody can get a name in it. */
@@ -54,7 +56,8 @@ export function spiffeIdOf(subject: Pick<Subject, 'service' | 'namespace'>, trus
 
 /** Every DNS name and address of the certificate, each once. */
 export function sansOf(subject: Subject, trustDomain: string): San[] {
-  const own = dnsNamesFor({ service: subject.service, namespace: subject.namespace, trustDomain });
+  const { service, namespace } = subject;
+  const own = subject.dnsNames ?? dnsNamesFor({ service, namespace, trustDomain });
   return [...new Set([...own, ...subject.additionalSans])].map(parseSan);
 }
 

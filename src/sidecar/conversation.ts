@@ -7,11 +7,13 @@ import type { IdentityMaterial } from '../pki/material.ts';
 import { type Candidate, checkAnswer, createCandidate, type Obtained, pinnedRoot } from './enroll.ts';
 import type { IdentityDirectory } from './identity-directory.ts';
 import type { RenewalMetrics } from './metrics-identity.ts';
-import type { ManagerIdentityOptions } from './options.ts';
+import type { KubernetesIdentityOptions, ManagerIdentityOptions } from './options.ts';
 
 interface ConversationOptions
-  extends Pick<ManagerIdentityOptions, 'service' | 'address' | 'token' | 'keyType' | 'requestTimeoutMs'> {
+  extends Pick<ManagerIdentityOptions, 'service' | 'address' | 'keyType' | 'requestTimeoutMs'> {
+  readonly token: ManagerIdentityOptions['token'] | undefined;
   readonly namespace: string;
+  readonly trustDomain: string;
   readonly expectedId: string;
   readonly directory: IdentityDirectory;
   readonly metrics: RenewalMetrics;
@@ -19,6 +21,8 @@ interface ConversationOptions
   readonly log: Logger;
   readonly signal: AbortSignal;
 }
+
+type PodProof = Pick<KubernetesIdentityOptions, 'address' | 'roots' | 'token'>;
 
 /** What the manager gave, checked, and under which address. */
 export interface Given {
@@ -30,6 +34,8 @@ export interface Given {
 export interface Conversation {
   /** With the join token. @throws SL-TOK-*, SL-MGR-*, SL-FS-003 before the token is used */
   enroll(): Promise<Given>;
+  /** With the token of the pod, before the first certificate and each time after. @throws SL-POD-*, SL-MGR-*, SL-TOK-005 */
+  enrollPod(pod: PodProof, shown: IdentityMaterial | undefined): Promise<Given>;
   /** By mTLS with the identity there is. @throws SL-MGR-*, or what the manager answered */
   renew(shown: IdentityMaterial): Promise<Given>;
   /** What the manager trusts now; costs it nothing. @throws SL-MGR-* */
@@ -116,7 +122,7 @@ export function createConversation(options: ConversationOptions): Conversation {
         const manager = await client(address);
         const answer = await put(() => manager.enroll(token, csr, { service, namespace }));
         const now = clock.now();
-        const known = pinnedRoot(answer, claims.root, now);
+        const known = pinnedRoot(answer, [claims.root], now);
         const obtained = checkAnswer(answer, { keyPem, expectedId, known, now });
         candidate = undefined;
         return { obtained, address };
@@ -124,6 +130,22 @@ export function createConversation(options: ConversationOptions): Conversation {
         if (isSidelockError(error) && FINAL_FOR_TOKEN.has(error.code)) refusedToken = { text: token, error };
         throw error;
       }
+    },
+
+    async enrollPod({ address, roots, token }, shown) {
+      const keyType = options.keyType ?? 'ecdsa-p256';
+      candidate ??= await createCandidate(keyType, service, await directory.savedKey());
+      const { keyPem, csr } = candidate;
+      await directory.saveKey(keyPem).catch(ignoreFullDisk);
+      const manager = await client(address, shown);
+      const { trustDomain } = options;
+      const text = await token();
+      const answer = await put(() => manager.enrollPod(text, csr, { service, namespace, trustDomain, roots }));
+      const now = clock.now();
+      const known = shown?.bundle ?? pinnedRoot(answer, roots, now);
+      const obtained = checkAnswer(answer, { keyPem, expectedId, known, now });
+      candidate = undefined;
+      return { obtained, address };
     },
 
     async renew(shown) {

@@ -75,13 +75,13 @@ export function checkAnswer(answer: IdentityAnswer, { keyPem, expectedId, known,
   return { certPem, keyPem, caPem, material, renewAt: answer.renewAt };
 }
 
-/** The root of an answer that a join token pins. @throws SL-TOK-005 */
-export function pinnedRoot(answer: IdentityAnswer, pin: string, now: number): TrustBundle {
+/** The first root of an answer that is pinned. @throws SL-TOK-005 */
+export function pinnedRoot(answer: IdentityAnswer, pins: readonly string[], now: number): TrustBundle {
   const roots = usable(answer, now, () => certificatesFromPem(answer.bundle, 'the bundle'));
-  const root = roots.find(({ fingerprint256 }) => fingerprint256 === pin);
+  const root = roots.find(({ fingerprint256 }) => pins.includes(fingerprint256));
   if (root === undefined) {
-    throw new SidelockError('SL-TOK-005', 'the answer of the manager does not hold the root that the join token pins', {
-      why: `the token pins sha256:${pin}, the answer has ${roots.map((r) => `sha256:${r.fingerprint256}`).join(', ')}`,
+    throw new SidelockError('SL-TOK-005', 'the answer of the manager does not hold a root that is pinned', {
+      why: `pinned is ${pins.map((pin) => `sha256:${pin}`).join(' or ')}, the answer has ${roots.map((r) => `sha256:${r.fingerprint256}`).join(', ')}`,
     });
   }
   return usable(answer, now, () => parseBundle(pemEncode('CERTIFICATE', root.der), 'the pinned root', now));

@@ -120,6 +120,24 @@ export interface ManagerIdentityOptions extends WatchOptions {
   readonly requestTimeoutMs?: number;
 }
 
+/** Identity of a pod: as from the manager, but each time by the ServiceAccount token that kubelet keeps fresh. */
+export interface KubernetesIdentityOptions extends WatchOptions {
+  readonly source: 'kubernetes';
+  /** Name of the ServiceAccount. */
+  readonly service: string;
+  readonly directory: string;
+  /** `https://host:port` */
+  readonly address: string;
+  /** Roots one of which the manager must show at the first contact: SHA-256, hex. */
+  readonly roots: readonly string[];
+  readonly token: () => Promise<string>;
+  /** `ecdsa-p256` unless given. */
+  readonly keyType?: KeyType;
+  /** As for the manager. */
+  readonly renewBeforeMs?: number;
+  readonly requestTimeoutMs?: number;
+}
+
 /** Names inside the directory. */
 export interface IdentityFileNames {
   readonly cert: string;
@@ -144,7 +162,11 @@ export interface BundleIdentityOptions extends WatchOptions {
   readonly passphraseFile?: string;
 }
 
-export type IdentityOptions = ManagerIdentityOptions | FilesIdentityOptions | BundleIdentityOptions;
+export type IdentityOptions =
+  | ManagerIdentityOptions
+  | KubernetesIdentityOptions
+  | FilesIdentityOptions
+  | BundleIdentityOptions;
 
 /** Of listeners with `protocol: http`. Times are looked at once a second. */
 export interface HttpLimits {

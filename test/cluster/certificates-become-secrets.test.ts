@@ -3,8 +3,9 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { cli, shortDirectory } from '../support/cli.ts';
+import { accountKubeconfig } from './account.ts';
 import { kubectl } from './kubectl.ts';
-import { ADMIN_KUBECONFIG, API_PORT, path } from './state.ts';
+import { ADMIN_KUBECONFIG, API_PORT } from './state.ts';
 
 const NAMESPACE = 'secrets';
 const NAME = 'orders-mtls-certs';
@@ -35,21 +36,7 @@ async function accountWith(verbs: string): Promise<string> {
   await kubectl(['-n', NAMESPACE, 'create', 'role', name, `--verb=${verbs}`, '--resource=secrets']);
   const account = `--serviceaccount=${NAMESPACE}:${name}`;
   await kubectl(['-n', NAMESPACE, 'create', 'rolebinding', name, `--role=${name}`, account]);
-  const token = (await kubectl(['-n', NAMESPACE, 'create', 'token', name])).trim();
-  const file = join(directory, `${name}.kubeconfig`);
-  const cluster = { server: `https://127.0.0.1:${API_PORT}`, 'certificate-authority': path('ca.crt') };
-  writeFileSync(
-    file,
-    JSON.stringify({
-      apiVersion: 'v1',
-      kind: 'Config',
-      clusters: [{ name: 'c', cluster }],
-      users: [{ name: 'u', user: { token } }],
-      contexts: [{ name: 'c', context: { cluster: 'c', user: 'u' } }],
-      'current-context': 'c',
-    }),
-  );
-  return file;
+  return await accountKubeconfig(NAMESPACE, name, join(directory, `${name}.kubeconfig`));
 }
 
 t.before(async () => {

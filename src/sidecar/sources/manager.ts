@@ -13,7 +13,7 @@ import { probeManager } from '../manager-probe.ts';
 import { renewalMetrics } from '../metrics-identity.ts';
 import type { NoticesIn } from '../notices-in.ts';
 import type { NoticesOut } from '../notices-out.ts';
-import type { ManagerIdentityOptions } from '../options.ts';
+import type { KubernetesIdentityOptions, ManagerIdentityOptions } from '../options.ts';
 import { startRenewLoop } from '../renew-loop.ts';
 import { createRenewalReport } from '../renewal-report.ts';
 import type { RevocationHolder } from '../revocation.ts';
@@ -21,10 +21,10 @@ import { createReloader, type ReloadContext } from './reload.ts';
 import type { IdentitySource } from './source.ts';
 import { keepLooking } from './watch.ts';
 
-interface ManagerSourceOptions extends ManagerIdentityOptions {
+type ManagerSourceOptions = (ManagerIdentityOptions | KubernetesIdentityOptions) & {
   readonly namespace: string;
   readonly trustDomain: string;
-}
+};
 
 /** What a sidecar that serves does with the manager besides getting certificates. */
 export interface ManagerTalk {
@@ -58,7 +58,8 @@ export async function startManagerSource(
   const directory = identityDirectory(options.directory, expectedId);
   const metrics = renewalMetrics(context.registry);
   const reloader = createReloader({ ...context, read: () => directory.read(), where: options.directory });
-  const conversation = createConversation({ ...options, ...context, expectedId, directory, metrics });
+  const token = options.source === 'manager' ? options.token : undefined;
+  const conversation = createConversation({ ...options, token, ...context, expectedId, directory, metrics });
   const report = createRenewalReport({ ...context, reader: holder, metrics });
   /** Given, but not yet on disk: what was asked for is not asked for again because a disk is full. */
   let pending: Pending | undefined;
@@ -85,6 +86,9 @@ export async function startManagerSource(
 
   const ask = async (): Promise<Pending> => {
     const shown = holder.current()?.material ?? (await directory.readExpired(clock.now()));
+    if (options.source === 'kubernetes') {
+      return { ...(await conversation.enrollPod(options, shown)), how: shown === undefined ? 'enrolled' : 'renewed' };
+    }
     if (shown === undefined || clock.now() > shown.leaf.notAfter + (options.expiredGraceMs ?? EXPIRED_GRACE_MS)) {
       return { ...(await conversation.enroll()), how: 'enrolled' };
     }
@@ -98,6 +102,7 @@ export async function startManagerSource(
 
   /** Only an identity that is past its end and was refused for it: a good one is never enrolled anew. */
   const mayEnrolInstead = async (error: unknown, shown: IdentityMaterial) =>
+    options.source === 'manager' &&
     isSidelockError(error) &&
     !['SL-MGR-001', 'SL-MGR-002'].includes(error.code) &&
     clock.now() >= shown.leaf.notAfter &&

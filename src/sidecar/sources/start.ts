@@ -49,7 +49,7 @@ export async function startIdentitySource(
   const expectedId = service === undefined ? undefined : serviceSpiffeId({ trustDomain, namespace, service });
 
   const started =
-    identity.source === 'manager'
+    identity.source === 'manager' || identity.source === 'kubernetes'
       ? await startManagerSource(
           { ...identity, namespace, trustDomain },
           { ...context, registry: metrics, talk: dependencies.talk },

@@ -91,6 +91,43 @@ t.test('the service is that of the annotation, else of the ServiceAccount', asyn
   t.equal(sidecarOf(pod(unnamed, { serviceAccountName: 'other' })).env['MTLS_SERVICE'], 'other');
 });
 
+t.test('with a manager the certificate comes by the token of the pod, and no Secret is needed', async (t) => {
+  const roots = ['a'.repeat(64), 'b'.repeat(64)];
+  const withManager = { ...settings, manager: { address: 'https://manager.test:9443', roots } };
+  const given = pod({ inbound: '8443:8080', allow: 'web' }, { serviceAccountName: 'orders' });
+  const result = inject(given, withManager);
+  if (result.outcome !== 'injected') throw new Error(JSON.stringify(result));
+  const { spec } = result.pod as { spec: Record<string, Json[]> };
+  const [sidecar = {}] = spec['initContainers'] ?? [];
+  const env = (sidecar['env'] as Array<{ name: string; value?: string }>).map(({ name, value }) => [name, value]);
+  const { MTLS_NAMESPACE: _, ...variables } = Object.fromEntries(env) as Record<string, string>;
+  t.match(loadConfig('Sidecar', { env: variables }).config, {
+    service: 'orders',
+    identity: {
+      source: 'kubernetes',
+      address: 'https://manager.test:9443',
+      roots,
+      directory: '/var/run/sidelock/identity',
+    },
+  });
+  t.match(spec['volumes'], [
+    { name: 'sidelock-identity', emptyDir: { medium: 'Memory' } },
+    {
+      name: 'sidelock-token',
+      projected: { sources: [{ serviceAccountToken: { audience: 'certificate.ai-teddy.com/ca', path: 'token' } }] },
+    },
+  ]);
+  t.match(
+    sidecar['volumeMounts'],
+    [{}, { mountPath: '/var/run/secrets/kubernetes.io/serviceaccount' }],
+    'no token for the API server',
+  );
+  t.notOk('securityContext' in spec, 'no group is needed');
+  t.strictSame(takeOut(result.pod), given);
+  t.match(inject(pod(ORDERS, { serviceAccountName: 'other' }), withManager), { reason: 'other-account' });
+  t.match(inject(pod(ORDERS), withManager), { reason: 'other-account', why: /default/ });
+});
+
 t.test('image and resources of one pod', async (t) => {
   const own = { image: 'mine:2', 'cpu-request': '50m', 'cpu-limit': '1', 'memory-limit': '1Gi' };
   t.match(sidecarOf(pod({ ...ORDERS, ...own })).sidecar, {

@@ -1,0 +1,104 @@
+import { SidelockError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { ReviewPod } from '../manager/pods.ts';
+import type { KubeApi } from './client.ts';
+import { AUDIENCE, isObject, type Json, objects, textOf } from './names.ts';
+
+type ReviewApi = Pick<KubeApi, 'get' | 'create'>;
+
+/**
+ * Judges a pod by its projected ServiceAccount token: the API server must say that the token is in force and made for
+ * our audience, it must be bound to a pod, and that pod must be there, live, and run under that account.
+ */
+export function createPodReview(api: ReviewApi, log: Logger): ReviewPod {
+  return async (token, remote) => {
+    const { namespace, serviceAccount, name, uid } = await accountOf(api, token);
+    const pod = await api.get(`/api/v1/namespaces/${namespace}/pods/${name}`);
+    const fault = pod === undefined ? 'there is no such pod any more' : podFault(pod, { uid, serviceAccount });
+    if (pod === undefined || fault !== undefined) {
+      throw new SidelockError('SL-POD-002', `pod ${namespace}/${name} may not enrol`, { why: fault });
+    }
+    const addresses = objects(isObject(pod['status']) ? pod['status']['podIPs'] : undefined).map((a) =>
+      textOf(a, 'ip'),
+    );
+    if (!addresses.includes(remote.replace(/^::ffff:/, ''))) {
+      // Translated on the way, or stolen: only whoever knows the network can tell.
+      const fields = { event: 'pod_address_differs', pod: `${namespace}/${name}`, remote, addresses };
+      log.warn(fields, `the token of pod ${namespace}/${name} came from an address that is not the pod's`);
+    }
+    return { namespace, serviceAccount, pod: name, uid, dnsNames: await serviceNames(api, namespace, pod) };
+  };
+}
+
+async function accountOf(api: ReviewApi, token: string) {
+  if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) throw noProof('it is no ServiceAccount token');
+  const review = await api.create('/apis/authentication.k8s.io/v1/tokenreviews', {
+    apiVersion: 'authentication.k8s.io/v1',
+    kind: 'TokenReview',
+    spec: { token, audiences: [AUDIENCE] },
+  });
+  const status = isObject(review?.['status']) ? review['status'] : {};
+  const error = textOf(status, 'error');
+  if (status['authenticated'] !== true || error !== '') {
+    throw noProof(error === '' ? 'the API server does not take it' : `the API server says: ${error.slice(0, 300)}`);
+  }
+  // Without it an API server that knows no audiences has only said that the token is good for itself.
+  if (!texts(status['audiences']).includes(AUDIENCE)) throw noProof(`it is not for the audience ${AUDIENCE}`);
+  const user = isObject(status['user']) ? status['user'] : {};
+  const [, namespace, serviceAccount] =
+    /^system:serviceaccount:([a-z0-9-]+):([a-z0-9.-]+)$/.exec(textOf(user, 'username')) ?? [];
+  if (
+    namespace === undefined ||
+    serviceAccount === undefined ||
+    !texts(user['groups']).includes('system:serviceaccounts')
+  ) {
+    throw noProof('it is not that of a ServiceAccount');
+  }
+  const extra = isObject(user['extra']) ? user['extra'] : {};
+  const [name] = texts(extra['authentication.kubernetes.io/pod-name']);
+  const [uid] = texts(extra['authentication.kubernetes.io/pod-uid']);
+  if (name === undefined || uid === undefined || !/^[a-z0-9.-]+$/.test(name)) {
+    throw noProof('it is not bound to a pod; kubelet binds those of projected volumes');
+  }
+  return { namespace, serviceAccount, name, uid };
+}
+
+function podFault(
+  { metadata, spec, status }: Json,
+  { uid, serviceAccount }: { readonly uid: string; readonly serviceAccount: string },
+): string | undefined {
+  if (textOf(metadata, 'uid') !== uid) return 'the token is of another pod, which had this name before';
+  if (textOf(spec, 'serviceAccountName') !== serviceAccount) return `it does not run as ${serviceAccount}`;
+  if (textOf(metadata, 'deletionTimestamp') !== '') return 'it is being deleted';
+  const phase = textOf(status, 'phase');
+  return phase === 'Pending' || phase === 'Running' ? undefined : `its phase is ${phase || 'unknown'}`;
+}
+
+/** More than a pod has. */
+const MAX_SERVICES = 32;
+
+/**
+ * Those spellings that mean one Service in the whole cluster: whoever may make a Service in some namespace must not get
+ * the name that others call one of theirs by. A Service selects by labels; one without selector selects nothing, though an empty selector elsewhere means all. */
+async function serviceNames(api: ReviewApi, namespace: string, { metadata }: Json): Promise<string[]> {
+  const labels = isObject(metadata) && isObject(metadata['labels']) ? metadata['labels'] : {};
+  const list = await api.get(`/api/v1/namespaces/${namespace}/services`);
+  return objects(list?.['items'])
+    .filter(({ spec }) => {
+      const selector = Object.entries(isObject(spec) && isObject(spec['selector']) ? spec['selector'] : {});
+      const external = textOf(spec, 'type') === 'ExternalName';
+      return !external && selector.length > 0 && selector.every(([key, value]) => labels[key] === value);
+    })
+    .map((service) => textOf(service['metadata'], 'name'))
+    .sort()
+    .slice(0, MAX_SERVICES)
+    .flatMap((name) => [`${name}.${namespace}.svc`, `${name}.${namespace}.svc.cluster.local`]);
+}
+
+function texts(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
+}
+
+function noProof(why: string): SidelockError {
+  return new SidelockError('SL-POD-001', 'the ServiceAccount token is no proof of a pod', { why });
+}
