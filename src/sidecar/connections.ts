@@ -128,12 +128,10 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
         const reason = connection.reason ?? (error === undefined ? 'done' : 'error');
         cells.closed[reason].value++;
         cells.connections.value--;
-        if (info.kind === 'own') cells.own.value--;
         drains[info.direction].leave();
       };
       drains[info.direction].enter();
       cells.connections.value++;
-      if (info.kind === 'own') cells.own.value++;
       cells.opened.value++;
       const connection: Live = {
         ...info,
@@ -232,7 +230,6 @@ function cellsFor(direction: Direction, listener: string, tls: Tls, metrics: Dat
   return {
     connections: metrics.connections.with({ ...labels, tls }),
     opened: metrics.opened.with({ ...labels, tls }),
-    own: metrics.links.with({ ...labels, kind: 'own' }),
     rx: metrics.bytes.with({ ...labels, way: 'rx' }),
     tx: metrics.bytes.with({ ...labels, way: 'tx' }),
     closed: {

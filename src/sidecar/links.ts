@@ -14,6 +14,9 @@ export interface SharedLink {
   readonly streams: number;
   /** Frames received and sent so far. */
   readonly frames: { readonly received: number; readonly sent: number };
+  /** Bytes that the peer may have on their way to its streams, and those that wait here for a reader. */
+  readonly window: number;
+  readonly held: number;
   /** Opens a stream. Only while `open`. */
   stream(): PeerLink;
   /** New streams go elsewhere; this connection closes after the last of its own, or after `graceMs`. Once. */
@@ -52,7 +55,6 @@ export interface Links {
 export function createLinks({ identity, metrics, clock, graceMs }: LinksOptions): Links {
   const live = new Map<SharedLink, { received: number; sent: number }>();
   const closing = new Set<SharedLink>();
-  const gauge = ({ direction, listener }: SharedLink) => metrics.links.with({ direction, listener, kind: 'shared' });
 
   const outdated = (link: SharedLink) => {
     const { identity: own, peer } = link.verified;
@@ -78,7 +80,6 @@ export function createLinks({ identity, metrics, clock, graceMs }: LinksOptions)
   return {
     add(link) {
       live.set(link, { received: 0, sent: 0 });
-      gauge(link).value++;
     },
     ended(link, reason) {
       const reported = live.get(link);
@@ -87,7 +88,6 @@ export function createLinks({ identity, metrics, clock, graceMs }: LinksOptions)
       live.delete(link);
       closing.add(link);
       const { direction, listener } = link;
-      gauge(link).value--;
       metrics.linksClosed.with({ direction, listener, reason }).value++;
     },
     goAway(direction) {
@@ -100,10 +100,14 @@ export function createLinks({ identity, metrics, clock, graceMs }: LinksOptions)
       for (const link of closing) if (link.tick(now)) closing.delete(link);
     },
     report() {
-      metrics.linkStreams.reset();
+      const { linkStreams, linkWindow, linkHeld } = metrics;
+      for (const family of [linkStreams, linkWindow, linkHeld]) family.reset();
       for (const [link, reported] of live) {
-        const { direction, listener, streams } = link;
-        metrics.linkStreams.with({ direction, listener }).value += streams;
+        const { direction, listener, streams, window, held } = link;
+        const labels = { direction, listener };
+        linkStreams.with(labels).value += streams;
+        linkWindow.with(labels).value += window;
+        linkHeld.with(labels).value += held;
         reportOne(link, reported);
       }
     },

@@ -91,7 +91,21 @@ export function dataPlaneMetrics(metrics: Metrics) {
       ...listener,
       'reason',
     ]),
+    linkAge: metrics.gauge('sidelock_link_age_seconds_max', 'Age of the oldest mTLS connection to a peer.', [
+      ...listener,
+      'kind',
+    ]),
     linkStreams: metrics.gauge('sidelock_link_streams', 'Streams open on shared connections now.', listener),
+    linkWindow: metrics.gauge(
+      'sidelock_link_window_bytes',
+      'What peers may send on the open streams before we take more: the sum of their windows.',
+      listener,
+    ),
+    linkHeld: metrics.gauge(
+      'sidelock_link_held_bytes',
+      'Bytes that came on streams and wait because the reader does not take them.',
+      listener,
+    ),
     frames: metrics.counter('sidelock_link_frames_total', 'Frames on shared connections; rx came from the peer.', [
       ...listener,
       'way',

@@ -6,12 +6,15 @@ import type { IdentityReader } from './identity.ts';
 import type { PeerJudge } from './judge.ts';
 import type { DataPlaneMetrics, Direction } from './metrics.ts';
 import type { NoticesOut } from './notices-out.ts';
-import type { VerifiedPeer } from './peer-link.ts';
+import type { LinkKind, VerifiedPeer } from './peer-link.ts';
 
 interface OpenPeer {
   readonly direction: Direction;
   readonly listener: string;
+  readonly kind: LinkKind;
   readonly verified: VerifiedPeer;
+  /** ms since the epoch. */
+  readonly since: number;
 }
 
 /** As much of the data plane as decides and closes. */
@@ -31,6 +34,8 @@ export interface OpenPeers {
   reauthorise(plane: Judging): void;
   /** The certificates of callers with an open connection. */
   callers(): IterableIterator<OpenPeer>;
+  /** Writes their number and the age of the oldest into the metrics, as of `now`. */
+  report(metrics: DataPlaneMetrics, now: number): void;
 }
 
 export function createOpenPeers(): OpenPeers {
@@ -42,6 +47,16 @@ export function createOpenPeers(): OpenPeers {
     add(socket, peer) {
       open.set(socket, peer);
       socket.once('close', () => open.delete(socket));
+    },
+    report({ links, linkAge }, now) {
+      links.reset();
+      linkAge.reset();
+      for (const { direction, listener, kind, since } of open.values()) {
+        const labels = { direction, listener, kind };
+        links.with(labels).value++;
+        const age = linkAge.with(labels);
+        age.value = Math.max(age.value, (now - since) / 1_000);
+      }
     },
     reauthorise(plane) {
       const identity = plane.identity.current();

@@ -7,6 +7,7 @@ import type { DataPlane } from './data-plane.ts';
 import { classify, type HandshakeReason } from './handshake.ts';
 import type { Identity } from './identity.ts';
 import type { Direction } from './metrics.ts';
+import { STREAMS_PROTOCOL } from './mux/alpn.ts';
 import { opensslVerdict, releaseControl } from './node-internals.ts';
 import type { PeerLink, VerifiedPeer } from './peer-link.ts';
 import { reportHandshakeFailure } from './report.ts';
@@ -85,7 +86,8 @@ export function secure(handshake: Handshake, plane: DataPlane): void {
       identity,
       tls: tlsFacts(socket, direction),
     };
-    plane.openPeers.add(socket, { direction, listener, verified });
+    const kind = socket.alpnProtocol === STREAMS_PROTOCOL ? 'shared' : 'own';
+    plane.openPeers.add(socket, { direction, listener, kind, verified, since: plane.clock.now() });
     handshake.verified(verified, socket);
   };
   const settle = () => {

@@ -84,6 +84,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   deps.metrics.onScrape(() => {
     connections.report();
     links.report();
+    plane.openPeers.report(metrics, clock.now());
   });
   const plane: DataPlane = {
     identity: holder,

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls';
 import t, { type Test } from 'tap';
+import { INITIAL_WINDOW } from '../../src/sidecar/mux/frame.ts';
 import { swap, testAuthority } from '../support/identity-files.ts';
 import { until } from '../support/identity-rig.ts';
 import { echo, readAll, startApp, startNode, startPair } from '../support/mesh.ts';
@@ -39,6 +40,9 @@ t.test('callers that come at once wait for one handshake, and all are served', a
   t.equal(await orders.metric('sidelock_link_streams{direction="inbound"'), 100);
   t.ok((await web.metric('sidelock_link_frames_total')) >= 200);
   t.ok((await web.metric('sidelock_link_flush_bytes_count')) > 0);
+  t.equal(await orders.metric('sidelock_link_window_bytes{direction="inbound",listener="in"}'), 100 * INITIAL_WINDOW);
+  t.equal(await orders.metric('sidelock_link_held_bytes'), 0);
+  t.ok((await web.metric(SHARED.replace('links', 'link_age_seconds_max'))) > 0);
   for (const socket of sockets) socket.destroy();
   await until(() => web.sidecar.connections().length === 0 && orders.sidecar.connections().length === 0);
   t.equal(await web.metric('sidelock_link_streams'), 0);

@@ -9,6 +9,7 @@ import {
   GO_AWAY_PROTOCOL_ERROR,
   HEADER_SIZE,
   type Header,
+  INITIAL_WINDOW,
   PING,
   RST,
   readHeader,
@@ -17,6 +18,7 @@ import {
   WINDOW_UPDATE,
 } from './frame.ts';
 import { Keepalive } from './keepalive.ts';
+import { type MemoryLimits, SessionMemory } from './memory.ts';
 import { Outbox } from './outbox.ts';
 import { type LinkCloseReason, ORDERLY } from './reasons.ts';
 import { MuxStream, type StreamHost } from './stream.ts';
@@ -25,17 +27,13 @@ import { StreamIds } from './stream-ids.ts';
 const LAST_ID = 0x7fff_ffff;
 const PING_VALUES = 0x1_0000_0000;
 
-export interface SessionOptions {
+export interface SessionOptions extends MemoryLimits {
   /** The side that connected has odd stream ids. */
   readonly client: boolean;
   /** ms; later times come with `tick`. */
   readonly now: number;
   /** Streams of the peer open at a time; one more is refused. */
   readonly maxStreams: number;
-  /** Bytes that all streams together hold for readers that do not read; the stream that brings more is reset. */
-  readonly maxHeld?: number;
-  /** By how much all windows together may grow. */
-  readonly maxGrowth?: number;
   /** Closed after this long without a stream, ms. */
   readonly idleMs: number;
   readonly user: SessionUser;
@@ -58,6 +56,7 @@ export class Session implements StreamHost {
   readonly outbox = new Outbox();
   /** Frames so far. */
   readonly frames = { received: 0, sent: 0 };
+  readonly memory: SessionMemory;
   readonly #options: SessionOptions;
   readonly #user: SessionUser;
   readonly #streams = new Map<number, MuxStream>();
@@ -71,8 +70,6 @@ export class Session implements StreamHost {
   #nextId: number;
   #ours = 0;
   #theirs = 0;
-  #held = 0;
-  #growth = 0;
   #closed: LinkCloseReason | undefined;
 
   readonly #partial = Buffer.alloc(HEADER_SIZE);
@@ -101,6 +98,7 @@ export class Session implements StreamHost {
   constructor(options: SessionOptions) {
     this.#options = options;
     this.#user = options.user;
+    this.memory = new SessionMemory(options);
     this.#nextId = options.client ? 1 : 2;
     this.#theirIds = new StreamIds(!options.client);
     this.#now = this.#idleSince = options.now;
@@ -110,6 +108,11 @@ export class Session implements StreamHost {
   /** Streams open now, of both sides. */
   get streams(): number {
     return this.#ours + this.#theirs;
+  }
+
+  /** Bytes that the peer may send on all open streams together before their readers take any. */
+  get window(): number {
+    return this.streams * INITIAL_WINDOW + this.memory.growth;
   }
 
   /** False when new streams should go elsewhere: it is draining, or over. */
@@ -263,7 +266,7 @@ export class Session implements StreamHost {
   }
 
   remove(stream: MuxStream): void {
-    this.#growth -= stream.grown;
+    this.memory.shrink(stream.grown);
     this.#streams.delete(stream.id);
     for (const set of [this.#fresh, this.#due, this.#unanswered]) set.delete(stream);
     this.#waiting.delete(stream);
@@ -271,17 +274,6 @@ export class Session implements StreamHost {
     if (stream.id === 0 || this.#isOurs(stream.id)) this.#ours--;
     else this.#theirs--;
     this.#doneIfEmpty();
-  }
-
-  hold(bytes: number): boolean {
-    this.#held += bytes;
-    return this.#held <= (this.#options.maxHeld ?? 64 * 1024 * 1024);
-  }
-
-  mayGrow(bytes: number): boolean {
-    if (this.#growth + bytes > (this.#options.maxGrowth ?? 32 * 1024 * 1024)) return false;
-    this.#growth += bytes;
-    return true;
   }
 
   #answer(): void {

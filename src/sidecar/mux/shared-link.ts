@@ -104,6 +104,12 @@ export function startSharedLink(options: SharedLinkOptions): SharedLink {
     get streams() {
       return session.streams;
     },
+    get window() {
+      return session.window;
+    },
+    get held() {
+      return session.memory.held;
+    },
     stream: () => peerLink(session.stream()),
     goAway: (graceMs) => session.goAway(graceMs),
     tick(now) {

@@ -1,6 +1,7 @@
 import { BUSY, HELD, type Link, type LinkUser, TAKEN, type WriteResult } from '../link.ts';
 import { ByteQueue } from './byte-queue.ts';
 import { ACK, FIN, INITIAL_WINDOW, RST, SYN, WINDOW_UPDATE } from './frame.ts';
+import type { SessionMemory } from './memory.ts';
 
 /** Up to here a write that cannot leave at once is copied, because its memory may be shared with other readers. */
 const COPIED = 16 * 1024;
@@ -27,10 +28,8 @@ export interface StreamHost {
   nextId(stream: MuxStream): number;
   /** The stream is over, as far as the peer is concerned. */
   remove(stream: MuxStream): void;
-  /** Accounts for bytes that wait for their reader. False when the connection holds too many. */
-  hold(bytes: number): boolean;
-  /** Whether a window may grow by so much. */
-  mayGrow(bytes: number): boolean;
+  /** What all its streams hold together. */
+  readonly memory: SessionMemory;
 }
 
 /** A stream of a shared connection, as a link. */
@@ -147,7 +146,7 @@ export class MuxStream implements Link {
     }
     if (at === end || this.#gone) return;
     this.#queue.push(chunk, at, end);
-    if (!this.#host.hold(end - at)) this.reset();
+    if (!this.#host.memory.hold(end - at)) this.reset();
   }
 
   /** The peer sends no more. */
@@ -173,7 +172,7 @@ export class MuxStream implements Link {
     if (this.#gone) return;
     this.#gone = true;
     this.#error = error;
-    this.#host.hold(-this.#queue.length);
+    this.#host.memory.hold(-this.#queue.length);
     this.#queue.clear();
     this.#unsent = undefined;
     if (!(this.#finSent && this.#finReceived)) this.#host.remove(this);
@@ -252,7 +251,7 @@ export class MuxStream implements Link {
     this.#delivering = true;
     while (this.#queue.length > 0 && !this.#paused && !this.#gone) {
       const n = this.#queue.shift(user.space());
-      this.#host.hold(-n);
+      this.#host.memory.hold(-n);
       this.#handOver(n, user);
     }
     this.#delivering = false;
@@ -283,7 +282,7 @@ export class MuxStream implements Link {
     let credit = this.#uncredited;
     this.#uncredited = 0;
     this.#steady++;
-    if (this.#steady >= STEADY && this.#window < MAX_WINDOW && this.#host.mayGrow(this.#window)) {
+    if (this.#steady >= STEADY && this.#window < MAX_WINDOW && this.#host.memory.grow(this.#window)) {
       credit += this.#window;
       this.#window *= 2;
       this.#steady = 0;

@@ -1,13 +1,8 @@
-import { setImmediate as turn } from 'node:timers/promises';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import t from 'tap';
+import { inUse } from '../../../support/memory.ts';
 import { cutEverywhere, fuzzMux } from '../../../support/mux-fuzz.ts';
 
 const INPUTS = 5_000;
-
-setFlagsFromString('--expose-gc');
-const collect: () => void = runInNewContext('gc');
 
 t.test(`${INPUTS} hostile inputs end with a reason each, and nothing grows`, async (t) => {
   fuzzMux(1_000, 1);
@@ -31,15 +26,3 @@ t.test('a peer that falls silent at any byte is given up', async (t) => {
   const reasons = [...cutEverywhere(7).keys()].sort();
   t.same(reasons, ['keepalive_timeout']);
 });
-
-/** Freed memory is swept, and taken off the books, some turns after its collection. */
-async function inUse(): Promise<number> {
-  let least = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < 6; i++) {
-    await turn();
-    collect();
-    const { heapUsed, arrayBuffers } = process.memoryUsage();
-    least = Math.min(least, heapUsed + arrayBuffers);
-  }
-  return least;
-}
