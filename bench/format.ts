@@ -1,11 +1,12 @@
-export function duration(us: number): string {
-  return us < 1_000 ? `${Math.round(us)} us` : `${(us / 1_000).toFixed(1)} ms`;
+export function duration(ms: number): string {
+  return ms < 1 ? `${Math.round(ms * 1_000)} us` : `${ms.toFixed(1)} ms`;
 }
 
 /** Three digits where there are so many: 0.612, 16.4, 1290. */
 export function number(value: number): string {
-  const digits = value === 0 ? 0 : Math.floor(Math.log10(Math.abs(value)));
-  return value.toFixed(Math.max(0, Math.min(2, 2 - digits)));
+  if (value === 0) return '0';
+  const digits = Math.floor(Math.log10(Math.abs(value)));
+  return value.toFixed(Math.max(0, Math.min(3, 2 - digits)));
 }
 
 export function megabytes(bytes: number): string {

@@ -14,10 +14,13 @@ export interface Machine {
 
 /** What a figure depends on, kept with it. */
 export function machine(): Machine {
-  const { stdout } = spawnSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: import.meta.dirname, encoding: 'utf8' });
+  const { stdout, error } = spawnSync('git', ['rev-parse', '--short', 'HEAD'], {
+    cwd: import.meta.dirname,
+    encoding: 'utf8',
+  });
   return {
     date: new Date().toISOString(),
-    commit: stdout.trim(),
+    commit: error === undefined ? stdout.trim() : 'unknown',
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: availableParallelism(),
     memoryBytes: totalmem(),

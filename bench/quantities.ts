@@ -12,8 +12,9 @@ export const QUANTITIES = {
   cpu: lower('CPU a request', 'us', (s) => s.cpuServerUs + s.cpuClientUs),
   cpuServer: lower('CPU a request, server end', 'us', (s) => s.cpuServerUs),
   cpuClient: lower('CPU a request, client end', 'us', (s) => s.cpuClientUs),
-  p50: lower('p50', 'us', (s) => s.p50Us),
-  p99: lower('p99', 'us', (s) => s.p99Us),
+  p50: lower('p50', 'ms', (s) => s.p50Us / 1_000),
+  p95: lower('p95', 'ms', (s) => s.p95Us / 1_000),
+  p99: lower('p99', 'ms', (s) => s.p99Us / 1_000),
   megabytes: higher('bytes', 'MB/s', (s) => s.bytes / s.seconds / 1e6),
   requests: higher('requests', 'a second', (s) => s.requests / s.seconds),
   // Where each request is a connection and each connection a handshake: all that a connection costs counts as its cost.

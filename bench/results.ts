@@ -15,6 +15,7 @@ export interface Sample {
   readonly cpuClientUs: number;
   /** Over the whole load. */
   readonly p50Us: number;
+  readonly p95Us: number;
   readonly p99Us: number;
   /** Requests that the load had answers to, and those that failed. */
   readonly answered: number;

@@ -1,3 +1,5 @@
+import { number } from './format.ts';
+
 /** Columns two spaces apart; the first one to the left, the others to the right. */
 export function table(rows: ReadonlyArray<readonly string[]>): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
@@ -30,7 +32,7 @@ export function bars(entries: readonly Bar[]): string {
     .map((e) => {
       const eighths = Math.round((e.value / longest) * BAR_WIDTH * 8);
       const bar = '█'.repeat(eighths >> 3) + (EIGHTHS[eighths & 7] ?? '');
-      return `  ${e.name.padEnd(name)}  ${bar} ${e.value.toFixed(1)} ${e.unit}\n`;
+      return `  ${e.name.padEnd(name)}  ${bar} ${number(e.value)} ${e.unit}\n`;
     })
     .join('');
 }

@@ -16,6 +16,7 @@ interface LoadOptions {
 interface LoadResult {
   readonly requests: number;
   readonly p50Us: number;
+  readonly p95Us: number;
   readonly p99Us: number;
   /** Connect, read, write and time-out errors and answers that are not 2xx or 3xx. */
   readonly errors: number;
@@ -27,8 +28,8 @@ export type Load = (options: LoadOptions) => Promise<LoadResult>;
 /** wrk's own report rounds; its script sees the whole figures. */
 const REPORT = `done = function(summary, latency)
   local e = summary.errors
-  io.write(string.format('RESULT {"requests":%d,"p50Us":%d,"p99Us":%d,"errors":%d}\\n',
-    summary.requests, latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
+  io.write(string.format('RESULT {"requests":%d,"p50Us":%d,"p95Us":%d,"p99Us":%d,"errors":%d}\\n',
+    summary.requests, latency:percentile(50), latency:percentile(95), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
 end
 `;
 

@@ -9,6 +9,7 @@ export function sampleOf(cpuUs: number, other: Partial<Sample> = {}): Sample {
     cpuServerUs: cpuUs / 2,
     cpuClientUs: cpuUs / 2,
     p50Us: 900,
+    p95Us: 1_200,
     p99Us: 1_500,
     answered: 3_000,
     errors: 0,
