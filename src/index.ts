@@ -16,4 +16,5 @@ export type { InventoryEntry } from './manager/inventory.ts';
 export type { Monitoring } from './manager/monitor.ts';
 export type { SslContext } from './manager/ssl-context.ts';
 export { ServiceType } from './pki/profiles.ts';
+export { explainTlsError, type TlsExplanation } from './sidecar/explain-tls.ts';
 export type { ServiceCertificate } from './store/store.ts';

@@ -8,6 +8,7 @@ import { completionCommand } from './completion.ts';
 import { configCommand } from './config.ts';
 import { devCommand } from './dev.ts';
 import { deviceCommand } from './device.ts';
+import { diagnoseCommand } from './diagnose.ts';
 import { explainCommand } from './explain.ts';
 import { exitCodeOf } from './failure.ts';
 import { generateCommand } from './generate.ts';
@@ -105,6 +106,7 @@ export function buildProgram(context: Context): Command {
     .addCommand(kubernetesCommand(context))
     .commandsGroup('Look things up')
     .addCommand(policyCommand(context))
+    .addCommand(diagnoseCommand(context))
     .addCommand(migrateCommand(context))
     .addCommand(configCommand(context))
     .addCommand(explainCommand(context))

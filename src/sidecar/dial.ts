@@ -60,7 +60,12 @@ const REASONS: Readonly<Record<string, DialReason>> = {
   ETIMEDOUT: 'timeout',
 };
 
+/** The reason of a system's code, as ECONNREFUSED; undefined for what is no failure to connect. */
+export function dialReason(system: string): DialReason | undefined {
+  return REASONS[system];
+}
+
 function failureOf(error: Error): DialFailure {
   const system = nodeCode(error) ?? 'error';
-  return { reason: REASONS[system] ?? 'error', system };
+  return { reason: dialReason(system) ?? 'error', system };
 }

@@ -45,8 +45,7 @@ export function createNoticesIn({ refusals, metrics, clock, ...home }: NoticesIn
     const now = clock.now();
     const direction = role === 'client' ? 'outbound' : 'inbound';
     metrics.refusedByPeer.with({ direction, reason }).value++;
-    const { code, fix, text } = pageOf(reason);
-    const why = text({ leaf, at, now });
+    const { code, fix, why } = explainNotice({ reason, at }, leaf, now);
     const key = `${by} ${role} ${reason}`;
     shownLately.delete(key);
     shownLately.set(key, {
@@ -74,6 +73,12 @@ export function createNoticesIn({ refusals, metrics, clock, ...home }: NoticesIn
       return [...shownLately.values()];
     },
   };
+}
+
+/** A notice in words, for the holder of `leaf`; `now` is our clock, ms since the epoch. */
+export function explainNotice({ reason, at }: Pick<Notice, 'reason' | 'at'>, leaf: Facts['leaf'], now: number) {
+  const { code, fix, text } = pageOf(reason);
+  return { code, fix, why: text({ leaf, at, now }) };
 }
 
 /** Ours, and both clocks, ms since the epoch: `at` is what theirs said. */
