@@ -382,6 +382,11 @@ export const ERROR_PAGES = {
     why: 'The other side closed before it answered, or its response breaks a rule of HTTP/1.1.',
     fix: 'Look at its log; sidelock_http_rejected_total counts the rules.',
   },
+  'SL-HTTP-004': {
+    title: 'HTTP/2 connection closed',
+    why: 'Its other side sent more of what costs and carries nothing than anybody needs, or broke the protocol.',
+    fix: 'sidelock_http2_closed_total and the log name the reason; look at that peer.',
+  },
   'SL-HTTP-003': {
     title: 'no response in time',
     why: 'The other side took the request and did not answer within limits.requestTimeout.',

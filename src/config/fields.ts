@@ -210,7 +210,7 @@ export function allowEntry() {
           service: label().optional().describe('in namespace, or our own'),
           namespace: label().optional().describe('alone: all of it'),
           spiffe: spiffePattern().optional().describe('instead of service and namespace'),
-          methods: z.array(method()).min(1).optional().describe('with protocol: http; all unless given'),
+          methods: z.array(method()).min(1).optional().describe('with protocol: http or http2; all unless given'),
           paths: z.array(pathPattern()).min(1).optional().describe('exact, or a prefix with /* at its end'),
         })
         .superRefine(checkEntry),

@@ -68,9 +68,9 @@ const identity = z.discriminatedUnion(
 
 const protocol = () =>
   z
-    .enum(['tcp', 'http'], { error: 'expected tcp or http' })
+    .enum(['tcp', 'http', 'http2'], { error: 'expected tcp, http or http2' })
     .prefault('tcp')
-    .describe('tcp relays bytes as they are; http reads HTTP/1.1 and shares connections');
+    .describe('what the app speaks: tcp relays bytes as they are; http and http2 share connections, judge requests');
 
 const alpn = (what: string) => z.array(alpnName()).min(1).optional().describe(what);
 
@@ -103,11 +103,11 @@ function checkProtocol(
   { protocol, allow }: { readonly protocol: string; readonly allow: unknown },
   context: z.RefinementCtx,
 ): void {
-  if (protocol === 'http' || !Array.isArray(allow)) return;
+  if (protocol !== 'tcp' || !Array.isArray(allow)) return;
   allow.forEach((entry: unknown, i) => {
     for (const key of ['methods', 'paths']) {
       if (typeof entry !== 'object' || entry === null || Reflect.get(entry, key) === undefined) continue;
-      context.addIssue({ code: 'custom', path: ['allow', i, key], message: 'needs protocol: http' });
+      context.addIssue({ code: 'custom', path: ['allow', i, key], message: 'needs protocol: http or http2' });
     }
   });
 }

@@ -1,6 +1,8 @@
 import { STREAMS_PROTOCOL } from './mux/alpn.ts';
+import type { Protocol } from './options.ts';
 
 interface Spoken {
+  readonly protocol: Protocol;
   readonly alpn?: readonly string[] | undefined;
 }
 
@@ -18,18 +20,22 @@ export interface ServerAlpn {
  * are known, a caller has to name one of them: whoever says nothing could be talking to another parser (ALPACA,
  * CVE-2021-3618), and Node lets it in.
  */
-export function serverAlpn({ alpn }: Spoken, streams: boolean): ServerAlpn {
-  const ours = streams ? [STREAMS_PROTOCOL] : [];
-  if (alpn !== undefined) {
-    const known = [...ours, ...alpn];
+export function serverAlpn({ protocol, alpn }: Spoken, streams: boolean): ServerAlpn {
+  const ours = streams && protocol !== 'http2' ? [STREAMS_PROTOCOL] : [];
+  const demanded = protocol === 'http2' ? ['h2'] : alpn;
+  if (demanded !== undefined) {
+    const known = [...ours, ...demanded];
     return {
       choose: ({ protocols }) => known.find((one) => protocols.includes(one)),
       permits: (agreed) => typeof agreed === 'string',
     };
   }
-  const known = [...ours, 'http/1.1'];
+  const known = protocol === 'http' ? [...ours, 'http/1.1', 'h2'] : [...ours, 'http/1.1'];
   return {
-    choose: streams ? ({ protocols }) => known.find((one) => protocols.includes(one)) ?? protocols[0] : undefined,
+    choose:
+      streams || protocol === 'http'
+        ? ({ protocols }) => known.find((one) => protocols.includes(one)) ?? protocols[0]
+        : undefined,
     permits: () => true,
   };
 }
@@ -41,6 +47,8 @@ export interface ClientAlpn {
   readonly demands: boolean;
 }
 
-export function clientAlpn({ alpn }: Spoken, streams: boolean): ClientAlpn {
+export function clientAlpn({ protocol, alpn }: Spoken, streams: boolean): ClientAlpn {
+  // It shares connections by itself.
+  if (protocol === 'http2') return { offer: ['h2'], demands: true };
   return { offer: [...(streams ? [STREAMS_PROTOCOL] : []), ...(alpn ?? [])], demands: alpn !== undefined };
 }

@@ -26,7 +26,7 @@ export async function bindInbound(
   policy: ListenerPolicy,
   plane: DataPlane,
 ): Promise<InboundListener> {
-  const http = options.protocol === 'http' ? createHttpInbound(options, policy, plane) : undefined;
+  const http = await frontOf(options, policy, plane);
   const permissive = createPermissive({ options, plane, serve: http?.servePlaintext });
   const inbound: Inbound = {
     options,
@@ -35,6 +35,7 @@ export async function bindInbound(
     alpn: serverAlpn(options, plane.streams),
     permissive,
     serve: http?.serve ?? ((link) => connectTarget(link, options, plane)),
+    bridge: http?.bridge,
   };
   const listener = await bindListener({
     what: `inbound "${options.name}"`,
@@ -58,6 +59,44 @@ interface Inbound {
   readonly permissive: Permissive | undefined;
   /** Takes over a link to a verified and allowed caller. */
   readonly serve: (link: PeerLink) => void;
+  /** The same of one who speaks HTTP/2 to an app of HTTP/1.1. */
+  readonly bridge: ((link: PeerLink) => void) | undefined;
+}
+
+interface Front {
+  serve(link: PeerLink): void;
+  servePlaintext(raw: Socket): void;
+  closeWith(listener: Listener): Listener;
+  /** Takes over a link to one who speaks HTTP/2, for an app of HTTP/1.1. */
+  bridge?(link: PeerLink): void;
+}
+
+/** What reads the requests; undefined where bytes pass as they are. HTTP/2 is loaded where it is needed. */
+async function frontOf(options: InboundOptions, policy: ListenerPolicy, plane: DataPlane): Promise<Front | undefined> {
+  switch (options.protocol) {
+    case 'tcp':
+      return undefined;
+    case 'http':
+      return withBridge(createHttpInbound(options, policy, plane), options, policy, plane);
+    case 'http2':
+      return (await import('./http2/inbound.ts')).createHttp2Inbound(options, policy, plane);
+  }
+}
+
+function withBridge(
+  http: ReturnType<typeof createHttpInbound>,
+  options: InboundOptions,
+  policy: ListenerPolicy,
+  plane: DataPlane,
+): Front {
+  let made: Promise<(link: PeerLink) => void> | undefined;
+  return {
+    ...http,
+    bridge(link) {
+      made ??= import('./http2/inbound.ts').then((m) => m.createHttp2Bridge(options, policy, plane, http.open));
+      void made.then((serve) => serve(link));
+    },
+  };
 }
 
 function accept(raw: Socket, inbound: Inbound): void {
@@ -75,7 +114,7 @@ function accept(raw: Socket, inbound: Inbound): void {
 }
 
 function startTls(raw: Socket, identity: Identity, inbound: Inbound): void {
-  const { options, plane, policy, alpn, serve } = inbound;
+  const { options, plane, policy, alpn, serve, bridge } = inbound;
   const listener = options.name;
   // Asking for a certificate and refusing its absence lets OpenSSL send the alert that tells a caller what is missing.
   const socket = new TLSSocket(raw, {
@@ -101,6 +140,7 @@ function startTls(raw: Socket, identity: Identity, inbound: Inbound): void {
           plane.connections.dismiss();
           ownLink(verified, socket, plane).link.reset();
         } else if (socket.alpnProtocol === STREAMS_PROTOCOL) share(verified, socket, inbound);
+        else if (socket.alpnProtocol === 'h2' && bridge !== undefined) bridge(ownLink(verified, socket, plane));
         else serve(ownLink(verified, socket, plane));
       },
     },

@@ -129,8 +129,13 @@ export function dataPlaneMetrics(metrics: Metrics) {
     ),
     httpRejected: metrics.counter(
       'sidelock_http_rejected_total',
-      'Requests, and with response_ responses, that broke the rules of HTTP/1.1 or came too slowly.',
+      'Requests, and with response_ responses, that broke the rules of HTTP or came too slowly.',
       ['reason'],
+    ),
+    http2Closed: metrics.counter(
+      'sidelock_http2_closed_total',
+      'HTTP/2 connections closed for what their other side sent, by reason.',
+      [...listener, 'reason'],
     ),
     httpUpstreams: metrics.gauge('sidelock_http_upstreams', 'Open connections that HTTP requests share.', listener),
     contexts: metrics.counter('sidelock_tls_contexts_built_total', 'TLS contexts built: one a role and generation.', [

@@ -32,7 +32,7 @@ export interface EjectionOptions {
   readonly share: number;
 }
 
-/** Callers by name or by SPIFFE pattern, and with `protocol: http` what they may ask for. */
+/** Callers by name or by SPIFFE pattern, and with `protocol: http` or `http2` what they may ask for. */
 export interface AllowEntry {
   /** In `namespace`, or our own. */
   readonly service?: string | undefined;
@@ -56,8 +56,11 @@ export type AllowRule = 'any' | ReadonlyArray<string | AllowEntry>;
 /** `enforce` refuses what no rule allows; `audit` lets it through and records it. */
 export type PolicyMode = 'enforce' | 'audit';
 
-/** `tcp` relays bytes as they are; `http` reads HTTP/1.1, so that connections are shared and requests are judged. */
-export type Protocol = 'tcp' | 'http';
+/**
+ * What the app speaks. `tcp` relays bytes as they are; `http` reads HTTP/1.1, so that connections are shared and requests
+ * are judged, and takes callers of HTTP/2 too; `http2` is HTTP/2 on both sides, as for gRPC.
+ */
+export type Protocol = 'tcp' | 'http' | 'http2';
 
 /** Where the sidecar stands in front of its app. */
 export interface InboundOptions {
@@ -168,7 +171,7 @@ export type IdentityOptions =
   | FilesIdentityOptions
   | BundleIdentityOptions;
 
-/** Of listeners with `protocol: http`. Times are looked at once a second. */
+/** Of listeners with `protocol: http` or `http2`. Times are looked at once a second. */
 export interface HttpLimits {
   /** From the end of a request to the head of its response, while nothing moves. */
   readonly requestTimeoutMs: number;

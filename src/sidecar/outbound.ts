@@ -14,7 +14,7 @@ import { createUpstream, type Upstream } from './upstream.ts';
  */
 export async function bindOutbound(options: OutboundOptions, plane: DataPlane): Promise<OutboundListener> {
   const upstream = createUpstream(options, plane);
-  const http = options.protocol === 'http' ? createHttpOutbound(upstream) : undefined;
+  const http = await frontOf(upstream);
   const serve = http?.serve ?? ((local: Socket) => serveTcp(upstream, local));
   const listener = await bindListener({
     what: `outbound "${options.name}"`,
@@ -28,6 +28,18 @@ export async function bindOutbound(options: OutboundOptions, plane: DataPlane): 
 
 interface OutboundListener extends Listener {
   readonly upstream: Upstream;
+}
+
+/** What reads the requests; undefined where bytes pass as they are. HTTP/2 is loaded where it is needed. */
+async function frontOf(upstream: Upstream) {
+  switch (upstream.options.protocol) {
+    case 'tcp':
+      return undefined;
+    case 'http':
+      return createHttpOutbound(upstream);
+    case 'http2':
+      return (await import('./http2/outbound.ts')).createHttp2Outbound(upstream);
+  }
 }
 
 function accept(local: Socket, listener: string, serve: (local: Socket) => void, plane: DataPlane): void {

@@ -53,7 +53,7 @@ export function createPermissive({ options, plane, serve }: PermissiveOptions): 
   };
   return {
     accept(raw, tls) {
-      const http = options.protocol === 'http';
+      const http = options.protocol !== 'tcp';
       firstByte(raw, http ? plane.limits.handshakeTimeoutMs : SILENCE_MS, (what) => {
         if (what === 'tls') tls();
         else if (what === 'plaintext' || (what === 'silent' && !http)) plaintext(raw);

@@ -129,12 +129,12 @@ function compile(
 
 /** Where no requests are seen, a rule that narrows them would grant everything. */
 function checkProtocol(allow: AllowRule, protocol: InboundOptions['protocol'], listener: string): void {
-  if (protocol === 'http' || allow === 'any') return;
+  if (protocol !== 'tcp' || allow === 'any') return;
   for (const entry of allow) {
     if (typeof entry === 'string' || (entry.methods === undefined && entry.paths === undefined)) continue;
     throw new SidelockError('SL-CFG-003', `allow of inbound "${listener}" goes by method or path, but it runs as tcp`, {
       why: `found ${JSON.stringify(entry)}`,
-      fix: 'set protocol: http, which needs a restart',
+      fix: 'set protocol: http or http2, which needs a restart',
     });
   }
 }

@@ -59,6 +59,7 @@ export function createHttpInbound(options: InboundOptions, policy: ListenerPolic
         denies: undefined,
       });
     },
+    open: http.open,
     closeWith: (listener: Listener) => http.closeWith(listener),
   };
 }

@@ -26,6 +26,8 @@ interface HttpConnection
 /** The HTTP side of one listener: serves links that were admitted and judged. */
 export interface HttpListener {
   serve(connection: HttpConnection): void;
+  /** A connection that is one request of another, which is registered and has its own limits. */
+  open(options: Omit<ClientOptions, 'received' | 'sent'>): Client;
   /** The same port, which on close gives up its warm connections too. */
   closeWith(listener: Listener): Listener;
 }
@@ -94,6 +96,7 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
         },
       });
     },
+    open: (one) => new Client(context, { ...one, received: { value: 0 }, sent: { value: 0 } }),
     closeWith: (bound) => ({
       address: bound.address,
       serve: () => bound.serve(),
@@ -108,7 +111,11 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
 const METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 
 /** Counts a request, and writes its line when its turn comes. */
-function requestReport(direction: Direction, listener: string, plane: DataPlane): (record: RequestRecord) => void {
+export function requestReport(
+  direction: Direction,
+  listener: string,
+  plane: DataPlane,
+): (record: RequestRecord) => void {
   const cells = new Map<string, Cell[]>();
   const seconds: HistogramCell = plane.metrics.requestSeconds.with({ direction, listener });
   const cellOf = (method: string, codeClass: number): Cell => {

@@ -63,7 +63,8 @@ export function createHttpOutbound(upstream: Upstream) {
   };
 }
 
-function failureOf({ stage, code }: PeerLinkFailure): UpstreamFailure {
+/** Why there is no connection, as a request is told. */
+export function failureOf({ stage, code }: PeerLinkFailure): UpstreamFailure {
   switch (stage) {
     case 'identity':
       return { status: 503, reason: 'no_identity', code, sentence: 'this sidecar has no identity yet' };

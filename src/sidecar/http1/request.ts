@@ -128,7 +128,7 @@ function readTarget(target: string, method: string): { path: string; authority?:
 }
 
 /** uri-host [":" port], RFC 3986 3.2.2, without userinfo and never empty. */
-function isHost(host: string): boolean {
+export function isHost(host: string): boolean {
   if (!consistsOf(host, HOST)) return false;
   const literal = host.charCodeAt(0) === 91;
   const nameEnd = literal ? host.indexOf(']') + 1 : endOfName(host);
@@ -172,7 +172,11 @@ const RESERVED: ReadonlySet<string> = new Set([
 function isReservedTwin(text: string, { line, nameEnd }: Field): boolean {
   const underscore = text.indexOf('_', line);
   if (underscore < 0 || underscore >= nameEnd) return false;
-  const name = text.slice(line, nameEnd).toLowerCase();
+  return isReserved(text.slice(line, nameEnd).toLowerCase());
+}
+
+/** Whether a lower-case name with `_` could be read as one that must not come from a client. */
+export function isReserved(name: string): boolean {
   // CVE-2026-21710: a name that is no key of an object in JavaScript.
   if (name === '__proto__') return true;
   const dashed = name.replaceAll('_', '-');
