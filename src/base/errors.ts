@@ -412,6 +412,11 @@ export const ERROR_PAGES = {
     why: 'As many connections are open as limits.maxConnections allows.',
     fix: 'Raise the limit or find the caller that keeps connections open.',
   },
+  'SL-LIMIT-002': {
+    title: 'limit of an upstream reached',
+    why: 'As many connections or requests as one upstream may take are open, or wait for it.',
+    fix: 'Find out why it is slow, or raise outbound[].limits.',
+  },
   'SL-USAGE-001': {
     title: 'wrong usage',
     why: 'The command line is not understood.',

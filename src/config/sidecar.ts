@@ -121,6 +121,8 @@ function checkAlpn(
   context.addIssue({ code: 'custom', path: ['alpn'], message: 'needs protocol: tcp' });
 }
 
+const limit = (fallback: number) => z.int().min(1).max(1_000_000).prefault(fallback);
+
 const outbound = z
   .strictObject({
     name: label().optional().describe('in logs and metrics; the service unless given'),
@@ -148,6 +150,14 @@ const outbound = z
       )
       .prefault({})
       .describe('when an endpoint of several is left out for a while'),
+    limits: z
+      .strictObject({
+        maxConnections: limit(10_000).describe('to it, streams counted; beyond them TCP is reset and HTTP waits'),
+        maxPending: limit(1_024).describe('that wait for a connection; more are refused'),
+        maxRequests: limit(10_000).describe('HTTP requests under way; more are refused'),
+      })
+      .prefault({})
+      .describe('so that a slow upstream leaves room for the others'),
     answerSslRequest: z
       .boolean()
       .prefault(false)
@@ -190,7 +200,7 @@ export const sidecarSchema = z
       .describe('between two sidecars, many connections share one mTLS connection'),
     limits: z
       .strictObject({
-        maxConnections: z.int().min(1).max(1_000_000).prefault(10_000),
+        maxConnections: limit(10_000),
         handshakeTimeout: duration().prefault('5s'),
         connectTimeout: duration().prefault('5s'),
         idleTimeout: duration().prefault('1h'),

@@ -79,6 +79,11 @@ export function dataPlaneMetrics(metrics: Metrics) {
       'Connects to another endpoint after one failed, with nothing sent.',
       ['listener'],
     ),
+    upstreamLimited: metrics.counter(
+      'sidelock_upstream_limited_total',
+      'Connections and requests of an outbound that were refused for its limits.',
+      ['listener', 'limit'],
+    ),
     dnsLookups: metrics.counter('sidelock_dns_lookups_total', 'Questions for the names of an outbound, by result.', [
       'listener',
       'result',

@@ -22,6 +22,22 @@ export interface SrvName {
 /** A host name stands for all its addresses. */
 export type UpstreamAddress = HostPort | SrvName;
 
+/** What one upstream may take of this sidecar, so that a slow one leaves room for the others. */
+export interface UpstreamLimits {
+  /** Connections to it, streams counted. TCP beyond is reset; HTTP waits for one. */
+  readonly maxConnections: number;
+  /** Connections and requests that wait until there is a connection. More are refused. */
+  readonly maxPending: number;
+  /** HTTP requests under way. More are refused. */
+  readonly maxRequests: number;
+}
+
+export const DEFAULT_UPSTREAM_LIMITS: UpstreamLimits = {
+  maxConnections: 10_000,
+  maxPending: 1_024,
+  maxRequests: 10_000,
+};
+
 /** When an endpoint of several is left out for a while. */
 export interface EjectionOptions {
   /** Failures in a row: connects and handshakes, hang-ups after the handshake, and of HTTP answers 502 to 504. */
@@ -86,6 +102,8 @@ export interface OutboundOptions {
   readonly address: UpstreamAddress | readonly UpstreamAddress[];
   /** None is ever left out unless given. */
   readonly ejection?: EjectionOptions | undefined;
+  /** {@link DEFAULT_UPSTREAM_LIMITS} where it says nothing. */
+  readonly limits?: Partial<UpstreamLimits>;
   readonly protocol: Protocol;
   /** What the app speaks, offered to the peer, which has to agree on one. `tcp` only. */
   readonly alpn?: readonly string[] | undefined;

@@ -67,15 +67,32 @@ function serveTcp(upstream: Upstream, local: Socket): void {
   });
 }
 
-function relayTo({ options, plane, connect }: Upstream, local: Socket): void {
+function relayTo({ options, plane, circuit, connect }: Upstream, local: Socket): void {
+  const refuse = () => {
+    circuit.connections.leave();
+    plane.connections.dismiss();
+    local.resetAndDestroy();
+  };
+  if (!circuit.connections.enter()) {
+    refuse();
+    return;
+  }
+  if (!circuit.pending.enter()) {
+    circuit.pending.leave();
+    refuse();
+    return;
+  }
   connect({
-    ready: (link, endpoint) =>
+    ready(link, endpoint) {
+      circuit.pending.leave();
       startRelay('outbound', options.name, link, local, plane, () => {
+        circuit.connections.leave();
         endpoint.active--;
-      }),
+      });
+    },
     failed() {
-      plane.connections.dismiss();
-      local.resetAndDestroy();
+      circuit.pending.leave();
+      refuse();
     },
     left: () => local.readableEnded || local.destroyed,
   });

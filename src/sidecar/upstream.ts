@@ -2,6 +2,7 @@ import { formatAddress } from '../base/listen.ts';
 import type { SpiffeId } from '../pki/names.ts';
 import { clientAlpn } from './alpn.ts';
 import { compileAllow, expand } from './authorize.ts';
+import { type Circuit, createCircuit } from './circuit.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { DialFailure } from './dial.ts';
 import { type Discovery, followAddresses } from './endpoints/discovery.ts';
@@ -24,6 +25,7 @@ export interface Upstream {
   readonly plane: DataPlane;
   readonly endpoints: Endpoints;
   readonly discovery: Discovery;
+  readonly circuit: Circuit;
   /**
    * Gives a link to the peer, which was verified. Begins with `first`, or whoever is next; who cannot be reached is
    * followed by another at once, while there is time: nothing was sent.
@@ -130,6 +132,7 @@ export function createUpstream(options: OutboundOptions, plane: DataPlane): Upst
     plane,
     endpoints,
     discovery,
+    circuit: createCircuit(options, plane),
     connect(caller, first) {
       const endpoint = (first === undefined ? undefined : endpoints.find(first)) ?? endpoints.pick();
       if (endpoint === undefined) whenKnown(caller);

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as delay, setImmediate as turn } from 'node:timers/promises';
 import { connect as tlsConnect } from 'node:tls';
 import type { Test } from 'tap';
-import type { HttpLimits, InboundOptions } from '../../src/sidecar/options.ts';
+import type { HttpLimits, InboundOptions, OutboundOptions } from '../../src/sidecar/options.ts';
 import { startPair } from './mesh.ts';
 
 /** What an app behind the sidecar got on one connection, as latin1. */
@@ -35,6 +35,7 @@ export async function startHttp(
     readonly policy?: 'enforce' | 'audit';
     readonly admin?: boolean;
     readonly mode?: 'strict' | 'permissive';
+    readonly outbound?: Pick<OutboundOptions, 'limits'>;
   } = {},
 ) {
   const { answer = echoTarget, limits, app, ...more } = options;

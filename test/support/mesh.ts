@@ -27,7 +27,10 @@ interface NodeOptions {
   readonly inbound?: Pick<InboundOptions, 'target' | 'allow' | 'policy' | 'mode' | 'alpn'> & {
     readonly listen?: HostPort;
   };
-  readonly outbound?: Pick<OutboundOptions, 'service' | 'address' | 'answerSslRequest' | 'alpn' | 'ejection'> & {
+  readonly outbound?: Pick<
+    OutboundOptions,
+    'service' | 'address' | 'answerSslRequest' | 'alpn' | 'ejection' | 'limits'
+  > & {
     readonly expect?: string[];
   };
   readonly limits?: Partial<SidecarLimits>;
@@ -94,9 +97,12 @@ export async function startPair(
     allow = ['web'],
     policy = 'enforce',
     mode = 'strict',
+    outbound = {},
     ...options
   }: Pick<NodeOptions, 'limits' | 'userBuffers' | 'streams' | 'protocol' | 'accessLog' | 'tracing' | 'admin'> &
-    Partial<Pick<InboundOptions, 'allow' | 'policy' | 'mode'>> = {},
+    Partial<Pick<InboundOptions, 'allow' | 'policy' | 'mode'>> & {
+      readonly outbound?: Pick<OutboundOptions, 'limits'>;
+    } = {},
 ) {
   const authority = testAuthority();
   const appPort = await startApp(t, app);
@@ -110,7 +116,7 @@ export async function startPair(
   const web = await startNode(t, {
     service: 'web',
     authority,
-    outbound: { service: 'orders', address: orders.mtls },
+    outbound: { service: 'orders', address: orders.mtls, ...outbound },
     ...options,
   });
   return { authority, orders, web, appPort };

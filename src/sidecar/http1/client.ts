@@ -1,7 +1,8 @@
 import type { Cell } from '../../base/metrics.ts';
 import type { Link } from '../link.ts';
 import { type Relay, relay } from '../relay.ts';
-import { Exchange, type ExchangeOwner, type Pending } from './exchange.ts';
+import { Exchange } from './exchange.ts';
+import type { ExchangeOwner, Pending } from './exchange-owner.ts';
 import { answerText, type OwnAnswer } from './failures.ts';
 import type { HeadReader } from './head.ts';
 import { REJECTIONS, type Rejection } from './reasons.ts';

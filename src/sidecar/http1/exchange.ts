@@ -1,5 +1,13 @@
 import { followBody } from './body.ts';
-import { BAD_RESPONSE, CLOSED_UPSTREAM, LATE_RESPONSE, type OwnAnswer, type UpstreamFailure } from './failures.ts';
+import type { ExchangeOwner } from './exchange-owner.ts';
+import {
+  BAD_RESPONSE,
+  CLOSED_UPSTREAM,
+  CROWDED_UPSTREAM,
+  LATE_RESPONSE,
+  type OwnAnswer,
+  type UpstreamFailure,
+} from './failures.ts';
 import { CHUNKED, hasBody, UNTIL_CLOSE } from './framing.ts';
 import type { Taker } from './pool.ts';
 import { BodyPump } from './pump.ts';
@@ -9,33 +17,6 @@ import type { RequestHead } from './request.ts';
 import type { ResponseHead } from './response.ts';
 import { rewriteRequest, rewriteResponse } from './rewrite.ts';
 import type { ResponseUser, Upstream } from './upstream.ts';
-import type { Wire } from './wire.ts';
-
-/** Bytes that arrived and were not used yet. */
-export interface Pending {
-  readonly buffer: Buffer;
-  readonly from: number;
-  readonly to: number;
-}
-
-/** The client connection, as its current exchange sees it. */
-export interface ExchangeOwner {
-  readonly wire: Wire;
-  readonly callerFields: string;
-  readonly caller: string | undefined;
-  /** No further request is wanted on this connection. */
-  readonly leaving: boolean;
-  /** The answer to a request that may not pass. */
-  denies(method: string, target: string): OwnAnswer | undefined;
-  /** What arrived behind the head; it is the exchange's to use now, and to give back with `keep`. */
-  takePending(): Pending;
-  keep(buffer: Buffer, from: number, to: number): void;
-  answer(answer: OwnAnswer, options: { readonly close: boolean; readonly withoutBody: boolean }): void;
-  /** The exchange is over; `close`: and with it the connection. */
-  exchangeEnded(close: boolean): void;
-  /** A WebSocket was agreed: from here on bytes pass as they are. */
-  tunnel(upstream: Upstream, rest: Buffer | undefined): void;
-}
 
 /** Bodies slower than this, over the window, are not sent in earnest. */
 const SLOW_BODY = { bytes: 1_024, windowMs: 30_000 };
@@ -88,7 +69,8 @@ export class Exchange implements Taker, ResponseUser {
   }
 
   start(): void {
-    const denied = this.#owner.denies(this.#head.method, this.#head.target);
+    const crowded = this.#context.entered?.() === false;
+    const denied = crowded ? CROWDED_UPSTREAM : this.#owner.denies(this.#head.method, this.#head.target);
     if (denied === undefined) this.#context.pool.take(this);
     else this.#deny(denied);
   }

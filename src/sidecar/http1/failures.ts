@@ -7,6 +7,7 @@ export type UpstreamReason =
   | 'handshake_failed'
   | 'no_identity'
   | 'busy'
+  | 'limit'
   | 'closed'
   | 'timeout'
   | 'bad_response';
@@ -27,8 +28,15 @@ export interface UpstreamFailure extends OwnAnswer {
 export const BUSY_UPSTREAM: UpstreamFailure = {
   status: 503,
   reason: 'busy',
-  code: 'SL-LIMIT-001',
+  code: 'SL-LIMIT-002',
   sentence: 'too many requests wait for a connection',
+};
+
+export const CROWDED_UPSTREAM: UpstreamFailure = {
+  status: 503,
+  reason: 'limit',
+  code: 'SL-LIMIT-002',
+  sentence: 'too many requests are under way',
 };
 
 export const CLOSED_UPSTREAM: UpstreamFailure = {

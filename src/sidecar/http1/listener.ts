@@ -11,12 +11,17 @@ import { Pool, type PoolOptions } from './pool.ts';
 import type { RelayContext, RequestRecord } from './relay-context.ts';
 import type { OpenLink } from './upstream.ts';
 
-interface HttpListenerOptions extends Pick<PoolOptions, 'pick'> {
+interface HttpListenerOptions extends Pick<PoolOptions, 'pick' | 'maxConnections' | 'refused'> {
   readonly direction: Direction;
   readonly listener: string;
   readonly open: OpenLink;
   /** How long an idle connection to the upstream is kept, ms. */
   readonly idleMs: number;
+  /** In place of that of `HttpLimits`. */
+  readonly maxWaiting?: number;
+  /** A request begins; false when it is one too many. Every one that begins is told to `left`. */
+  readonly entered?: () => boolean;
+  readonly left?: () => void;
 }
 
 interface HttpConnection
@@ -33,8 +38,9 @@ export interface HttpListener {
 }
 
 export function createHttpListener(options: HttpListenerOptions, plane: DataPlane): HttpListener {
-  const { direction, listener, open, pick, idleMs } = options;
-  const limits = { ...DEFAULT_HTTP_LIMITS, ...plane.limits.http };
+  const { direction, listener, open, pick, idleMs, maxWaiting, maxConnections, refused } = options;
+  const common = { ...DEFAULT_HTTP_LIMITS, ...plane.limits.http };
+  const limits = maxWaiting === undefined ? common : { ...common, maxWaiting };
   const now = () => plane.clock.now();
   const pool = new Pool({
     open,
@@ -43,8 +49,11 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
     idleMs,
     now,
     openNow: plane.metrics.httpUpstreams.with({ direction, listener }),
+    ...(maxConnections === undefined ? {} : { maxConnections }),
+    ...(refused === undefined ? {} : { refused }),
   });
   const hex = createHexSource();
+  const report = requestReport(direction, listener, plane);
   const context: RelayContext = {
     direction,
     pool,
@@ -68,7 +77,11 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
         `${direction} "${listener}": ${what} broke a rule of HTTP/1.1: ${reason}`,
       );
     },
-    done: requestReport(direction, listener, plane),
+    entered: options.entered,
+    done(record) {
+      options.left?.();
+      report(record);
+    },
   };
   const sweeper = setInterval(() => {
     pool.sweep();

@@ -13,12 +13,17 @@ const IDLE_MS = 30 * SECOND;
 
 /** Requests of the local app, over warm mTLS connections to the peer. */
 export function createHttpOutbound(upstream: Upstream) {
-  const { options, plane, endpoints } = upstream;
+  const { options, plane, endpoints, circuit } = upstream;
   const http = createHttpListener(
     {
       direction: 'outbound',
       listener: options.name,
       idleMs: IDLE_MS,
+      maxConnections: circuit.limits.maxConnections,
+      maxWaiting: circuit.limits.maxPending,
+      refused: () => circuit.refused('maxPending'),
+      entered: () => circuit.requests.enter(),
+      left: () => circuit.requests.leave(),
       pick: (beside) => endpoints.pick(beside === undefined ? undefined : new Set([beside])),
       open: (load, done) => {
         let ours = false;

@@ -14,6 +14,10 @@ export interface PoolOptions {
   readonly now: () => number;
   /** How many connections are open. */
   readonly openNow: Cell;
+  /** The most that may be; no limit unless given. */
+  readonly maxConnections?: number;
+  /** A request was refused because too many wait. */
+  readonly refused?: () => void;
 }
 
 /** Who wants a connection; called back once, perhaps before `take` returns. */
@@ -57,10 +61,22 @@ export class Pool {
       taker.ready(upstream);
       return;
     }
-    const { maxOpening, maxWaiting } = this.#options.limits;
-    if (this.#opening < maxOpening) this.#open(taker, load);
-    else if (this.#waiting.length < maxWaiting) this.#waiting.push(taker);
-    else taker.failed(BUSY_UPSTREAM);
+    if (this.#opening < this.#options.limits.maxOpening) {
+      if (this.#hasRoom) {
+        this.#open(taker, load);
+        return;
+      }
+      const other = this.#anyWarm();
+      if (other !== undefined) {
+        taker.ready(other);
+        return;
+      }
+    }
+    if (this.#waiting.length < this.#options.limits.maxWaiting) this.#waiting.push(taker);
+    else {
+      this.#options.refused?.();
+      taker.failed(BUSY_UPSTREAM);
+    }
   }
 
   /** Takes back a connection whose exchange ended in order on both sides. */
@@ -102,14 +118,35 @@ export class Pool {
   /** Ends idle connections and keeps none from now on; those in use finish. */
   close(): void {
     this.#closed = true;
-    for (const idle of this.#idle.values()) for (const upstream of idle) this.#retire(upstream);
+    const idle = [...this.#idle.values()].flat();
     this.#idle.clear();
     this.#idleCount = 0;
+    for (const upstream of idle) this.#retire(upstream);
   }
 
   /** Closed, and nothing left to look after. */
   get over(): boolean {
     return this.#closed && this.#leaving.size === 0;
+  }
+
+  get #hasRoom(): boolean {
+    const { maxConnections, openNow } = this.#options;
+    return maxConnections === undefined || openNow.value + this.#opening < maxConnections;
+  }
+
+  #anyWarm(): Upstream | undefined {
+    for (const load of this.#idle.keys()) {
+      const upstream = load.retired ? undefined : this.#warm(load);
+      if (upstream !== undefined) return upstream;
+    }
+    return undefined;
+  }
+
+  /** A place was given back. */
+  #serveNext(): void {
+    if (this.#waiting.length === 0 || this.#opening >= this.#options.limits.maxOpening || !this.#hasRoom) return;
+    const next = this.#waiting.shift();
+    if (next !== undefined) this.#open(next, this.#options.pick(undefined));
   }
 
   #warm(load: Load): Upstream | undefined {
@@ -151,11 +188,11 @@ export class Pool {
         const upstream = new Upstream(result, idleMs, (gone) => {
           openNow.value--;
           this.#forget(gone);
+          this.#serveNext();
         });
         taker.ready(upstream);
       } else taker.failed(result);
-      const next = this.#waiting.shift();
-      if (next !== undefined) this.#open(next, this.#options.pick(undefined));
+      this.#serveNext();
     });
   }
 }

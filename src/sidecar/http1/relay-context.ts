@@ -28,5 +28,7 @@ export interface RelayContext {
   readonly newTraceparent: (() => string) | undefined;
   /** `caller`: SPIFFE id, where there is one. */
   readonly rejected: (reason: Rejection | `response_${ResponseFault}`, caller: string | undefined) => void;
+  /** A request begins; false when it is one too many. `done` follows in any case. */
+  readonly entered: (() => boolean) | undefined;
   readonly done: (record: RequestRecord) => void;
 }

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { Pool, type Taker } from '../../../../src/sidecar/http1/pool.ts';
+import { Pool, type PoolOptions, type Taker } from '../../../../src/sidecar/http1/pool.ts';
 import type { OpenedLink, OpenLink, Upstream } from '../../../../src/sidecar/http1/upstream.ts';
 import { type Link, type LinkUser, TAKEN } from '../../../../src/sidecar/link.ts';
 import { onlyLoad } from '../../../../src/sidecar/load.ts';
@@ -26,7 +26,7 @@ function fakeLink() {
   return { link, calls, leave: () => user?.closed(undefined) };
 }
 
-function startPool(limits: Partial<typeof DEFAULT_HTTP_LIMITS> = {}) {
+function startPool(limits: Partial<typeof DEFAULT_HTTP_LIMITS> = {}, more: Partial<PoolOptions> = {}) {
   const opening: Array<Parameters<OpenLink>[1]> = [];
   const load = onlyLoad();
   const time = { now: 0 };
@@ -38,6 +38,7 @@ function startPool(limits: Partial<typeof DEFAULT_HTTP_LIMITS> = {}) {
     idleMs: 1_000,
     now: () => time.now,
     openNow,
+    ...more,
   });
   const got: Array<Upstream | string> = [];
   const taker: Taker = {
@@ -122,3 +123,26 @@ t.test('idle ones are bounded, and none is kept after close', async (t) => {
   pool.close();
   t.equal(pool.idle, 0);
 });
+
+t.test(
+  'at most so many are open: who comes then gets what is idle anywhere, or waits until one is free or gone',
+  async (t) => {
+    const [here, there] = [onlyLoad(), onlyLoad()];
+    let next = here;
+    const { pool, opening, got, taker, opened, last } = startPool({}, { pick: () => next, maxConnections: 2 });
+    pool.take(taker);
+    opened({ load: here });
+    const first = last();
+    pool.take(taker);
+    const second = opened({ load: here });
+    pool.release(first);
+    next = there;
+    pool.take(taker);
+    t.equal(got.at(-1), first, 'of the other place');
+    pool.take(taker);
+    t.equal(got.length, 3);
+    t.equal(opening.length, 0);
+    second.leave();
+    t.equal(opening.length, 1, 'its place is taken');
+  },
+);

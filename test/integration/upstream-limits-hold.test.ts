@@ -1,0 +1,97 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import t, { type Test } from 'tap';
+import type { UpstreamLimits } from '../../src/sidecar/options.ts';
+import { startHttp } from '../support/http-rig.ts';
+import { testAuthority } from '../support/identity-files.ts';
+import { until } from '../support/identity-rig.ts';
+import { echo, startApp, startNode } from '../support/mesh.ts';
+
+const LIMITED = (limit: string) => `sidelock_upstream_limited_total{listener="out",limit="${limit}"}`;
+const GET = 'GET / HTTP/1.1\r\nhost: orders\r\n\r\n';
+const ANSWER = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok';
+
+t.test('TCP beyond maxConnections is reset, with a reason, until one is closed', async (t) => {
+  const authority = testAuthority();
+  const target = { host: '127.0.0.1', port: await startApp(t, echo) };
+  const orders = await startNode(t, { service: 'orders', authority, inbound: { target, allow: ['web'] } });
+  const web = await startNode(t, {
+    service: 'web',
+    authority,
+    outbound: { service: 'orders', address: orders.mtls, limits: { maxConnections: 2 } },
+  });
+  const open = async () => {
+    const socket = connect(web.local);
+    socket.write('x');
+    await once(socket, 'data');
+    return socket;
+  };
+  const first = await open();
+  const second = await open();
+  await t.rejects(open(), { code: 'ECONNRESET' });
+  t.equal(await web.metric(LIMITED('maxConnections')), 1);
+  t.match(web.events('upstream_limited'), [
+    { code: 'SL-LIMIT-002', reason: 'maxConnections', limit: 2, listener: 'out', fix: String },
+  ]);
+  first.end();
+  await until(() => web.sidecar.connections().length === 1);
+  (await open()).destroy();
+  second.destroy();
+});
+
+t.test('HTTP beyond maxRequests gets 503 at once, and the connection of the client goes on', async (t) => {
+  const { rig, asked, answer } = await startHeld(t, { maxRequests: 1 });
+  const [first, second] = [await rig.outbound(), await rig.outbound()];
+  first.send(GET);
+  await until(() => asked() === 1);
+  second.send(GET);
+  const refused = await second.response();
+  t.equal(refused?.status, 503);
+  t.match(refused?.head, /x-sidelock-reason: limit\r\nx-sidelock-code: SL-LIMIT-002\r\n/);
+  answer();
+  t.equal((await first.response())?.status, 200);
+  second.send(GET);
+  await until(() => asked() === 2);
+  answer();
+  t.equal((await second.response())?.status, 200);
+  t.equal(await rig.web.metric(LIMITED('maxRequests')), 1);
+});
+
+t.test(
+  'X26 HTTP beyond maxConnections waits, beyond maxPending gets 503, and a lost connection makes room',
+  async (t) => {
+    const { rig, asked, answer } = await startHeld(t, { maxConnections: 1, maxPending: 1 });
+    const [first, second, third] = [await rig.outbound(), await rig.outbound(), await rig.outbound()];
+    first.send(GET);
+    await until(() => asked() === 1);
+    second.send(GET);
+    third.send(GET);
+    const both = [second.response(), third.response()];
+    const refused = await Promise.race(both);
+    t.match(refused?.head, /x-sidelock-reason: busy\r\n/);
+    t.equal(await rig.web.metric(LIMITED('maxPending')), 1);
+    first.reset();
+    await until(() => asked() === 2);
+    answer();
+    const statuses = (await Promise.all(both)).map((response) => response?.status);
+    t.same(new Set(statuses), new Set([503, 200]));
+  },
+);
+
+/** An app that answers when it is told to. */
+async function startHeld(t: Test, limits: Partial<UpstreamLimits>) {
+  const waiting: Array<() => void> = [];
+  let asked = 0;
+  const rig = await startHttp(t, {
+    outbound: { limits },
+    answer: (_request, { socket }) => {
+      asked++;
+      waiting.push(() => void socket.write(ANSWER));
+      return undefined;
+    },
+  });
+  const answer = () => {
+    for (const one of waiting.splice(0)) one();
+  };
+  return { rig, asked: () => asked, answer };
+}
