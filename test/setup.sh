@@ -30,6 +30,8 @@ wanted=(
   conntrack=conntrack
   ethtool=ethtool
   busybox=busybox-static
+  # The dashboard is looked at in a real browser.
+  chromium=chromium
   # The images and the compose file.
   buildah=buildah
   podman=podman

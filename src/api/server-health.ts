@@ -2,18 +2,9 @@ import type { FastifyInstance } from 'fastify';
 import type { Readiness } from '../base/lifecycle.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Manager } from '../manager/manager.ts';
-import type { Monitoring } from '../manager/monitor.ts';
-import { PATHS } from './wire.ts';
 
-/** `/v1/dashboard` the data of the monitoring, `/healthz` the process answers, `/readyz` it can issue (503 and the named blockers if not), `/metrics`. */
-export function healthRoutes(
-  app: FastifyInstance,
-  manager: Manager,
-  readiness: Readiness,
-  metrics: Metrics,
-  monitoring?: Pick<Monitoring, 'getDashboardData'>,
-): void {
-  if (monitoring !== undefined) app.get(PATHS.dashboard, () => monitoring.getDashboardData());
+/** `/healthz` the process answers, `/readyz` it can issue (503 and the named blockers if not), `/metrics`. */
+export function healthRoutes(app: FastifyInstance, manager: Manager, readiness: Readiness, metrics: Metrics): void {
   app.get('/healthz', async () => ({ status: 'ok' }));
   app.get('/readyz', async (_request, reply) => {
     const blockers = [...readiness.blockers(), ...manager.blockers()];

@@ -11,9 +11,11 @@ import type { Monitoring } from '../manager/monitor.ts';
 import { adminRoutes } from './server-admin.ts';
 import { createApp } from './server-app.ts';
 import { healthRoutes } from './server-health.ts';
+import { type PageFiles, pageRoutes } from './server-page.ts';
 import { type PublicLimits, publicRoutes } from './server-public.ts';
 import { listenOnSocket, removeSocket } from './server-socket.ts';
 import { contextOptions, keepIdentity } from './server-tls.ts';
+import { PATHS } from './wire.ts';
 
 interface ListenAddress {
   readonly host: string;
@@ -33,10 +35,12 @@ interface ApiLimits extends PublicLimits {
 interface ApiOptions {
   readonly manager: Manager;
   /** Its data is served on the socket and beside the metrics; nothing of it unless given. */
-  readonly monitoring?: Pick<Monitoring, 'getDashboardData'>;
+  readonly monitoring?: Pick<Monitoring, 'getDashboardData' | 'inventory'>;
+  /** The dashboard's page, beside its data on the health port. */
+  readonly page?: PageFiles | undefined;
   /** https; 0.0.0.0:9443 unless given. */
   readonly listen?: ListenAddress;
-  /** Plain http for /healthz, /readyz and /metrics; 127.0.0.1:9444 unless given. */
+  /** Plain http for /healthz, /readyz, /metrics and the dashboard; 127.0.0.1:9444 unless given. */
   readonly health?: ListenAddress;
   /** For admin calls; its directory must be private. */
   readonly socketPath: string;
@@ -92,9 +96,15 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   publicRoutes(publicApp, manager, limits, { clock, signal: stop.signal });
   const adminApp = createApp({ log, bodyBytes, showAll: true });
   adminRoutes(adminApp, manager, clock);
-  healthRoutes(adminApp, manager, readiness, metrics, monitoring);
+  healthRoutes(adminApp, manager, readiness, metrics);
+  if (monitoring !== undefined) adminApp.get(PATHS.dashboard, () => monitoring.getDashboardData());
   const healthApp = createApp({ log, bodyBytes, showAll: false });
-  healthRoutes(healthApp, manager, readiness, metrics, monitoring);
+  healthRoutes(healthApp, manager, readiness, metrics);
+  const listenHealth = options.health ?? { host: '127.0.0.1', port: 9444 };
+  if (monitoring !== undefined) {
+    const { signal } = stop;
+    await pageRoutes(healthApp, { monitoring, files: options.page, host: listenHealth.host, clock, log, signal });
+  }
   await Promise.all([publicApp.ready(), adminApp.ready(), healthApp.ready()]);
 
   const checking = { connectionsCheckingInterval: Math.min(SECOND, limits.requestTimeoutMs) };
@@ -116,7 +126,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const health = use(createHttpServer(checking, healthApp.routing));
 
   const address = await listen(https, options.listen ?? { host: '0.0.0.0', port: 9443 }, 'the API');
-  const healthAddress = await listen(health, options.health ?? { host: '127.0.0.1', port: 9444 }, 'health and metrics');
+  const healthAddress = await listen(health, listenHealth, 'health and metrics');
   await listenOnSocket(admin, socketPath);
   opened.defer(() => removeSocket(socketPath));
   opened.defer(() => stop.abort());

@@ -15,6 +15,8 @@ export const PATHS = {
   revocations: '/v1/revocations',
   status: '/v1/status',
   dashboard: '/v1/dashboard',
+  inventory: '/v1/inventory',
+  events: '/v1/events',
   validation: '/v1/validation',
   backups: '/v1/backups',
   devices: '/v1/devices',

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { formatAddress } from '../base/listen.ts';
 import { createMetrics } from '../base/metrics.ts';
 import { type Context, command } from './command.ts';
 import { createLogging } from './logging.ts';
@@ -24,7 +25,7 @@ export function managerCommand(context: Context): Command {
     .option('--config <FILE>', 'config file of kind Manager; flags and MTLS_ variables win over it')
     .option('--listen <HOST:PORT>', 'API; 0.0.0.0:9443 unless given')
     .option('--address <URL>', 'https address that sidecars reach, put into join tokens')
-    .option('--health <HOST:PORT>', 'plain /healthz /readyz /metrics; 127.0.0.1:9444 unless given')
+    .option('--health <HOST:PORT>', 'plain /healthz /readyz /metrics and the dashboard; 127.0.0.1:9444 unless given')
     .option('--log-level <LEVEL>', 'trace, debug, info, warn, error or silent')
     .action((flags: ManagerFlags) => serve(context, flags));
 }
@@ -37,12 +38,15 @@ async function serve(context: Context, flags: ManagerFlags): Promise<void> {
   const log = createLogging(output, { level: config.log.level });
   const metrics = createMetrics({ processMetrics: true });
   await using running = await startManager(config, { output, log, metrics });
-  const { manager, api } = running;
+  const { manager, api, hasPage } = running;
   const root = `sha256:${manager.ca.rootSha256}`;
   output.result({ ready: true, url: api.url, health: api.health, root, storage, address: manager.address() }, () => {
     const short = `${root.slice(0, 11)}${output.signs.dash}${root.slice(-4)}`;
     const flag = storage === (context.env['MTLS_STORAGE_PATH'] ?? './pki') ? '' : ` --storage ${storage}`;
-    return `manager ready on ${api.url}   root ${short}   storage ${storage}\nnext: sidelock token create orders${flag}\n`;
+    const page = hasPage
+      ? `dashboard http://${formatAddress({ host: api.health.address, port: api.health.port })}/\n`
+      : '';
+    return `manager ready on ${api.url}   root ${short}   storage ${storage}\n${page}next: sidelock token create orders${flag}\n`;
   });
   if (config.address === undefined && ['0.0.0.0', '::'].includes(config.listen.host)) {
     output.note(

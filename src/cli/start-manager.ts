@@ -9,10 +9,13 @@ import { alertReceivers } from './alert-receivers.ts';
 import { inCluster } from './manager-in-cluster.ts';
 import { managerOptions } from './manager-options.ts';
 import type { Output } from './output.ts';
+import { readPage } from './page-files.ts';
 import { packageVersion } from './version.ts';
 
 interface RunningManager extends AsyncDisposable {
   readonly manager: Manager;
+  /** Whether the dashboard has its page beside its data. */
+  readonly hasPage: boolean;
   readonly api: Awaited<ReturnType<typeof import('../api/server.ts').startApi>>;
 }
 
@@ -58,11 +61,13 @@ export async function startManager(config: ManagerConfig, surroundings: Surround
       metrics,
     }),
   );
+  const page = unseen ? undefined : await readPage();
   const local = { host: '127.0.0.1', port: 0 };
   const api = started.use(
     await startApi({
       manager,
       monitoring,
+      page,
       listen: unseen ? local : config.listen,
       health: unseen ? local : config.health,
       socketPath: socketPathOf(config.storage.path),
@@ -75,7 +80,7 @@ export async function startManager(config: ManagerConfig, surroundings: Surround
   if (cluster !== undefined) started.use(cluster.keep(() => manager.trustBundle().pem));
   if (!unseen) void monitoring.startMonitoring();
   const running = started.move();
-  return { manager, api, [Symbol.asyncDispose]: () => running.disposeAsync() };
+  return { manager, api, hasPage: page !== undefined, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 /** Where the manager of a storage answers to commands: the shorter way to it, since a socket's path is limited. */

@@ -23,6 +23,10 @@ const LAYERS = {
     may: ['base', 'pki', 'store', 'manager'],
     why: 'kubernetes keeps and watches what the manager decides: it may import base, pki, store and types of manager',
   },
+  dashboard: {
+    may: ['manager'],
+    why: 'dashboard runs in a browser: of ours it may know the types of manager, and nothing else',
+  },
   library: {
     may: ['base', 'pki', 'store', 'manager', 'sidecar'],
     why: 'library is what other programs import: it puts layers together for them, and none of ours needs it',
@@ -47,7 +51,9 @@ const PACKAGES = {
   },
   nodemailer: { only: 'manager/alerts/', why: 'only alerts are sent by mail, from manager/alerts' },
   pino: { only: 'base/log', why: 'log lines pass the redaction of base/log: take its Logger as an option' },
+  preact: { only: 'dashboard/', why: 'only the page renders anything' },
   'prom-client': { only: 'base/metrics', why: 'metrics are cells of base/metrics: take its Metrics as an option' },
+  uplot: { only: 'dashboard/', why: 'only the page draws charts' },
   undici: {
     only: '(api/client|library/dispatcher)',
     why: 'HTTP calls go through api/client or library/dispatcher, which set timeouts, limits and trust',
@@ -97,8 +103,8 @@ const others = [
   ),
   rule(
     'only-types-of-manager',
-    'kubernetes is handed a manager: import its types, never its code',
-    { path: '^src/kubernetes/' },
+    'kubernetes and dashboard are handed what a manager has: import its types, never its code',
+    { path: '^src/(kubernetes|dashboard)/' },
     { path: '^src/manager/', dependencyTypesNot: ['type-only'] },
   ),
   rule(
