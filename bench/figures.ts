@@ -9,7 +9,7 @@ import { readIdentity } from '../src/pki/material.ts';
 import { dataPlaneMetrics } from '../src/sidecar/metrics.ts';
 import { createTlsContexts } from '../src/sidecar/tls.ts';
 import { openFileStore } from '../src/store/file-store.ts';
-import { createRootSigner, issueFor, pemOf, writeMaterial } from './material.ts';
+import { issueFor, pemOf, writeMaterial } from './material.ts';
 import { readyAfterStart } from './ready.ts';
 import { median, percentile, spread } from './statistics.ts';
 
@@ -68,7 +68,8 @@ export async function measureFigures({ directory, rounds, quick, progress }: Fig
 }
 
 async function prepare(directory: string): Promise<readonly Timed[]> {
-  const root = await createRootSigner();
+  const material = await writeMaterial(join(directory, 'material'));
+  const { root } = material;
   const key = await generateKey('rsa-2048');
   const files = {
     cert: pemOf(await issueFor(root, SERVICE, createPublicKey(key))),
@@ -84,7 +85,6 @@ async function prepare(directory: string): Promise<readonly Timed[]> {
   });
   const identity = readIdentity(files, { now: systemClock.now() });
   const metrics = dataPlaneMetrics(createMetrics());
-  const material = await writeMaterial(join(directory, 'material'));
   return [
     {
       name: 'certificate load, disk',

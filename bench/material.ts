@@ -19,6 +19,7 @@ export interface LeafFiles {
 }
 
 export interface Material {
+  readonly root: Signer;
   readonly ca: string;
   readonly server: LeafFiles;
   readonly client: LeafFiles;
@@ -37,10 +38,10 @@ export async function writeMaterial(directory: string): Promise<Material> {
   await writeFile(ca, pemOf(root.certificate));
   const server = await writeLeaf(directory, root, 'orders');
   const client = await writeLeaf(directory, root, 'web');
-  return { ca, server, client, serverName: 'orders' };
+  return { root, ca, server, client, serverName: 'orders' };
 }
 
-export async function createRootSigner(): Promise<Signer> {
+async function createRootSigner(): Promise<Signer> {
   const key = await generateKey('rsa-4096');
   return { key, certificate: await createRoot({ name: 'bench', key, now: systemClock.now(), validityYears: 1 }) };
 }

@@ -44,7 +44,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...LOADS.map((load) => ({
     ...load,
     name: `http-${load.name}`,
-    title: `${load.title}, read as HTTP`,
+    title: `${load.title}, HTTP`,
     protocol: 'http' as const,
   })),
 ];
