@@ -432,6 +432,11 @@ export const ERROR_PAGES = {
     why: 'The program after -- was not found or may not be executed.',
     fix: 'Check the path of the program.',
   },
+  'SL-HOOK-001': {
+    title: 'not a review of an API server',
+    why: 'The webhook answers AdmissionReview v1 at POST /mutate, up to 8 MiB.',
+    fix: 'Let the MutatingWebhookConfiguration be as sidelock install prints it.',
+  },
   'SL-KUBE-001': {
     title: 'Kubernetes API server not reachable',
     why: 'No kubeconfig leads to one, or it does not answer.',

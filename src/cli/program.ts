@@ -14,6 +14,7 @@ import { exitCodeOf } from './failure.ts';
 import { generateCommand } from './generate.ts';
 import { healthCommand } from './health.ts';
 import { injectCommand, uninjectCommand } from './inject.ts';
+import { installCommand } from './install.ts';
 import { kubernetesCommand } from './kubernetes.ts';
 import { listCommand } from './list.ts';
 import { managerCommand } from './manager.ts';
@@ -30,6 +31,7 @@ import { checkSurroundings, nodeWarning, surroundings } from './surroundings.ts'
 import { tokenCommand } from './token.ts';
 import { validateCommand } from './validate.ts';
 import { packageVersion } from './version.ts';
+import { webhookCommand } from './webhook.ts';
 
 /** Commands that only read and print: they start in any surroundings. */
 const HARMLESS = new Set([
@@ -40,11 +42,12 @@ const HARMLESS = new Set([
   'config schema',
   'inject',
   'uninject',
+  'install',
   'policy suggest',
   'migrate',
 ]);
 /** Commands that face the network for long, and say once when their Node lacks fixes. */
-const LASTING = new Set(['manager', 'sidecar', 'run']);
+const LASTING = new Set(['manager', 'sidecar', 'run', 'webhook']);
 
 /** Runs one command line; resolves with the exit code when everything it started has ended. */
 export async function runCommandLine(args: readonly string[]): Promise<number> {
@@ -101,6 +104,8 @@ export function buildProgram(context: Context): Command {
     .addCommand(restoreCommand(context))
     .addCommand(revokeCommand(context))
     .commandsGroup('Kubernetes')
+    .addCommand(installCommand(context))
+    .addCommand(webhookCommand(context))
     .addCommand(injectCommand(context))
     .addCommand(uninjectCommand(context))
     .addCommand(kubernetesCommand(context))

@@ -26,6 +26,10 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
     dns: { servers: config.dns.servers, refreshMs: config.dns.refresh },
     admin: admin?.listen ?? false,
     ...(health === undefined ? {} : { health }),
+    probes: config.probes.map(({ headers, ...probe }) => ({
+      ...probe,
+      headers: Object.fromEntries(headers.map(({ name, value }) => [name, value])),
+    })),
     streams: config.streams === 'on',
     limits: {
       maxConnections: limits.maxConnections,

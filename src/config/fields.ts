@@ -155,6 +155,18 @@ export function webAddress() {
   });
 }
 
+/** `http://`, `https://` or `tcp://` of this machine. */
+export function probeTarget() {
+  return text((value): URL | Problem => {
+    const url = URL.canParse(value) ? new URL(value) : undefined;
+    const ours = url !== undefined && ['127.0.0.1', '[::1]', 'localhost'].includes(url.hostname);
+    if (!ours || !/^(?:https?|tcp):$/.test(url.protocol) || (url.port === '' && url.protocol === 'tcp:')) {
+      return { problem: 'expected http://127.0.0.1:PORT/PATH, https://… or tcp://127.0.0.1:PORT' };
+    }
+    return url;
+  });
+}
+
 /** The least level of alerts that one way out is told of. */
 export function alertLevel(fallback: 'info' | 'warning' | 'error' | 'critical' = 'warning') {
   return z

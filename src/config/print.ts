@@ -6,6 +6,13 @@ export function printConfig(effective: unknown): string {
   return stringify(effective, { schema: 'core', lineWidth: 0 });
 }
 
+/** Kubernetes objects as one file. */
+export function printManifests(objects: readonly unknown[]): string {
+  return objects
+    .map((object) => `---\n${stringify(object, { compat: 'yaml-1.1', lineWidth: 0, aliasDuplicateObjects: false })}`)
+    .join('');
+}
+
 /** One line a value with where it came from: `ca.name: AI-Teddy-CA   # env MTLS_CA_NAME`. */
 export function printOrigins(effective: unknown, origin: (path: Path) => Origin): string {
   const lines = [...leaves(effective, [])].map(({ path, value }) => ({

@@ -14,6 +14,7 @@ import {
   managerAddress,
   nameServer,
   path,
+  probeTarget,
   serviceReference,
   share,
   targetAddress,
@@ -194,6 +195,22 @@ export const sidecarSchema = z
         refresh: duration({ min: '1s' }).prefault('30s').describe('between two questions for a name'),
       })
       .prefault({}),
+    probes: z
+      .array(
+        z.strictObject({
+          path: z
+            .string()
+            .regex(/^\/[\w./-]{1,300}$/, { error: 'expected a path' })
+            .describe('of the health listener'),
+          target: probeTarget().describe('what the app is asked: http://127.0.0.1:8080/ready, tcp://127.0.0.1:5432'),
+          headers: z
+            .array(z.strictObject({ name: z.string().min(1), value: z.string() }))
+            .prefault([])
+            .describe('of that request'),
+        }),
+      )
+      .prefault([])
+      .describe('probes of kubelet that the sidecar asks an app on loopback; `sidelock inject` writes them'),
     streams: z
       .enum(['on', 'off'], { error: 'expected on or off' })
       .prefault('on')

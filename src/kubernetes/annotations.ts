@@ -24,6 +24,9 @@ export interface Wanted {
   readonly upstreams: readonly Upstream[];
   readonly allow: 'any' | readonly string[];
   readonly protocol: 'tcp' | 'http';
+  readonly mode: 'strict' | 'permissive';
+  /** Probes of ports behind the sidecar are answered by it. */
+  readonly rewriteProbes: boolean;
   readonly logLevel: string | undefined;
   readonly image: string | undefined;
   /** Quantities by `cpu-request`, `cpu-limit`, `memory-request`, `memory-limit`. */
@@ -33,7 +36,18 @@ export interface Wanted {
 const RESOURCE_KEYS = ['cpu-request', 'cpu-limit', 'memory-request', 'memory-limit'] as const;
 type ResourceKey = (typeof RESOURCE_KEYS)[number];
 
-const KEYS = ['service', 'inbound', 'upstreams', 'allow', 'protocol', 'log-level', 'image', ...RESOURCE_KEYS] as const;
+const KEYS = [
+  'service',
+  'inbound',
+  'upstreams',
+  'allow',
+  'protocol',
+  'mode',
+  'rewrite-probes',
+  'log-level',
+  'image',
+  ...RESOURCE_KEYS,
+] as const;
 type Key = (typeof KEYS)[number];
 
 /** Written by injection itself. */
@@ -65,6 +79,9 @@ export function readAnnotations(annotations: unknown): Wanted {
     upstreams,
     allow: readAllow(given.get('allow'), inbound.length > 0),
     protocol: one(given, 'protocol', /^(?:tcp|http)$/, 'tcp or http') === 'http' ? 'http' : 'tcp',
+    mode:
+      one(given, 'mode', /^(?:strict|permissive)$/, 'strict or permissive') === 'permissive' ? 'permissive' : 'strict',
+    rewriteProbes: one(given, 'rewrite-probes', /^(?:true|false)$/, '"true" or "false"') !== 'false',
     logLevel: one(given, 'log-level', /^(?:trace|debug|info|warn|error|silent)$/, 'trace, debug, info, warn or error'),
     image: one(given, 'image', /^[^\s]{1,500}$/, 'the name of an image'),
     resources: new Map(

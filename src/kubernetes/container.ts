@@ -33,13 +33,20 @@ export interface InjectSettings {
 }
 
 /** The sidecar as a native sidecar: it is ready before the app starts and ends after it. */
-export function sidecarContainer(wanted: Wanted, service: string, settings: InjectSettings): Json {
+export function sidecarContainer(
+  wanted: Wanted,
+  { service, probes }: { readonly service: string; readonly probes: readonly object[] },
+  settings: InjectSettings,
+): Json {
   return {
     name: CONTAINER,
     image: wanted.image ?? settings.image,
     args: ['sidecar'],
     restartPolicy: 'Always',
-    env: environment(wanted, service, settings),
+    env: [
+      ...environment(wanted, service, settings),
+      ...(probes.length === 0 ? [] : [{ name: 'MTLS_PROBES', value: JSON.stringify(probes) }]),
+    ],
     ports: [...wanted.inbound.map(({ listen }) => listen), HEALTH_PORT].map((containerPort) => ({ containerPort })),
     startupProbe: { ...probe('/readyz'), periodSeconds: 1, failureThreshold: 120 },
     readinessProbe: { ...probe('/readyz'), periodSeconds: 5 },
@@ -92,7 +99,7 @@ export function appVariables({
 
 /** The config of the sidecar, key by key: `sidelock config schema Sidecar` explains them. */
 function environment(wanted: Wanted, service: string, settings: InjectSettings): Json[] {
-  const { inbound, upstreams, allow, protocol } = wanted;
+  const { inbound, upstreams, allow, protocol, mode } = wanted;
   const values: Record<string, string> = {
     MTLS_SERVICE: service,
     MTLS_TRUST_DOMAIN: settings.trustDomain,
@@ -104,7 +111,13 @@ function environment(wanted: Wanted, service: string, settings: InjectSettings):
   };
   if (inbound.length > 0) {
     values['MTLS_INBOUND'] = JSON.stringify(
-      inbound.map(({ listen, target }) => ({ listen: `0.0.0.0:${listen}`, target, protocol, allow })),
+      inbound.map(({ listen, target }) => ({
+        listen: `0.0.0.0:${listen}`,
+        target,
+        protocol,
+        allow,
+        ...(mode === 'strict' ? {} : { mode }),
+      })),
     );
   }
   if (upstreams.length > 0) {

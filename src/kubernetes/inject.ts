@@ -13,6 +13,7 @@ import {
   textOf,
   VOLUME,
 } from './names.ts';
+import { rewriteProbes } from './probes.ts';
 import { Refusal, type RefusalReason } from './refusal.ts';
 import { type Added, takeOut } from './uninject.ts';
 
@@ -87,8 +88,18 @@ function add({ bare, spec, metadata, wanted, service, settings }: Adding): Json 
     // First, so that the app's own variables can refer to them.
     return { ...container, env: [...added, ...before] };
   };
-  const containers = listOf(spec, 'containers', '').map(withVariables);
-  const initContainers = listOf(spec, 'initContainers', 'spec.initContainers').map(withVariables);
+  const probes: object[] = [];
+  const originals: Record<string, object> = {};
+  const withProbes = (container: unknown): unknown => {
+    if (!isObject(container)) return container;
+    const rewritten = rewriteProbes(container, wanted);
+    if (rewritten.probes.length > 0) originals[textOf(container, 'name')] = rewritten.originals;
+    probes.push(...rewritten.probes);
+    return rewritten.container;
+  };
+  const edited = (container: unknown) => withVariables(withProbes(container));
+  const containers = listOf(spec, 'containers', '').map(edited);
+  const initContainers = listOf(spec, 'initContainers', 'spec.initContainers').map(edited);
   const volumes = [...listOf(spec, 'volumes', 'spec.volumes'), ...identityVolumes(service, settings)];
   const security = isObject(spec['securityContext']) ? spec['securityContext'] : {};
   // Kubelet makes files of a Secret root's own; a group is how another user may read a key that is not open to all.
@@ -98,13 +109,14 @@ function add({ bare, spec, metadata, wanted, service, settings }: Adding): Json 
   if (!isObject(bare['metadata'])) made.push('metadata');
   if (!isObject(metadata['annotations'])) made.push('metadata.annotations');
   const annotations = isObject(metadata['annotations']) ? metadata['annotations'] : {};
-  const added: Added = { version: settings.version, env, made };
+  const rewritten = probes.length === 0 ? {} : { probes: originals };
+  const added: Added = { version: settings.version, env, made, ...rewritten };
   return {
     ...bare,
     metadata: { ...metadata, annotations: { ...annotations, [STATUS]: JSON.stringify(added) } },
     spec: {
       ...spec,
-      initContainers: [sidecarContainer(wanted, service, settings), ...initContainers],
+      initContainers: [sidecarContainer(wanted, { service, probes }, settings), ...initContainers],
       containers,
       volumes,
       ...(needsGroup ? { securityContext: { ...security, fsGroup: SIDECAR_UID } } : {}),

@@ -9,7 +9,9 @@ export type RefusalReason =
   | 'other-account'
   | 'nothing-to-do'
   | 'name-clash'
-  | 'port-clash';
+  | 'port-clash'
+  /** The webhook does not know the roots of the manager yet. */
+  | 'no-trust';
 
 /** Thrown inside this layer only; callers get it as a value. */
 export class Refusal extends Error {

@@ -1,6 +1,7 @@
 import { type Clock, SECOND } from '../base/clock.ts';
 import { isAbort, isSidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { certificatesFromPem } from '../pki/certificate.ts';
 import type { KubeApi } from './client.ts';
 import { isObject, MANAGED_BY, textOf } from './names.ts';
 
@@ -49,4 +50,12 @@ export async function keepTrust({ api, namespace, bundle, clock, log, signal }: 
   } catch (error) {
     if (!isAbort(error)) throw error;
   }
+}
+
+/** SHA-256 of each root that is published; none when nothing is. @throws SL-KUBE-001, SL-KUBE-002, SL-PEM-* */
+export async function publishedRoots(api: Pick<KubeApi, 'get'>, namespace: string): Promise<string[]> {
+  const found = await api.get(`/api/v1/namespaces/${namespace}/configmaps/${TRUST}`);
+  const pem = textOf(found?.['data'], KEY);
+  if (pem === '') return [];
+  return certificatesFromPem(pem, `ConfigMap ${namespace}/${TRUST}`).map(({ fingerprint256 }) => fingerprint256);
 }

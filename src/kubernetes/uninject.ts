@@ -1,11 +1,14 @@
 import { STATUS } from './annotations.ts';
 import { CONTAINER, isObject, type Json, TOKEN_VOLUME, textOf, VOLUME } from './names.ts';
+import { restoreProbes } from './probes.ts';
 
 /** What injection added to a pod, as its status annotation says. */
 export interface Added {
   readonly version: string;
   /** Variables by container. */
   readonly env: Readonly<Record<string, readonly string[]>>;
+  /** Probes as they were, by container; not there when none was rewritten. */
+  readonly probes?: Readonly<Record<string, object>>;
   /** Lists and maps that were not there before. */
   readonly made: readonly string[];
 }
@@ -25,9 +28,12 @@ export function takeOut(pod: Json): Json {
   const { [STATUS]: _, ...annotations } = isObject(metadata['annotations']) ? metadata['annotations'] : {};
   const bareMetadata = rest(metadata, 'annotations', annotations, 'metadata.annotations');
 
-  const withoutVariables = (container: unknown): unknown => {
-    const names = isObject(container) ? added.env[textOf(container, 'name')] : undefined;
-    if (!isObject(container) || names === undefined) return container;
+  const withoutVariables = (given: unknown): unknown => {
+    if (!isObject(given)) return given;
+    const originals = added.probes?.[textOf(given, 'name')];
+    const container = isObject(originals) ? restoreProbes(given, originals) : given;
+    const names = added.env[textOf(container, 'name')];
+    if (names === undefined) return container;
     const env = listOf(container['env']).filter((variable) => !names.includes(textOf(variable, 'name')));
     return rest(container, 'env', env, `env.${textOf(container, 'name')}`);
   };
@@ -58,7 +64,13 @@ function readStatus(text: string): Added | undefined {
   const env = Object.fromEntries(
     Object.entries(value['env']).map(([name, names]) => [name, listOf(names).map(String)]),
   );
-  return { version: textOf(value, 'version'), env, made: value['made'].map(String) };
+  const probes = Object.entries(isObject(value['probes']) ? value['probes'] : {}).filter(([, one]) => isObject(one));
+  return {
+    version: textOf(value, 'version'),
+    env,
+    made: value['made'].map(String),
+    ...(probes.length === 0 ? {} : { probes: Object.fromEntries(probes) as Record<string, object> }),
+  };
 }
 
 function listOf(value: unknown): readonly unknown[] {

@@ -5,8 +5,9 @@ import { SidelockError } from '../base/errors.ts';
 import type { Readiness } from '../base/lifecycle.ts';
 import { formatAddress, listen } from '../base/listen.ts';
 import type { Metrics } from '../base/metrics.ts';
+import { askApp } from './app-probes.ts';
 import type { IdentityReader } from './identity.ts';
-import type { HostPort } from './options.ts';
+import type { AppProbeOptions, HostPort } from './options.ts';
 
 interface AdminOptions {
   /** Loopback only; port 0 lets the system choose. */
@@ -32,6 +33,7 @@ interface AdminOptions {
 type HealthOptions = Pick<AdminOptions, 'readiness' | 'metrics'> & {
   /** Any address: there is nothing here but health and numbers. */
   readonly listen: HostPort;
+  readonly probes?: readonly AppProbeOptions[] | undefined;
 };
 
 export interface AdminServer extends AsyncDisposable {
@@ -52,10 +54,13 @@ export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
   return await serve(address, 'the admin endpoints', (request) => answer(options, request));
 }
 
-/** GET /healthz /readyz /metrics for other machines, and nothing else. @throws SL-NET-001, SL-NET-002 */
+/** GET /healthz /readyz /metrics and the probes of the app for other machines, and nothing else. @throws SL-NET-001, SL-NET-002 */
 export async function startHealth(options: HealthOptions): Promise<AdminServer> {
   return await serve(options.listen, 'the health endpoints', async ({ method = '', url = '' }) => {
-    const read = HEALTH[url.split('?', 1)[0] ?? ''];
+    const path = url.split('?', 1)[0] ?? '';
+    const probe = options.probes?.find((one) => one.path === path);
+    if (probe !== undefined) return method === 'GET' ? probed(await askApp(probe)) : notAllowed('GET');
+    const read = HEALTH[path];
     if (read === undefined) return failure(404, `here are ${Object.keys(HEALTH).join(' ')}`);
     return method === 'GET' || method === 'HEAD' ? await read(options) : notAllowed('GET, HEAD');
   });
@@ -186,6 +191,10 @@ function send(request: IncomingMessage, response: ServerResponse, { status, body
   });
   if (after !== undefined) response.once('close', after);
   response.end(request.method === 'HEAD' ? undefined : body);
+}
+
+function probed(status: number): Reply {
+  return json(status, { app: status });
 }
 
 function json(status: number, value: unknown): Reply {

@@ -253,6 +253,15 @@ export const DEFAULT_LIMITS: SidecarLimits = {
 /** Port of the admin endpoints unless configured. */
 export const DEFAULT_ADMIN: HostPort = { host: '127.0.0.1', port: 9901 };
 
+/** A question of kubelet's that the sidecar asks the app. */
+export interface AppProbeOptions {
+  /** Of the health listener. */
+  readonly path: string;
+  /** `http:`, `https:` or `tcp:` of this machine. */
+  readonly target: URL;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+}
+
 export interface SidecarOptions {
   /** When given, an identity for any other service is refused. */
   readonly service?: string;
@@ -265,6 +274,8 @@ export interface SidecarOptions {
   readonly admin?: HostPort | false;
   /** Where other machines ask for health and metrics; nowhere unless given. */
   readonly health?: HostPort;
+  /** What the health listener asks the app for kubelet. */
+  readonly probes?: readonly AppProbeOptions[];
   readonly limits: SidecarLimits;
   /** How names of `outbound` are resolved. */
   readonly dns?: {

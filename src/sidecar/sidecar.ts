@@ -168,7 +168,9 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const health =
     options.health === undefined
       ? undefined
-      : undo.use(await startHealth({ listen: options.health, readiness, metrics: deps.metrics }));
+      : undo.use(
+          await startHealth({ listen: options.health, probes: options.probes, readiness, metrics: deps.metrics }),
+        );
   const sweeper = setInterval(() => {
     connections.sweep();
     links.sweep();

@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { ERROR_PAGES } from '../../src/base/errors.ts';
-import { GENERATED, generate, root } from '../support/docs.ts';
+import { FILES, GENERATED, generate, root } from '../support/docs.ts';
 
 const DOCUMENTS = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md', 'bench/README.md'];
 
@@ -14,6 +14,9 @@ t.test('the table of error codes in README.md is that of the source, both ways',
 });
 
 t.test('generated parts are current: else run npm run docs', async (t) => {
+  for (const [file, content] of Object.entries(FILES)) {
+    t.equal(await readFile(join(root, file), 'utf8'), content(), `${file} is up to date: npm run docs`);
+  }
   for (const document of GENERATED) {
     const text = await read(document);
     t.match(text, '<!-- generated: ', document);

@@ -17,6 +17,8 @@ interface App {
   /** A few lines for Node. */
   readonly script: string;
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Besides `app`. */
+  readonly labels?: Readonly<Record<string, string>>;
   /** `default` unless given. */
   readonly serviceAccount?: string;
   /** Of the container. */
@@ -24,11 +26,11 @@ interface App {
 }
 
 /** The template of a pod with one app in it. */
-export function template({ name, script, annotations = {}, serviceAccount, more = {} }: App) {
+export function template({ name, script, annotations = {}, labels = {}, serviceAccount, more = {} }: App) {
   const ours = Object.entries(annotations).map(([key, value]) => [`${DOMAIN}/${key}`, value]);
   const command = [NODE, '-e', script];
   return {
-    metadata: { labels: { app: name }, annotations: Object.fromEntries(ours) },
+    metadata: { labels: { app: name, ...labels }, annotations: Object.fromEntries(ours) },
     spec: {
       automountServiceAccountToken: false,
       terminationGracePeriodSeconds: 5,

@@ -2,12 +2,21 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { ERROR_PAGES } from '../../src/base/errors.ts';
+import { packageVersion } from '../../src/cli/version.ts';
+import { printManifests } from '../../src/config/print.ts';
+import { installDefaults, installManifests } from '../../src/kubernetes/manifests.ts';
 
 /** Generated parts of the documents, by the name in their markers. `npm run docs` writes them. */
 const PARTS: Readonly<Record<string, () => string>> = {
   'error-codes': errorCodes,
   layers: () => rules('layer-', 'layer'),
   packages: () => rules('package-', 'package'),
+};
+
+/** Files that are generated as a whole. */
+export const FILES: Readonly<Record<string, () => string>> = {
+  'k8s/install.yaml': () =>
+    `# What \`sidelock install\` prints with its defaults; \`npm run docs\` writes it.\n${printManifests(installManifests(installDefaults(packageVersion())))}`,
 };
 
 /** The documents that have such parts. */
@@ -45,6 +54,7 @@ function table(header: readonly string[], rows: ReadonlyArray<readonly string[]>
 }
 
 if (import.meta.main) {
+  for (const [name, content] of Object.entries(FILES)) await writeFile(join(root, name), content());
   for (const name of GENERATED) {
     const path = join(root, name);
     await writeFile(path, generate(await readFile(path, 'utf8')));

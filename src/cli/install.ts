@@ -1,0 +1,40 @@
+import { type Command, Option } from 'commander';
+import { printManifests } from '../config/print.ts';
+import { installDefaults, installManifests } from '../kubernetes/manifests.ts';
+import { type Context, command } from './command.ts';
+import { packageVersion } from './version.ts';
+
+interface InstallFlags {
+  readonly namespace: string;
+  readonly managerImage: string;
+  readonly sidecarImage: string;
+  readonly trustDomain: string;
+  readonly failurePolicy: 'Ignore' | 'Fail';
+  readonly storageClass?: string;
+}
+
+export function installCommand(context: Context): Command {
+  const defaults = installDefaults(packageVersion());
+  return command('install', {
+    summary: 'print what a cluster needs: manager, webhook, rights',
+    description:
+      'Prints Kubernetes manifests and asks no cluster: manager, webhook, their accounts and rights. Afterwards pods of each\nnamespace with the label certificate.ai-teddy.com/inject=enabled get sidecars as they are made.',
+    examples: [
+      ['sidelock install | kubectl apply -f -', 'install, and again to upgrade'],
+      ['kubectl label namespace shop certificate.ai-teddy.com/inject=enabled', 'then let a namespace in'],
+    ],
+  })
+    .option('--namespace <NAME>', 'where manager and webhook run', defaults.namespace)
+    .option('--manager-image <IMAGE>', 'of the manager', defaults.managerImage)
+    .option('--sidecar-image <IMAGE>', 'of the webhook and of the sidecars', defaults.sidecarImage)
+    .option('--trust-domain <NAME>', 'of every identity', defaults.trustDomain)
+    .addOption(
+      new Option('--failure-policy <POLICY>', 'while no webhook answers pods are made without sidecar, or not at all')
+        .choices(['Ignore', 'Fail'])
+        .default(defaults.failurePolicy),
+    )
+    .option('--storage-class <NAME>', "of the volume with the CA; the cluster's own unless given")
+    .action((flags: InstallFlags) => {
+      context.output.raw(printManifests(installManifests(flags)));
+    });
+}

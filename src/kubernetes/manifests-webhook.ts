@@ -1,0 +1,148 @@
+import {
+  account,
+  type InstallOptions,
+  metadata,
+  networkPolicy,
+  pod,
+  probe,
+  selector,
+  variables,
+} from './manifest-parts.ts';
+import { DOMAIN, type Json } from './names.ts';
+
+const NAME = 'sidelock-webhook';
+
+/** Faces the API server and holds no key but that of its own serving certificate. */
+export function webhookManifests({ namespace, sidecarImage, trustDomain, failurePolicy }: InstallOptions): Json[] {
+  const named = metadata(NAME, 'webhook', namespace);
+  return [
+    ...account(NAME, 'webhook', namespace, {
+      cluster: [
+        {
+          apiGroups: ['admissionregistration.k8s.io'],
+          resources: ['mutatingwebhookconfigurations'],
+          resourceNames: [NAME],
+          verbs: ['get', 'patch'],
+        },
+        { apiGroups: [''], resources: ['events'], verbs: ['create'] },
+      ],
+      own: [
+        { apiGroups: [''], resources: ['configmaps'], resourceNames: ['sidelock-trust'], verbs: ['get'] },
+        { apiGroups: [''], resources: ['secrets'], resourceNames: [`${NAME}-ca`], verbs: ['get', 'update'] },
+        { apiGroups: [''], resources: ['secrets'], verbs: ['create'] },
+      ],
+    }),
+    {
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: named,
+      spec: {
+        selector: selector('webhook'),
+        ports: [{ name: 'webhook', port: 443, targetPort: 8443 }],
+      },
+    },
+    {
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: named,
+      spec: {
+        replicas: 2,
+        selector: { matchLabels: selector('webhook') },
+        template: pod(
+          'webhook',
+          NAME,
+          {
+            image: sidecarImage,
+            args: ['webhook'],
+            env: variables({
+              MTLS_NAMESPACE: namespace,
+              MTLS_TRUST_DOMAIN: trustDomain,
+              MTLS_MANAGER: `https://sidelock-manager.${namespace}.svc:9443`,
+              MTLS_SIDECAR_IMAGE: sidecarImage,
+            }),
+            ports: [
+              { name: 'webhook', containerPort: 8443 },
+              { name: 'health', containerPort: 8081 },
+            ],
+            readinessProbe: probe('/readyz', 'health', { periodSeconds: 2, timeoutSeconds: 5 }),
+            livenessProbe: probe('/healthz', 'health', {
+              initialDelaySeconds: 10,
+              periodSeconds: 10,
+              timeoutSeconds: 5,
+            }),
+            resources: { requests: { cpu: '20m', memory: '128Mi' }, limits: { memory: '256Mi' } },
+          },
+          {
+            affinity: {
+              podAntiAffinity: {
+                preferredDuringSchedulingIgnoredDuringExecution: [
+                  {
+                    weight: 100,
+                    podAffinityTerm: {
+                      topologyKey: 'kubernetes.io/hostname',
+                      labelSelector: { matchLabels: selector('webhook') },
+                    },
+                  },
+                ],
+              },
+            },
+          },
+        ),
+      },
+    },
+    {
+      apiVersion: 'policy/v1',
+      kind: 'PodDisruptionBudget',
+      metadata: named,
+      spec: { maxUnavailable: 1, selector: { matchLabels: selector('webhook') } },
+    },
+    networkPolicy(NAME, 'webhook', namespace, 8443, 8081),
+    {
+      apiVersion: 'admissionregistration.k8s.io/v1',
+      kind: 'MutatingWebhookConfiguration',
+      metadata: metadata(NAME, 'webhook'),
+      webhooks: [
+        // A namespace that is in, but for pods that opt out; and pods that opt in, in namespaces that say nothing.
+        entry('namespaces', { namespace, failurePolicy }, { operator: 'In', values: ['enabled'] }, 'NotIn', 'disabled'),
+        entry('pods', { namespace, failurePolicy }, { operator: 'DoesNotExist' }, 'In', 'enabled'),
+      ],
+    },
+  ];
+}
+
+const LABEL = `${DOMAIN}/inject`;
+
+/** The caBundle is left out on purpose: the webhook writes its own, and whoever applies this again leaves it alone. */
+function entry(
+  name: string,
+  { namespace, failurePolicy }: Pick<InstallOptions, 'namespace' | 'failurePolicy'>,
+  ofNamespace: Json,
+  operator: 'In' | 'NotIn',
+  value: string,
+): Json {
+  const never = ['kube-system', 'kube-public', 'kube-node-lease', namespace];
+  return {
+    name: `${name}.${DOMAIN}`,
+    admissionReviewVersions: ['v1'],
+    clientConfig: { service: { name: NAME, namespace, path: '/mutate', port: 443 } },
+    rules: [{ operations: ['CREATE'], apiGroups: [''], apiVersions: ['v1'], resources: ['pods'], scope: 'Namespaced' }],
+    namespaceSelector: {
+      matchExpressions: [
+        { key: LABEL, ...ofNamespace },
+        { key: 'kubernetes.io/metadata.name', operator: 'NotIn', values: never },
+      ],
+    },
+    objectSelector: { matchExpressions: [{ key: LABEL, operator, values: [value] }] },
+    matchConditions: [
+      {
+        name: 'not-of-a-node',
+        expression: `!has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)`,
+      },
+    ],
+    failurePolicy,
+    matchPolicy: 'Equivalent',
+    reinvocationPolicy: 'IfNeeded',
+    sideEffects: 'NoneOnDryRun',
+    timeoutSeconds: 5,
+  };
+}
