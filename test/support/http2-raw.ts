@@ -16,7 +16,7 @@ export const TYPES = {
   CONTINUATION: 9,
 } as const;
 export const END_STREAM = 1;
-const END_HEADERS = 4;
+export const END_HEADERS = 4;
 
 export interface Frame {
   readonly type: number;
@@ -46,7 +46,7 @@ export function frame(type: number, flags: number, stream: number, payload: Buff
 }
 
 /** Literal field lines that are never indexed, without Huffman: the bytes are what is meant (RFC 7541 6.2.3). */
-function fieldBlock(fields: readonly FieldLine[]): Buffer {
+export function fieldBlock(fields: readonly FieldLine[]): Buffer {
   return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0x10]), literal(name), literal(value)]));
 }
 
@@ -82,7 +82,11 @@ export async function rawHttp2(
   const frames: Frame[] = [];
   let rest = Buffer.alloc(0);
   let over = false;
-  let wake = () => {};
+  const waiting = new Set<() => void>();
+  const wake = () => {
+    for (const resolve of waiting) resolve();
+    waiting.clear();
+  };
   socket.on('data', (chunk: Buffer) => {
     rest = Buffer.concat([rest, chunk]);
     while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
@@ -136,7 +140,7 @@ export async function rawHttp2(
       for (;;) {
         const found = frames.find(wanted);
         if (found !== undefined || over) return found;
-        await new Promise<void>((resolve) => (wake = resolve));
+        await new Promise<void>((resolve) => waiting.add(resolve));
       }
     },
     /** How one stream ended: `RST n`, or `answered`; or how the connection did. */

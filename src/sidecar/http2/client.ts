@@ -48,6 +48,8 @@ export class Http2Client implements ExchangeOwner, Relay {
   /** ms since the epoch: of the last stream, and of our go-away; 0 until then. */
   #idleSince: number;
   #leavingSince = 0;
+  /** The peer said why it leaves. */
+  #told = false;
 
   constructor(context: Http2Context, options: ClientOptions) {
     this.#context = context;
@@ -74,6 +76,9 @@ export class Http2Client implements ExchangeOwner, Relay {
     });
     this.#session = performServerHandshake(this.#duplex, serverOptions(context.direction));
     this.#session.on('error', (error) => this.#broke(error));
+    this.#session.on('goaway', () => {
+      this.#told = true;
+    });
     this.#session.on('stream', (stream, _headers, flags, raw) => this.#onStream(stream, flags, raw));
     this.#session.setLocalWindowSize(CONNECTION_WINDOW);
     this.#duplex.open();
@@ -163,7 +168,8 @@ export class Http2Client implements ExchangeOwner, Relay {
   }
 
   #broke(error: Error): void {
-    if (nodeCode(error) === 'ERR_HTTP2_ERROR') this.#context.flooded('protocol_error', this.caller);
+    if (!this.#told && nodeCode(error)?.startsWith('ERR_HTTP2_') === true)
+      this.#context.flooded('protocol_error', this.caller);
   }
 
   #flooded(reason: CloseReason): void {
