@@ -10,6 +10,8 @@ set -euo pipefail
 wanted=(
   curl=curl
   openssl=openssl
+  nghttp=nghttp2-client
+  h2load=nghttp2-client
   psql=postgresql-client
   '/usr/lib/postgresql/*/bin/postgres=postgresql'
   redis-server=redis-server
