@@ -30,6 +30,8 @@ export interface Link {
   resume(): void;
   /** Sends bytes. After the link broke, takes and drops them; `closed` follows. */
   write(chunk: Buffer): WriteResult;
+  /** The same for a short text of latin1, one byte a character. With no memory to hold it is never HELD. */
+  writeText(text: string): WriteResult;
   /** No more writes: half-close (FIN, after close_notify on TLS). */
   end(): void;
   /** Ends both ways at once so that the peer sees an error (RST on TCP), never a clean end. */

@@ -73,13 +73,20 @@ class SocketLink implements Link {
       socket.write(chunk, this.#done);
       return BUSY;
     }
-    const small = chunk.length <= STRING_LIMIT;
-    if (small) socket.write(chunk.toString('latin1'), 'latin1');
-    else socket.write(chunk);
-    if (socket.writableLength === 0) return TAKEN;
-    // The kernel did not take all of it: an empty write behind it tells when the rest has left.
-    socket.write(EMPTY, this.#done);
-    return small ? BUSY : HELD;
+    if (chunk.length <= STRING_LIMIT) return this.writeText(chunk.toString('latin1'));
+    socket.write(chunk);
+    return this.#left() ? TAKEN : HELD;
+  }
+
+  writeText(text: string): WriteResult {
+    const socket = this.#socket;
+    if (socket.destroyed || socket.writableEnded) return TAKEN;
+    if (this.#tls) {
+      socket.write(text, 'latin1', this.#done);
+      return BUSY;
+    }
+    socket.write(text, 'latin1');
+    return this.#left() ? TAKEN : BUSY;
   }
 
   end(): void {
@@ -94,6 +101,13 @@ class SocketLink implements Link {
 
   renewSpace(): void {
     if (this.#user !== undefined) replaceUserBuffer(this.#socket, this.#user.space());
+  }
+
+  /** False when the kernel did not take all of a write: an empty one behind it tells when the rest has left. */
+  #left(): boolean {
+    if (this.#socket.writableLength === 0) return true;
+    this.#socket.write(EMPTY, this.#done);
+    return false;
   }
 
   #keep(chunk: Buffer): void {

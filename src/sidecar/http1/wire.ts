@@ -5,9 +5,6 @@ import { BUSY, type Link, type LinkUser, TAKEN } from '../link.ts';
 /** A destination never holds the memory of a write below this (see relay.ts), so small ones may reuse theirs. */
 export const SMALL = 16 * 1024;
 
-/** Every small text leaves through here: it is used up before a write returns. */
-const scratch = Buffer.allocUnsafeSlow(SMALL);
-
 /** Who looks at what a wire receives. */
 export interface WireUser {
   /** Bytes [from, to) arrived. What is not used before this returns has to be copied. */
@@ -92,16 +89,14 @@ export class Wire implements LinkUser {
 
   /** Writes a text of latin1, and bytes [from, to) behind it in the same write where they are few. */
   send(text: string, buffer?: Buffer, from = 0, to = 0): void {
-    const n = to - from;
-    if (this.busy || text.length + n >= SMALL) {
-      if (buffer !== undefined && n > 0) text += buffer.toString('latin1', from, to);
-      if (this.busy) this.#queue += text;
-      else this.write(text.length < SMALL ? small(text) : Buffer.from(text, 'latin1'));
-      return;
+    const all = buffer === undefined || from === to ? text : text + buffer.toString('latin1', from, to);
+    if (this.busy) this.#queue += all;
+    else if (all.length >= SMALL) this.write(Buffer.from(all, 'latin1'));
+    else {
+      this.#written.value += all.length;
+      this.active = true;
+      this.#busy = this.link.writeText(all) !== TAKEN;
     }
-    const length = scratch.write(text, 'latin1');
-    if (buffer !== undefined && n > 0) buffer.copy(scratch, length, from, to);
-    this.write(scratch.subarray(0, length + n));
   }
 
   /** Writes bytes while not busy. Returns HELD when their memory is lent until `destinationWritten`. */
@@ -172,6 +167,11 @@ export class Wire implements LinkUser {
       write: (chunk) => {
         if (!this.busy) return link.write(chunk);
         this.#late = Buffer.from(chunk);
+        return BUSY;
+      },
+      writeText: (text) => {
+        if (!this.busy) return link.writeText(text);
+        this.#late = Buffer.from(text, 'latin1');
         return BUSY;
       },
       end: () => this.end(),
@@ -245,8 +245,4 @@ export class Wire implements LinkUser {
     this.#raw?.closed(error);
     this.#user.closed(error);
   }
-}
-
-function small(text: string): Buffer {
-  return scratch.subarray(0, scratch.write(text, 'latin1'));
 }

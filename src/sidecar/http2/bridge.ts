@@ -99,6 +99,10 @@ export class Bridge implements Link, Served {
     return this.#held ? BUSY : TAKEN;
   }
 
+  writeText(text: string): WriteResult {
+    return this.write(Buffer.from(text, 'latin1'));
+  }
+
   /** HTTP/1.1 has said its last; whether that was all, the framing of the response told. */
   end(): void {
     if (!this.#responseDone) this.#fail(NGHTTP2_INTERNAL_ERROR);

@@ -33,6 +33,14 @@ export class Outbox {
     this.#length += HEADER_SIZE + end - start;
   }
 
+  /** The same of a text of latin1. */
+  text(flags: number, id: number, text: string): void {
+    const to = this.#memory();
+    writeHeader(to, this.#length, 0, flags, id, text.length);
+    to.write(text, this.#length + HEADER_SIZE, 'latin1');
+    this.#length += HEADER_SIZE + text.length;
+  }
+
   /** Adds a frame without payload. False when even the reserve is used up: the peer does not read. */
   control(type: number, flags: number, id: number, value: number): boolean {
     const to = this.#memory();

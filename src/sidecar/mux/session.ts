@@ -237,6 +237,12 @@ export class Session implements StreamHost {
     this.outbox.data(flags, id, from, start, end);
   }
 
+  text(flags: number, id: number, text: string): void {
+    if (this.#closed !== undefined) return;
+    this.#sending();
+    this.outbox.text(flags, id, text);
+  }
+
   control(type: number, flags: number, id: number, value: number): void {
     if (this.#closed !== undefined) return;
     this.#sending();

@@ -19,6 +19,7 @@ export interface StreamHost {
   /** True while other streams wait for room. */
   readonly crowded: boolean;
   data(flags: number, id: number, from: Buffer, start: number, end: number): void;
+  text(flags: number, id: number, text: string): void;
   control(type: number, flags: number, id: number, value: number): void;
   /** Calls `send()` of the stream when there is room, after those that waited before. */
   waitForRoom(stream: MuxStream): void;
@@ -97,6 +98,17 @@ export class MuxStream implements Link {
     this.#unsent = copied ? Buffer.from(rest) : rest;
     this.#wait();
     return copied ? BUSY : HELD;
+  }
+
+  writeText(text: string): WriteResult {
+    if (this.#gone || this.#ending || text === '') return TAKEN;
+    const { length } = text;
+    if (this.#host.crowded || length > this.#sendWindow || length > this.#host.room()) {
+      return this.write(Buffer.from(text, 'latin1')) === TAKEN ? TAKEN : BUSY;
+    }
+    this.#sendWindow -= length;
+    this.#host.text(this.#openingFlag(), this.id, text);
+    return TAKEN;
   }
 
   end(): void {

@@ -31,15 +31,24 @@ t.test('a family that was reset shows nothing of before', async (t) => {
 
 t.test('histograms, and gauges refreshed at each scrape', async (t) => {
   const metrics = createMetrics();
-  metrics.histogram('demo_seconds', 'Duration.', [0.1, 1], ['side']).with({ side: 'in' }).observe(0.5);
+  const seconds = metrics.histogram('demo_seconds', 'Duration.', [0.1, 1], ['side']).with({ side: 'in' });
+  for (const value of [0.5, 0.1, 7]) seconds.observe(value);
   const scrapes = metrics.gauge('demo_scrapes', 'Scrapes.').with({});
   metrics.onScrape(() => {
     scrapes.value++;
   });
   await metrics.render();
   const text = await metrics.render();
-  t.match(text, 'demo_seconds_bucket{le="0.1",side="in"} 0\n');
-  t.match(text, 'demo_seconds_bucket{le="1",side="in"} 1\n');
+  const lines = text.split('\n').filter((line) => line.includes('demo_seconds'));
+  t.strictSame(lines, [
+    '# HELP demo_seconds Duration.',
+    '# TYPE demo_seconds histogram',
+    'demo_seconds_bucket{le="0.1",side="in"} 1',
+    'demo_seconds_bucket{le="1",side="in"} 2',
+    'demo_seconds_bucket{le="+Inf",side="in"} 3',
+    'demo_seconds_sum{side="in"} 7.6',
+    'demo_seconds_count{side="in"} 3',
+  ]);
   t.match(text, 'demo_scrapes 2\n');
 });
 

@@ -16,6 +16,7 @@ function fakeLink() {
     },
     resume: call('resume'),
     write: () => TAKEN,
+    writeText: () => TAKEN,
     end: call('end'),
     reset: () => {
       calls.push('reset');

@@ -158,6 +158,27 @@ t.test('a small write that must wait is copied: its memory may be shared', async
   t.equal(reader.bytes.subarray(-3).toString(), 'abc');
 });
 
+t.test('a text leaves as its latin1 bytes, and one that finds no room waits', async (t) => {
+  const { client, server } = pair();
+  const stream = client.session.stream();
+  read(stream);
+  t.equal(stream.writeText('\xe9t\xe9'), TAKEN);
+  const out = client.output();
+  t.same(framesIn(out), [[DATA, SYN, 1, 3]]);
+  server.session.receive(out);
+  const reader = read(first(server), false);
+  stream.write(Buffer.alloc(INITIAL_WINDOW - 5, '.'));
+  exchange(client, server);
+  t.equal(stream.writeText('abc'), BUSY, 'two of its bytes fit the window');
+  exchange(client, server);
+  reader.reading = true;
+  first(server).resume();
+  exchange(client, server);
+  t.equal(reader.text.slice(0, 3), '\xe9t\xe9');
+  t.equal(reader.text.slice(-4), '.abc');
+  t.equal(reader.bytes.length, INITIAL_WINDOW + 1);
+});
+
 t.test('the window grows while the reader keeps up, and stays within the budget of the connection', async (t) => {
   for (const [maxGrowth, most] of [
     [1 << 30, 1 << 20],
