@@ -1,11 +1,10 @@
-import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs, promisify } from 'node:util';
+import { parseArgs } from 'node:util';
 import t from 'tap';
+import { buildBundle, SIDECAR } from '../../bench/bundle.ts';
 import { pssBytes } from '../../bench/proc.ts';
-import { shortDirectory } from '../support/cli.ts';
 import { startMixed } from '../support/mixed-rig.ts';
 
 /**
@@ -19,13 +18,11 @@ const [seconds, idle] = [Number(values.seconds), Number(values.idle)];
 const megabytes = (bytes: number) => (bytes / 1e6).toFixed(1);
 
 t.setTimeout(0);
-const bundle = shortDirectory(t);
-await promisify(execFile)(process.execPath, ['docker/bundle.ts', bundle]);
-const program = ['--disable-sigusr1', '--expose-gc', '--max-semi-space-size=2', `${bundle}/main.js`];
+await buildBundle();
 for (const streams of [true, false]) {
   const how = streams ? 'in streams' : 'without streams';
   t.test(`memory ${how}`, { timeout: 0 }, async (t) => {
-    const { orders, web, load, tcpPort } = await startMixed(t, streams, program);
+    const { orders, web, load, tcpPort } = await startMixed(t, streams, SIDECAR);
     const pss = () => ({ orders: pssBytes(orders.child.pid ?? 0), web: pssBytes(web.child.pid ?? 0) });
     const tell = (what: string, { orders, web }: ReturnType<typeof pss>) =>
       process.stderr.write(`${how}, ${what}: orders ${megabytes(orders)} MB, web ${megabytes(web)} MB\n`);

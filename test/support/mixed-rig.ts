@@ -8,11 +8,17 @@ import { servedSerial } from './load.ts';
 import { startEchoApp, startMixedApp, startMixedLoad } from './mixed-load.ts';
 import { freePort } from './servers.ts';
 
+interface SidecarProgram {
+  /** Of node. */
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /**
  * Two sidecars in processes of their own, one service with HTTP and one with TCP between them, and the mixed load.
- * `program`: flags of node, and the command line to run; from source unless given.
+ * `program`: what runs a sidecar; the source unless given.
  */
-export async function startMixed(t: Test, streams: boolean, program: readonly string[] = [MAIN]) {
+export async function startMixed(t: Test, streams: boolean, program: SidecarProgram = { args: [MAIN, 'sidecar'] }) {
   const directory = shortDirectory(t);
   const authority = testAuthority();
   const [http, tcp] = [await startMixedApp(t), await startEchoApp(t)];
@@ -34,7 +40,7 @@ export async function startMixed(t: Test, streams: boolean, program: readonly st
     const file = join(directory, `${service}.yaml`);
     const identity = { source: 'files', directory: join(directory, service) };
     await writeFile(file, JSON.stringify({ ...common, service, identity, ...sides }));
-    const sidecar = startProgram(process.execPath, [...program, 'sidecar', '--config', file]);
+    const sidecar = startProgram(process.execPath, [...program.args, '--config', file], { env: program.env ?? {} });
     t.teardown(async () => {
       sidecar.child.kill('SIGKILL');
       await sidecar.ended;
