@@ -70,13 +70,13 @@ export function describeSidecar(sidecar: Sidecar, config: SidecarConfig, { signs
     const who = allow === 'any' ? 'any' : allow.map(entryText).join(', ');
     const audit = policy === 'audit' ? ', AUDIT ONLY: others are let through and recorded' : '';
     const tls = mode === 'permissive' ? 'mTLS, and PLAINTEXT FROM ANYBODY' : 'mTLS';
-    return `${shown(address.address, address.port)} (${tls}, allow ${who}${audit}) ${signs.to} ${target === undefined ? '' : targetText(target)}`;
+    return `${shown(address)} (${tls}, allow ${who}${audit}) ${signs.to} ${target === undefined ? '' : targetText(target)}`;
   });
   const outbound = sidecar.outbound.map(({ address }, i) => {
     const { service = '', address: remote, expect = [] } = config.outbound[i] ?? {};
     const peers = expect.length === 0 ? service : expect.join(', ');
     const at = remote === undefined ? '' : [remote].flat().map(addressText).join(', ');
-    return `${shown(address.address, address.port)} ${signs.to} ${service} at ${at}, expecting ${peers}`;
+    return `${shown(address)} ${signs.to} ${service} at ${at}, expecting ${peers}`;
   });
   const admin = sidecar.admin === undefined ? [] : [`admin on http://${formatAddress(sidecar.admin)}`];
   return [`identity ${identity?.spiffeId ?? 'none'}${until}`, ...inbound, ...outbound, ...admin];
@@ -96,7 +96,8 @@ function entryText(entry: Exclude<Allow, 'any'>[number]): string {
 }
 
 /** `:8443` for every interface. */
-function shown(host: string, port: number): string {
+function shown({ address: host, port, family }: Sidecar['inbound'][number]['address']): string {
+  if (family === 'unix') return `unix:${host}`;
   return host === '0.0.0.0' || host === '::' ? `:${port}` : formatAddress({ host, port });
 }
 

@@ -1,4 +1,4 @@
-import { isIP } from 'node:net';
+import { isIP, isIPv4, isIPv6 } from 'node:net';
 import * as z from 'zod';
 import { LOG_LEVELS } from '../base/log.ts';
 import { plainPath } from '../base/request-path.ts';
@@ -81,12 +81,42 @@ export function listenAddress(host: string) {
   );
 }
 
+/** As `listenAddress`, or `unix:/path`. */
+export function listenPlace(host: string) {
+  return text((value): HostPort | { readonly path: string } | Problem => {
+    if (value.startsWith('unix:')) return socketPath(value);
+    return parseHostPort(value.startsWith(':') ? `0.0.0.0${value}` : value, host, 0);
+  }, textOrInteger('HOST:PORT, PORT or unix:/path'));
+}
+
+function socketPath(value: string): { readonly path: string } | Problem {
+  const path = value.slice('unix:'.length);
+  return path.startsWith('/') ? { path } : { problem: 'a unix socket needs an absolute path: unix:/run/app.sock' };
+}
+
+/** Permission bits of a unix socket, as text: YAML reads 0660 in two ways. */
+export function socketMode() {
+  return text((value): number | Problem =>
+    /^0?[0-7]{3}$/.test(value) ? Number.parseInt(value, 8) : { problem: "expected an octal mode in quotes: '0660'" },
+  );
+}
+
+/** An address, or a network as `10.0.0.0/8`. */
+export function network() {
+  return text((value) => {
+    const [host = '', bits, ...more] = value.split('/');
+    const longest = isIPv4(host) ? 32 : isIPv6(host) ? 128 : -1;
+    const fits = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= longest);
+    return longest > 0 && fits && more.length === 0
+      ? value
+      : { problem: 'expected an address or a network: 10.0.0.0/8' };
+  });
+}
+
 /** Where an app listens: `PORT` of this machine, `HOST:PORT`, or `unix:/path`. */
 export function targetAddress() {
   return text((value): HostPort | { readonly path: string } | Problem => {
-    if (!value.startsWith('unix:')) return parseHostPort(value, '127.0.0.1', 1);
-    const path = value.slice('unix:'.length);
-    return path.startsWith('/') ? { path } : { problem: 'a unix socket needs an absolute path: unix:/run/app.sock' };
+    return value.startsWith('unix:') ? socketPath(value) : parseHostPort(value, '127.0.0.1', 1);
   }, textOrInteger('PORT, HOST:PORT or unix:/path'));
 }
 

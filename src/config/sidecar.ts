@@ -10,13 +10,16 @@ import {
   KEY_TYPES,
   label,
   listenAddress,
+  listenPlace,
   logSettings,
   managerAddress,
   nameServer,
+  network,
   path,
   probeTarget,
   serviceReference,
   share,
+  socketMode,
   targetAddress,
   trustDomain,
   upstreamAddress,
@@ -78,7 +81,7 @@ const alpn = (what: string) => z.array(alpnName()).min(1).optional().describe(wh
 const inbound = z
   .strictObject({
     name: label().optional().describe('in logs and metrics'),
-    listen: listenAddress('0.0.0.0').describe('where peers connect with mTLS'),
+    listen: listenPlace('0.0.0.0').describe('where peers connect with mTLS: HOST:PORT, PORT or unix:/path'),
     target: targetAddress().describe('where the app listens without TLS'),
     protocol: protocol(),
     alpn: alpn('with protocol: tcp, what the app speaks, as [h2]: callers that offer none of it are refused'),
@@ -91,13 +94,27 @@ const inbound = z
       .enum(['strict', 'permissive'], { error: 'expected strict or permissive' })
       .prefault('strict')
       .describe('permissive also takes callers without TLS, unjudged: on the way to strict'),
+    sendProxyHeader: z
+      .enum(['v2'], { error: 'expected v2' })
+      .optional()
+      .describe('with protocol: tcp, a PROXY header before the bytes of a caller: its address and SPIFFE id'),
+    acceptProxyHeader: z
+      .array(network())
+      .min(1)
+      .optional()
+      .describe('fronts, as [10.0.0.0/8], that have to say by a PROXY header (v2) for whom they speak'),
+    socketMode: socketMode().optional().describe("of listen: unix:/path; '0600' unless given"),
     policy: z
       .enum(['enforce', 'audit'], { error: 'expected enforce or audit' })
       .prefault('enforce')
       .describe('audit lets through and records what allow refuses'),
   })
   .superRefine(checkProtocol)
-  .superRefine(checkAlpn);
+  .superRefine(checkAlpn)
+  .superRefine(({ protocol: spoken, sendProxyHeader }, context) => {
+    if (spoken === 'tcp' || sendProxyHeader === undefined) return;
+    context.addIssue({ code: 'custom', path: ['sendProxyHeader'], message: 'needs protocol: tcp' });
+  });
 
 /** Rules by request where no requests are seen would be rules without effect. */
 function checkProtocol(
@@ -127,7 +144,8 @@ const limit = (fallback: number) => z.int().min(1).max(1_000_000).prefault(fallb
 const outbound = z
   .strictObject({
     name: label().optional().describe('in logs and metrics; the service unless given'),
-    listen: listenAddress('127.0.0.1').describe('where the app connects without TLS'),
+    listen: listenPlace('127.0.0.1').describe('where the app connects without TLS: HOST:PORT, PORT or unix:/path'),
+    socketMode: socketMode().optional().describe("of listen: unix:/path; '0600' unless given"),
     service: serviceReference().describe('who must answer: SERVICE or NAMESPACE/SERVICE'),
     address: z
       .union([upstreamAddress(), z.array(upstreamAddress()).min(1, { error: 'an empty list leads nowhere' })], {

@@ -44,8 +44,22 @@ export function targetName(target: Target): string {
   return 'path' in target ? target.path : formatAddress(target);
 }
 
+const origins = new WeakMap<Socket, string>();
+
+/** From now on the other side of this socket is the one at `address`: a front that we trust says so. */
+export function speaksFor(socket: Socket, address: string): void {
+  origins.set(socket, address);
+}
+
+/** `host:port` of ours that an open socket was accepted on. */
+export function localName({ localAddress, localPort }: Socket): string {
+  return localAddress === undefined ? 'unknown' : formatAddress({ host: localAddress, port: localPort ?? 0 });
+}
+
 /** `host:port` of the other side of an open socket. */
 export function remoteName(socket: Socket): string {
+  const origin = origins.get(socket);
+  if (origin !== undefined) return origin;
   const { remoteAddress, remotePort } = socket;
   return remoteAddress === undefined ? 'unknown' : formatAddress({ host: remoteAddress, port: remotePort ?? 0 });
 }

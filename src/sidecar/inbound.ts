@@ -2,7 +2,8 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { type ServerAlpn, serverAlpn } from './alpn.ts';
 import type { DataPlane } from './data-plane.ts';
-import { dial, remoteName } from './dial.ts';
+import { dial, remoteName, speaksFor } from './dial.ts';
+import { takeProxyHeader, trustedFronts } from './front.ts';
 import { createHttpInbound } from './http1/inbound.ts';
 import type { Identity } from './identity.ts';
 import { bindListener, type Listener } from './listener.ts';
@@ -12,6 +13,7 @@ import type { InboundOptions } from './options.ts';
 import type { PeerLink, VerifiedPeer } from './peer-link.ts';
 import { createPermissive, type Permissive } from './permissive.ts';
 import type { ListenerPolicy } from './policy.ts';
+import { encodeProxyHeader } from './proxy-header.ts';
 import { ownLink, secure } from './secure.ts';
 import { startRelay } from './start-relay.ts';
 import { targetDown } from './target.ts';
@@ -33,6 +35,7 @@ export async function bindInbound(
     plane,
     policy,
     alpn: serverAlpn(options, plane.streams),
+    isFront: trustedFronts(options.acceptProxyHeader ?? []),
     permissive,
     serve: http?.serve ?? ((link) => connectTarget(link, options, plane)),
     bridge: http?.bridge,
@@ -40,6 +43,7 @@ export async function bindInbound(
   const listener = await bindListener({
     what: `inbound "${options.name}"`,
     address: options.listen,
+    socketMode: options.socketMode,
     pauseOnConnect: false,
     accept: (raw) => accept(raw, inbound),
   });
@@ -56,6 +60,8 @@ interface Inbound {
   readonly plane: DataPlane;
   readonly policy: ListenerPolicy;
   readonly alpn: ServerAlpn;
+  /** Whether who connects from there speaks for others, and says for whom. */
+  readonly isFront: (address: string | undefined) => boolean;
   readonly permissive: Permissive | undefined;
   /** Takes over a link to a verified and allowed caller. */
   readonly serve: (link: PeerLink) => void;
@@ -109,8 +115,24 @@ function accept(raw: Socket, inbound: Inbound): void {
     raw.destroy();
     return;
   }
-  if (permissive === undefined) startTls(raw, identity, inbound);
-  else permissive.accept(raw, () => startTls(raw, identity, inbound));
+  const start = () => {
+    if (permissive === undefined) startTls(raw, identity, inbound);
+    else permissive.accept(raw, () => startTls(raw, identity, inbound));
+  };
+  if (!inbound.isFront(raw.remoteAddress)) {
+    start();
+    return;
+  }
+  takeProxyHeader(raw, plane.limits.handshakeTimeoutMs, (source) => {
+    if (source === undefined) {
+      plane.connections.dismiss();
+      plane.metrics.refused.with({ direction: 'inbound', listener, reason: 'proxy_header' }).value++;
+      raw.destroy();
+      return;
+    }
+    speaksFor(raw, source);
+    start();
+  });
 }
 
 function startTls(raw: Socket, identity: Identity, inbound: Inbound): void {
@@ -176,6 +198,7 @@ function share(verified: VerifiedPeer, socket: TLSSocket, { options, plane, serv
 function connectTarget(link: PeerLink, options: InboundOptions, plane: DataPlane): void {
   const app = dial(options.target, plane.limits.connectTimeoutMs, (failure) => {
     if (failure === undefined) {
+      if (options.sendProxyHeader === 'v2') app.write(proxyHeaderOf(link));
       startRelay('inbound', options.name, link, app, plane);
       return;
     }
@@ -184,4 +207,9 @@ function connectTarget(link: PeerLink, options: InboundOptions, plane: DataPlane
     link.link.reset();
     targetDown(failure, options, plane);
   });
+}
+
+function proxyHeaderOf({ peer, local, tls: { version, cipher } }: PeerLink): Buffer {
+  const tls = { version, cipher, spiffeId: peer.spiffeId.uri };
+  return encodeProxyHeader({ source: peer.address, destination: local, tls });
 }

@@ -14,6 +14,9 @@ export interface UnixPath {
   readonly path: string;
 }
 
+/** Only this user may connect. */
+export const SOCKET_MODE = 0o600;
+
 /** The name of SRV records, which tell hosts and ports. */
 export interface SrvName {
   readonly srv: string;
@@ -81,7 +84,7 @@ export type Protocol = 'tcp' | 'http' | 'http2';
 /** Where the sidecar stands in front of its app. */
 export interface InboundOptions {
   readonly name: string;
-  readonly listen: HostPort;
+  readonly listen: HostPort | UnixPath;
   readonly target: HostPort | UnixPath;
   readonly protocol: Protocol;
   /** What the app speaks, best first (RFC 7301): callers that offer none of it are refused. `tcp` only. */
@@ -89,6 +92,12 @@ export interface InboundOptions {
   readonly allow: AllowRule;
   /** `permissive` also takes callers without TLS, whom no rule applies to; `strict` unless given. */
   readonly mode?: 'strict' | 'permissive';
+  /** The app gets a PROXY header before the first byte: the caller's address, and its SPIFFE id. `tcp` only. */
+  readonly sendProxyHeader?: 'v2' | undefined;
+  /** Addresses and networks of fronts, which have to say by a PROXY header of version 2 for whom they speak. */
+  readonly acceptProxyHeader?: readonly string[] | undefined;
+  /** Of a unix socket; {@link SOCKET_MODE} unless given. */
+  readonly socketMode?: number | undefined;
   /** `enforce` unless given. */
   readonly policy?: PolicyMode;
 }
@@ -96,7 +105,9 @@ export interface InboundOptions {
 /** A local plaintext port that leads to a peer. */
 export interface OutboundOptions {
   readonly name: string;
-  readonly listen: HostPort;
+  readonly listen: HostPort | UnixPath;
+  /** Of a unix socket; {@link SOCKET_MODE} unless given. */
+  readonly socketMode?: number | undefined;
   readonly service: string;
   /** Where the service can be reached: one place or several, which share what comes. */
   readonly address: UpstreamAddress | readonly UpstreamAddress[];

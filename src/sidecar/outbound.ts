@@ -19,6 +19,7 @@ export async function bindOutbound(options: OutboundOptions, plane: DataPlane): 
   const listener = await bindListener({
     what: `outbound "${options.name}"`,
     address: options.listen,
+    socketMode: options.socketMode,
     // Not one byte of the app is read before there is somebody to send it to.
     pauseOnConnect: true,
     accept: (local) => accept(local, options.name, serve, plane),

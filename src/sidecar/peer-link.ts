@@ -6,6 +6,8 @@ import type { Link } from './link.ts';
 /** Who is at the other end of a connection, and what was agreed. */
 export interface VerifiedPeer {
   readonly peer: { readonly address: string; readonly spiffeId: SpiffeId; readonly leaf: Certificate };
+  /** `host:port` of ours on this connection. */
+  readonly local: string;
   /** Ours, as the peer saw it. */
   readonly identity: Identity;
   readonly tls: { readonly version: string; readonly cipher: string; readonly group: string | undefined };

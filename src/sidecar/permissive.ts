@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net';
 import type { PlaintextListenerReport } from '../api/wire-sidecar.ts';
 import type { DataPlane } from './data-plane.ts';
-import { dial, remoteName } from './dial.ts';
+import { dial, localName, remoteName } from './dial.ts';
 import { firstByte } from './first-byte.ts';
 import type { InboundOptions } from './options.ts';
 import { createPlaintextCallers } from './plaintext-callers.ts';
+import { encodeProxyHeader } from './proxy-header.ts';
 import { relay } from './relay.ts';
 import { socketLink } from './socket-link.ts';
 import { targetDown } from './target.ts';
@@ -81,6 +82,9 @@ function relayPlaintext(raw: Socket, options: InboundOptions, plane: DataPlane):
       raw.resetAndDestroy();
       targetDown(failure, options, plane);
       return;
+    }
+    if (options.sendProxyHeader === 'v2') {
+      app.write(encodeProxyHeader({ source: remoteName(raw), destination: localName(raw) }));
     }
     plane.connections.add({
       ...plaintextInfo(raw, remoteName(app)),

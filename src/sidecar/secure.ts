@@ -4,6 +4,7 @@ import { nodeCode } from '../base/errors.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { SpiffeId } from '../pki/names.ts';
 import type { DataPlane } from './data-plane.ts';
+import { localName } from './dial.ts';
 import { classify, type HandshakeReason } from './handshake.ts';
 import type { Identity } from './identity.ts';
 import type { Direction } from './metrics.ts';
@@ -83,6 +84,7 @@ export function secure(handshake: Handshake, plane: DataPlane): void {
     plane.metrics.handshakeSeconds.with({ direction, listener }).observe((performance.now() - started) / 1000);
     const verified = {
       peer: { address, spiffeId: verdict.spiffeId, leaf: verdict.leaf },
+      local: localName(raw),
       identity,
       tls: tlsFacts(socket, direction),
     };

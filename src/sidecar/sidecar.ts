@@ -1,7 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { SECOND } from '../base/clock.ts';
 import { Readiness } from '../base/lifecycle.ts';
-import { formatAddress } from '../base/listen.ts';
 import { startAdmin, startHealth } from './admin.ts';
 import { type Connections, createConnections } from './connections.ts';
 import type { DataPlane } from './data-plane.ts';
@@ -186,8 +185,8 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   log.info(
     {
       event: 'listening',
-      inbound: inbound.map(({ name, listener }) => ({ name, address: formatAddress(hostPort(listener.address)) })),
-      outbound: outbound.map(({ name, listener }) => ({ name, address: formatAddress(hostPort(listener.address)) })),
+      inbound: inbound.map(({ name, listener }) => ({ name, address: listener.where })),
+      outbound: outbound.map(({ name, listener }) => ({ name, address: listener.where })),
       admin: admin?.url,
       health: health?.url,
       readPath: plane.userBuffers ? readPath() : 'data-events',
@@ -264,8 +263,4 @@ async function drain({ inbound, outbound, connections, links, readiness, drainMs
     connections.resetAll(direction);
   }
   return clean;
-}
-
-function hostPort({ address, port }: AddressInfo): HostPort {
-  return { host: address, port };
 }

@@ -24,15 +24,8 @@ const ANY_PORT: HostPort = { host: '127.0.0.1', port: 0 };
 interface NodeOptions {
   readonly service: string;
   readonly authority: TestAuthority;
-  readonly inbound?: Pick<InboundOptions, 'target' | 'allow' | 'policy' | 'mode' | 'alpn'> & {
-    readonly listen?: HostPort;
-  };
-  readonly outbound?: Pick<
-    OutboundOptions,
-    'service' | 'address' | 'answerSslRequest' | 'alpn' | 'ejection' | 'limits'
-  > & {
-    readonly expect?: string[];
-  };
+  readonly inbound?: Pick<InboundOptions, 'target' | 'allow'> & Partial<InboundOptions>;
+  readonly outbound?: Pick<OutboundOptions, 'service' | 'address'> & Partial<OutboundOptions>;
   readonly limits?: Partial<SidecarLimits>;
   readonly userBuffers?: boolean;
   readonly streams?: boolean;

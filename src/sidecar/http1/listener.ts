@@ -112,6 +112,7 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
     open: (one) => new Client(context, { ...one, received: { value: 0 }, sent: { value: 0 } }),
     closeWith: (bound) => ({
       address: bound.address,
+      where: bound.where,
       serve: () => bound.serve(),
       close() {
         bound.close();

@@ -91,6 +91,7 @@ export function createHttp2Relay({ direction, listener, open, pick, idleMs }: Re
     /** The same port, which on close gives up its connections too. */
     closeWith: (bound: Listener): Listener => ({
       address: bound.address,
+      where: bound.where,
       serve: () => bound.serve(),
       close() {
         bound.close();

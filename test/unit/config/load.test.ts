@@ -83,7 +83,9 @@ __proto__: { a: 1 }
 t.test('an unknown key is answered with the nearest one and the keys of that place', async (t) => {
   const text = `${SIDECAR}    alow: [web]\n`;
   t.match(errorsIn('Sidecar', text), [
-    { fix: 'did you mean "allow"?  keys here: allow, alpn, listen, mode, name, policy, protocol, target' },
+    {
+      fix: 'did you mean "allow"?  keys here: acceptProxyHeader, allow, alpn, listen, mode, name, policy, protocol, sendProxyHeader, socketMode, target',
+    },
   ]);
   const other = 'kind: Sidecar\nidentity: { source: manager, file: /x }\n';
   t.match(errorsIn('Sidecar', other), [
