@@ -50,12 +50,15 @@ for entry in "${wanted[@]}"; do
   missing+=("${entry##*=}")
 done
 
-if ! command -v podman-compose >/dev/null; then
-  command -v pip3 >/dev/null || { echo "setup: no pip3 here. Install by hand: podman-compose" >&2; exit 1; }
-  echo "setup: installing podman-compose"
-  pip3 install -q --root-user-action=ignore podman-compose==1.6.0 2>/dev/null ||
-    pip3 install -q --break-system-packages podman-compose==1.6.0
-fi
+# pip_install PROGRAM PACKAGE==VERSION
+pip_install() {
+  command -v "$1" >/dev/null && return
+  command -v pip3 >/dev/null || { echo "setup: no pip3 here. Install by hand: $2" >&2; exit 1; }
+  echo "setup: installing $2"
+  pip3 install -q --root-user-action=ignore "$2" 2>/dev/null || pip3 install -q --break-system-packages "$2"
+}
+pip_install podman-compose podman-compose==1.6.0
+pip_install lint_pkix_cert pkilint==0.13.3
 if ((${#missing[@]} == 0)); then
   echo "setup: everything is there"
   exit 0
