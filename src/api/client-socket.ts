@@ -50,6 +50,9 @@ interface SocketClient {
   dashboard(): Promise<DashboardAnswer>;
 }
 
+/** The manager is of this machine and ours: an inventory of 100,000 certificates has room. */
+const MAX_ANSWER = 64 << 20;
+
 /**
  * Admin calls to the manager that runs on this machine. Who may open the socket is the file system's decision.
  * @throws SidelockError SL-MGR-001 when no manager runs there, SL-MGR-002, or what the manager answered.
@@ -58,7 +61,8 @@ export function socketClient(socketPath: string, timeoutMs: number = 30 * SECOND
   const transport: Transport = {
     where: socketPath,
     timeoutMs,
-    connect: () => openClient('http://manager', { socketPath }),
+    maxAnswer: MAX_ANSWER,
+    connect: () => openClient('http://manager', { socketPath }, MAX_ANSWER),
   };
   return {
     createToken: (body) => exchange(transport, { method: 'POST', path: PATHS.tokens, body }, tokenAnswer),

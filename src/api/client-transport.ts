@@ -2,7 +2,7 @@ import { Client } from 'undici';
 import { ERROR_PAGES, type ErrorCode, isSidelockError, nodeCode, SidelockError } from '../base/errors.ts';
 import { describeIssues, errorAnswer, type Schema } from './wire.ts';
 
-/** More than any answer of a manager takes. */
+/** More than any answer of a manager to a sidecar takes. */
 const MAX_ANSWER = 5 << 18;
 
 /** How to reach one manager. */
@@ -11,6 +11,8 @@ export interface Transport {
   readonly where: string;
   /** For one whole exchange: connect, handshake, answer. Milliseconds. */
   readonly timeoutMs: number;
+  /** Bytes of a whole answer; 1.25 MiB unless given. */
+  readonly maxAnswer?: number;
   /** Ends a call early, with an AbortError. */
   readonly signal?: AbortSignal | undefined;
   /** A client for one exchange, gone after it: calls are rare and each uses the identity of its moment. */
@@ -111,7 +113,7 @@ function transportError(transport: Transport, error: unknown, timedOut: boolean)
   if (isSidelockError(error)) return error;
   const code = nodeCode(error) ?? 'unknown';
   if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE')
-    return unusable(transport, `the answer is larger than ${MAX_ANSWER} bytes`);
+    return unusable(transport, `the answer is larger than ${transport.maxAnswer ?? MAX_ANSWER} bytes`);
   if (code.startsWith('HPE_')) return unusable(transport, `what answers there does not speak HTTP (${code})`, error);
   const why = timedOut
     ? `it did not answer within ${transport.timeoutMs / 1000} s`
@@ -139,6 +141,6 @@ const NETWORK_REASONS: Readonly<Record<string, string>> = {
   EPROTO: 'it answers in plain HTTP, or in something else that is not TLS',
 };
 
-export function openClient(origin: string, options: Client.Options): Client {
-  return new Client(origin, { ...options, maxResponseSize: MAX_ANSWER, pipelining: 1 });
+export function openClient(origin: string, options: Client.Options, maxAnswer: number = MAX_ANSWER): Client {
+  return new Client(origin, { ...options, maxResponseSize: maxAnswer, pipelining: 1 });
 }

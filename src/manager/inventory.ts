@@ -54,6 +54,9 @@ export interface Inventory {
   readonly size: number;
 }
 
+/** Files opened together: reading 10,000 one after the other is most of a start. */
+const READ_AT_ONCE = 64;
+
 /** What was issued, one file a serial. A file that cannot be read is reported and left out. */
 export async function openInventory(directory: string, log: Logger): Promise<Inventory> {
   await mkdir(directory, { recursive: true, mode: DIRECTORY_MODE });
@@ -71,8 +74,7 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
   const write = (entry: InventoryEntry) =>
     writeFileDurable(join(directory, `${entry.serial}.json`), JSON.stringify(entry), KEY_MODE);
 
-  for (const file of await readdir(directory)) {
-    if (!/^[0-9a-f]+\.json$/.test(file)) continue;
+  const read = async (file: string) => {
     try {
       const entry = await readJsonFile<InventoryEntry>(join(directory, file));
       if (entry !== undefined) index(entry);
@@ -80,6 +82,10 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
       if (!isSidelockError(error)) throw error;
       log.error({ event: 'inventory_damaged', file, code: error.code }, `${file} of the inventory is left out`);
     }
+  };
+  const files = (await readdir(directory)).filter((file) => /^[0-9a-f]+\.json$/.test(file));
+  for (let i = 0; i < files.length; i += READ_AT_ONCE) {
+    await Promise.all(files.slice(i, i + READ_AT_ONCE).map(read));
   }
 
   return {

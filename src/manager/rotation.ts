@@ -32,6 +32,8 @@ export interface RotationManager {
 }
 
 const TICK_MS = MINUTE;
+/** The files of 10,000 services are a second's work, even from a cache that looks at their change times only. */
+const LOOK_AGAIN_MS = 10 * MINUTE;
 
 /** Rotates the certificates whose keys the manager holds. Sidecars that enrolled renew theirs by themselves. */
 export function startRotation(options: RotationOptions): RotationManager {
@@ -40,6 +42,8 @@ export function startRotation(options: RotationOptions): RotationManager {
   /** By serial, so that the jitter of a certificate is decided once. */
   const due = new Map<string, number>();
   const failures = new Map<string, string>();
+  /** What lay in the store and was not due, until when that is taken on trust: what people put there is seen later. */
+  const looked = new Map<string, { readonly entry: InventoryEntry; readonly until: number }>();
 
   const dueOf = ({ serial, notBefore, notAfter }: InventoryEntry): number => {
     const at = due.get(serial) ?? nextRenewal({ notBefore, notAfter }, thresholdMs, random);
@@ -51,10 +55,19 @@ export function startRotation(options: RotationOptions): RotationManager {
     const held = await store.load(service);
     return held === undefined ? undefined : inventory.get(held.leaf.serial);
   };
+  const whenOf = (service: string, entry: InventoryEntry) =>
+    Math.min(dueOf(entry), scheduled.get(service) ?? Number.POSITIVE_INFINITY);
   const rotate = async (service: string): Promise<boolean> => {
+    const now = clock.now();
+    const known = looked.get(service);
+    if (known !== undefined && now < Math.min(known.until, whenOf(service, known.entry))) return false;
+    looked.delete(service);
     const entry = await heldEntry(service);
     if (entry === undefined || isRevoked(entry.serial)) return false;
-    if (clock.now() < Math.min(dueOf(entry), scheduled.get(service) ?? Number.POSITIVE_INFINITY)) return false;
+    if (now < whenOf(service, entry)) {
+      looked.set(service, { entry, until: now + (0.5 + random()) * LOOK_AGAIN_MS });
+      return false;
+    }
     await replace(entry);
     return true;
   };
@@ -81,7 +94,8 @@ export function startRotation(options: RotationOptions): RotationManager {
     async checkAndRotateCertificates() {
       const rotated: string[] = [];
       const services = await store.list();
-      for (const service of failures.keys()) if (!services.includes(service)) failures.delete(service);
+      const stored = new Set(services);
+      for (const map of [failures, looked]) for (const name of map.keys()) if (!stored.has(name)) map.delete(name);
       for (const service of services) {
         try {
           if (await rotate(service)) rotated.push(service);
