@@ -17,13 +17,15 @@ interface Upstream {
   readonly variable: string;
 }
 
+const PROTOCOLS = ['tcp', 'http', 'http2'] as const;
+
 /** What the annotations of a pod ask for. */
 export interface Wanted {
   readonly service: string | undefined;
   readonly inbound: readonly Inbound[];
   readonly upstreams: readonly Upstream[];
   readonly allow: 'any' | readonly string[];
-  readonly protocol: 'tcp' | 'http';
+  readonly protocol: (typeof PROTOCOLS)[number];
   readonly mode: 'strict' | 'permissive';
   /** Probes of ports behind the sidecar are answered by it. */
   readonly rewriteProbes: boolean;
@@ -71,6 +73,7 @@ export function readAnnotations(annotations: unknown): Wanted {
     if (typeof value !== 'string') throw invalid(key, 'it is not text', 'put the value in quotes');
     given.set(known, value.trim());
   }
+  const protocol = one(given, 'protocol', /^(?:tcp|http|http2)$/, 'tcp, http or http2');
   const inbound = items(given.get('inbound')).map(readInbound);
   const upstreams = nameUpstreams(items(given.get('upstreams')).map(readUpstream));
   return {
@@ -78,7 +81,7 @@ export function readAnnotations(annotations: unknown): Wanted {
     inbound,
     upstreams,
     allow: readAllow(given.get('allow'), inbound.length > 0),
-    protocol: one(given, 'protocol', /^(?:tcp|http)$/, 'tcp or http') === 'http' ? 'http' : 'tcp',
+    protocol: PROTOCOLS.find((name) => name === protocol) ?? 'tcp',
     mode:
       one(given, 'mode', /^(?:strict|permissive)$/, 'strict or permissive') === 'permissive' ? 'permissive' : 'strict',
     rewriteProbes: one(given, 'rewrite-probes', /^(?:true|false)$/, '"true" or "false"') !== 'false',

@@ -93,7 +93,7 @@ export function appVariables({
   return upstreams.flatMap(({ variable, listen }) => [
     { name: `${variable}_MTLS_HOST`, value: '127.0.0.1' },
     { name: `${variable}_MTLS_PORT`, value: String(listen) },
-    { name: `${variable}_MTLS_URL`, value: `${protocol === 'http' ? 'http' : 'tcp'}://127.0.0.1:${listen}` },
+    { name: `${variable}_MTLS_URL`, value: `${protocol === 'tcp' ? 'tcp' : 'http'}://127.0.0.1:${listen}` },
   ]);
 }
 

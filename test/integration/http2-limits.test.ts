@@ -242,15 +242,43 @@ t.test('X17: a connection without requests goes away', async (t) => {
   t.equal(await client.goaway(), 0);
 });
 
-t.test('F12: an honest client is far from every limit', async (t) => {
-  const rig = await start(t);
+t.test('an honest client is far from every limit: 100 streams with bodies at once, and pings', async (t) => {
+  const rig = await start(t, (stream) => {
+    stream.respond({ ':status': 200 });
+    stream.on('data', (chunk: Buffer) => void stream.write(chunk));
+    stream.once('end', () => stream.end());
+  });
   const session = rig.peer();
-  for (let round = 0; round < 10; round++) {
-    const all = await Promise.all(Array.from({ length: 200 }, () => ask(session, {})));
-    t.ok(all.every(({ status }) => status === 200));
+  const body = Buffer.alloc(30_000, 1);
+  for (let round = 0; round < 2; round++) {
+    const all = await Promise.all(Array.from({ length: 150 }, () => ask(session, { ':method': 'POST' }, { body })));
+    t.ok(all.every(({ status, ended, body: answer }) => status === 200 && ended && answer.length === body.length));
     await new Promise((resolve) => session.ping(resolve));
   }
   t.notOk(session.closed);
+  t.equal(await rig.orders.metric('sidelock_http2_closed_total'), 0);
+});
+
+t.test('a client that reads nothing for longer than a head may take is waited for', async (t) => {
+  const size = 5_000_000;
+  const rig = await start(
+    t,
+    (stream) => {
+      stream.respond({ ':status': 200 });
+      stream.end(Buffer.alloc(size));
+    },
+    { limits: { headTimeoutMs: 500 } },
+  );
+  const client = await rig.attacker(Buffer.from([0, 4, 0x7f, 0xff, 0xff, 0xff]));
+  client.send(frame(TYPES.WINDOW_UPDATE, 0, 0, Buffer.from([0x7f, 0, 0, 0])));
+  client.head(1, GET);
+  await client.until(({ type }) => type === TYPES.DATA);
+  client.socket.pause();
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  client.socket.resume();
+  t.equal(await client.outcome(1), 'answered');
+  const bytes = client.frames.reduce((sum, f) => sum + (f.type === TYPES.DATA ? f.payload.length : 0), 0);
+  t.equal(bytes, size);
 });
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));

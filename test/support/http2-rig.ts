@@ -19,7 +19,7 @@ export async function startHttp2(
 ) {
   const authority = testAuthority();
   const streams = { now: 0, most: 0, all: 0 };
-  const server = createServer(options.app ?? {});
+  const server = createServer({ ...OURS, ...options.app });
   const sessions = new Set<{ destroy(): void }>();
   server.on('session', (session) => {
     sessions.add(session);
@@ -57,11 +57,15 @@ export async function startHttp2(
   };
 }
 
+/** What a client of Node may hold before it refuses itself, in MB: the limits looked for are those of the sidecars. */
+const OURS = { maxSessionMemory: 100 };
+
 function client(t: Test, port: number, identity: Trio | undefined): ClientHttp2Session {
   const session =
     identity === undefined
-      ? connect(`http://127.0.0.1:${port}`)
+      ? connect(`http://127.0.0.1:${port}`, OURS)
       : connect('https://orders', {
+          ...OURS,
           createConnection: () =>
             connectTls({
               port,

@@ -118,6 +118,7 @@ export class Http2Client implements ExchangeOwner, Relay {
   #tick(now: number): void {
     const { limits, graceMs } = this.#context;
     if (this.#session.destroyed) return;
+    if (this.#duplex.held) this.guard.forgive(now);
     if (this.guard.blockedFor(now) >= limits.headTimeoutMs) {
       this.#flooded('slow_head');
       return;

@@ -23,7 +23,8 @@ export class LinkDuplex extends Duplex {
   #linger: NodeJS.Timeout | undefined;
 
   constructor(link: Link, options: LinkDuplexOptions) {
-    super({ allowHalfOpen: true });
+    // While the reader waits no more than one piece is kept: what was looked at has been read when the next one comes.
+    super({ allowHalfOpen: true, readableHighWaterMark: 1 });
     this.#link = link;
     this.#options = options;
     // 'error' is told by `closed`.
@@ -70,6 +71,11 @@ export class LinkDuplex extends Duplex {
     this.#options.closed(error);
   }
 
+  /** We read no more for now: the peer may be waiting for us. */
+  get held(): boolean {
+    return this.#paused;
+  }
+
   /** Ends both ways at once. */
   reset(): void {
     this.#link.reset();
@@ -78,7 +84,8 @@ export class LinkDuplex extends Duplex {
   override _read(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    this.#link.resume();
+    // Asked for before the piece there is was handed over.
+    setImmediate(() => this.#link.resume());
   }
 
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {

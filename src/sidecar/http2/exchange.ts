@@ -269,7 +269,7 @@ export class Exchange implements Taker, Served {
       this.#retried = true;
       pool.take(this, gone ? upstream.load : undefined);
     } else if (gone) this.#fail(CLOSED_UPSTREAM);
-    else this.#breakOff(passedOn(code), 'reset');
+    else this.#breakOff(refused ? NGHTTP2_REFUSED_STREAM : passedOn(code), 'reset');
   }
 
   /** The client is gone, or has it all. */

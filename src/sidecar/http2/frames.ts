@@ -26,15 +26,16 @@ export class FrameScanner {
   #have = 0;
   /** Bytes to pass over: of the preface, or of a frame. */
   #skip: number;
+  #content = false;
 
   constructor(side: 'server' | 'client', seen: FrameSeen) {
     this.#skip = side === 'server' ? PREFACE_BYTES : 0;
     this.#seen = seen;
   }
 
-  /** Whether a frame, or the preface, was begun and not ended. */
+  /** Whether a frame, or the preface, was begun and not ended; content may take its time. */
   get begun(): boolean {
-    return this.#have > 0 || this.#skip > 0;
+    return this.#have > 0 || (this.#skip > 0 && !this.#content);
   }
 
   feed(chunk: Buffer): void {
@@ -52,8 +53,10 @@ export class FrameScanner {
       if (this.#have < HEAD_BYTES) return;
       this.#have = 0;
       const length = this.#head.readUIntBE(0, 3);
+      const type = this.#head[3] ?? 0;
       this.#skip = length;
-      this.#seen(this.#head[3] ?? 0, this.#head[4] ?? 0, this.#head.readUInt32BE(5) & 0x7fffffff, length);
+      this.#content = type === DATA;
+      this.#seen(type, this.#head[4] ?? 0, this.#head.readUInt32BE(5) & 0x7fffffff, length);
     }
   }
 }

@@ -85,6 +85,11 @@ export class Guard {
     return this.#blockSince === 0 ? 0 : now - this.#blockSince;
   }
 
+  /** It was us who did not read. */
+  forgive(now: number): void {
+    if (this.#blockSince > 0) this.#blockSince = now;
+  }
+
   #frame(type: number, flags: number, stream: number, length: number): void {
     this.#empty += 9;
     // Each frame that is complete is progress; a block of headers is one until its end.

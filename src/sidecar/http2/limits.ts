@@ -40,5 +40,7 @@ export const CLIENT_OPTIONS: ClientSessionOptions = {
   maxHeaderListPairs: 256,
   peerMaxConcurrentStreams: MAX_STREAMS,
   maxReservedRemoteStreams: 0,
+  /** Those of all callers together. */
+  maxSessionMemory: 64,
   settings: { ...SETTINGS, maxHeaderListSize: 64 * 1024, enablePush: false },
 };

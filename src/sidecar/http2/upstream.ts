@@ -120,6 +120,7 @@ export class UpstreamSession {
       if (waited >= idleMs || this.#leaving) this.retire();
     } else if (this.#pingSince > 0 && now - this.#pingSince >= PING_TIMEOUT) this.destroy();
     else if (this.#pingSince === 0 && waited >= PING_AFTER) this.#ping(now);
+    if (this.#duplex.held) this.guard.forgive(now);
     if (this.guard.blockedFor(now) >= this.#context.limits.headTimeoutMs) this.#flooded('slow_head');
   }
 
