@@ -51,6 +51,7 @@ export function sidecarContainer(
     startupProbe: { ...probe('/readyz'), periodSeconds: 1, failureThreshold: 120 },
     readinessProbe: { ...probe('/readyz'), periodSeconds: 5 },
     livenessProbe: { ...probe('/healthz'), periodSeconds: 10 },
+    lifecycle: { preStop: { exec: { command: LEAVE } } },
     resources: resources(wanted),
     securityContext: {
       allowPrivilegeEscalation: false,
@@ -71,6 +72,13 @@ export function sidecarContainer(
           ],
   };
 }
+
+/** Runs as the pod's end begins, while the app still serves: the end of a sidecar comes after that of its app. */
+const LEAVE = [
+  '/usr/local/bin/node',
+  '-e',
+  `fetch('http://127.0.0.1:${ADMIN_PORT}/leave', { method: 'POST', headers: { 'x-sidelock': '1' } })`,
+];
 
 /** The Secret of the service, which is not optional: a pod without identity waits, and says for what. Or a place for its own. */
 export function identityVolumes(service: string, { manager }: InjectSettings): Json[] {

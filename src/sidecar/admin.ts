@@ -25,6 +25,8 @@ interface AdminOptions {
   readonly plaintext?: () => PlaintextAnswer;
   /** Begins a graceful stop; called after the answer is on its way. */
   readonly shutdown?: () => void;
+  /** Asks callers to go elsewhere, and serves them as long as they do not. */
+  readonly leave?: () => void;
   /** See IdentitySource.renewNow. */
   readonly renew?: () => Promise<void>;
 }
@@ -43,7 +45,7 @@ export interface AdminServer extends AsyncDisposable {
 }
 
 /**
- * Local endpoints: GET /healthz /readyz /metrics /identity /connections /endpoints /policy /plaintext, POST /shutdown /renew.
+ * Local endpoints: GET /healthz /readyz /metrics /identity /connections /endpoints /policy /plaintext, POST /shutdown /leave /renew.
  *
  * Without a password, because only processes of this machine reach it; so a browser must not be made to: the Host has
  * to be a loopback name (a rebound DNS name is not), and POST needs `x-sidelock: 1`, which no foreign page can send.
@@ -137,6 +139,11 @@ const ACTIONS: Readonly<Record<string, Handler>> = {
   '/shutdown': ({ shutdown }) => {
     if (shutdown === undefined) return failure(404, 'this process does not stop by request');
     return { ...json(202, { status: 'stopping' }), after: shutdown };
+  },
+  '/leave': ({ leave }) => {
+    if (leave === undefined) return failure(404, 'there are no listeners here');
+    leave();
+    return json(202, { status: 'leaving' });
   },
   '/renew': async ({ renew, identity }) => {
     if (renew === undefined) return failure(404, 'this identity is not renewed from here');

@@ -143,6 +143,17 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
     );
     return drained;
   };
+  /** Again and again: a caller may come back before the network knows that we are leaving. */
+  const leave = () => {
+    if (leaving !== undefined) return;
+    log.info({ event: 'leaving' }, 'callers are asked to go elsewhere');
+    leaving = setInterval(() => {
+      links.goAway('inbound');
+      connections.finishAll('inbound');
+    }, SECOND).unref();
+  };
+  let leaving: NodeJS.Timeout | undefined;
+  undo.defer(() => clearInterval(leaving));
   const admin =
     options.admin === false
       ? undefined
@@ -161,6 +172,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
             }),
             endpoints: () => upstreams.map(endpointsReport),
             shutdown: () => void shutdown(),
+            leave,
             renew: () => source.renewNow(),
           }),
         );

@@ -8,7 +8,7 @@ import { say } from './say.ts';
 interface Tool {
   readonly name: string;
   /** Folder of this directory whose go.mod pins it. */
-  readonly module: 'kubernetes' | 'containerd';
+  readonly module: 'kubernetes' | 'containerd' | 'helm';
   readonly package: string;
   /** On two idle cores, with nothing compiled before. */
   readonly takes: string;
@@ -50,7 +50,7 @@ const here = import.meta.dirname;
  * by what they are built from, so that each machine builds them once. @throws Error in words when Go is missing
  */
 export function build(): string {
-  const directory = join(cache(), key());
+  const directory = join(cache(), key('kubernetes', 'containerd'));
   mkdirSync(directory, { recursive: true });
   const missing = TOOLS.filter(({ name }) => !isThere(join(directory, name)));
   if (missing.length === 0) return directory;
@@ -66,6 +66,17 @@ export function build(): string {
     say(`${tool.name} took ${Number((process.hrtime.bigint() - start) / 1_000_000_000n)} s`);
   }
   return directory;
+}
+
+/** Helm, which only the tests of the chart need: kept apart, so that a new one costs no new cluster. */
+export function buildHelm(): string {
+  const directory = join(cache(), `helm-${key('helm')}`);
+  const program = join(directory, 'helm');
+  if (isThere(program)) return program;
+  mkdirSync(directory, { recursive: true });
+  say('building helm, up to 5 minutes on two idle cores; once a machine');
+  compile({ name: 'helm', module: 'helm', package: 'helm.sh/helm/v4/cmd/helm', takes: '5 minutes' }, directory);
+  return program;
 }
 
 function compile({ name, module, package: source }: Tool, directory: string): void {
@@ -87,10 +98,10 @@ function compile({ name, module, package: source }: Tool, directory: string): vo
   renameSync(`${output}.new`, output);
 }
 
-/** Everything that the programs are made of. */
-function key(): string {
+/** Everything that programs are made of. */
+function key(...modules: ReadonlyArray<Tool['module']>): string {
   const hash = createHash('sha256').update(`${LINK}\n${TAGS}\n`);
-  for (const module of ['kubernetes', 'containerd']) {
+  for (const module of modules) {
     for (const file of ['go.mod', 'go.sum']) hash.update(readFileSync(join(here, module, file)));
   }
   return hash.digest('hex').slice(0, 16);

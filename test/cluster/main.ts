@@ -1,14 +1,15 @@
 import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
-import { build } from './build.ts';
+import { build, buildHelm } from './build.ts';
 import { say } from './say.ts';
 import { down, up } from './up.ts';
 
 const COMMANDS: Readonly<Record<string, () => Promise<void>>> = {
-  build: async () => say(`programs in ${build()}`),
+  build: async () => say(`programs in ${build()}, and ${buildHelm()}`),
   up: () => up(build()),
   down,
   test: async () => {
+    buildHelm();
     await up(build());
     try {
       process.exitCode = runTests(process.argv.slice(3));

@@ -33,7 +33,7 @@ export function template({ name, script, annotations = {}, labels = {}, serviceA
     metadata: { labels: { app: name, ...labels }, annotations: Object.fromEntries(ours) },
     spec: {
       automountServiceAccountToken: false,
-      terminationGracePeriodSeconds: 5,
+      terminationGracePeriodSeconds: 10,
       ...(serviceAccount === undefined ? {} : { serviceAccountName: serviceAccount }),
       containers: [{ name: 'app', image: SIDECAR_IMAGE, command, securityContext: RESTRICTED, ...more }],
     },
@@ -66,7 +66,7 @@ export function run(namespace: string, workload: string, container: string, scri
 }
 
 /** Says who called, and listens where nobody but its sidecar comes. */
-export const ECHO_APP = `require('node:http').createServer((q, r) => r.end(JSON.stringify(q.headers))).listen(8080, '127.0.0.1'); process.on('SIGTERM', () => process.exit(0))`;
+export const ECHO_APP = `require('node:http').createServer((q, r) => r.setHeader('x-pod', require('node:os').hostname()).end(JSON.stringify(q.headers))).listen(8080, '127.0.0.1'); process.on('SIGTERM', () => process.exit(0))`;
 export const IDLE_APP = 'setInterval(() => {}, 1e6); process.on("SIGTERM", () => process.exit(0))';
 
 /** A namespace of that name with nothing in it, under Pod Security `restricted`. */

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { installed, installManifests, makeVolume, SYSTEM } from './install.ts';
+import { cli } from '../support/cli.ts';
+import { CHART, helm, images } from './helm.ts';
 import { kubectl, programs, tryKubectl } from './kubectl.ts';
 import {
   deployment,
@@ -15,12 +16,17 @@ import {
   template,
 } from './pods.ts';
 import { importSidecarImage } from './sidecar-image.ts';
+import { makeVolume, SYSTEM } from './volume.ts';
 
 const NAMESPACE = 'hooked';
 const LABEL = 'certificate.ai-teddy.com/inject';
 const CONFIGURATION = 'mutatingwebhookconfiguration/sidelock-webhook';
 const host = (name: string) => `${name}.${NAMESPACE}.svc.cluster.local:8443`;
-const PROBED = { readinessProbe: { periodSeconds: 1, httpGet: { path: '/ready', port: 8080 } } };
+/** Serves on for a moment when its end begins, as any app behind a Service must. */
+const PROBED = {
+  lifecycle: { preStop: { sleep: { seconds: 4 } } },
+  readinessProbe: { periodSeconds: 1, httpGet: { path: '/ready', port: 8080 } },
+};
 const UPSTREAMS = { upstreams: `${host('orders')}=orders` };
 const CALL = `fetch('http://127.0.0.1:' + process.env.ORDERS_MTLS_PORT).then(async (r) => console.log(r.status, await r.text()))`;
 /** Keeps a connection open, so that there is one to be seen. */
@@ -31,6 +37,24 @@ const WEB_APP = `(function call() {
 })(); process.on('SIGTERM', () => process.exit(0))`;
 
 const inNamespace = (...args: readonly string[]) => kubectl(['-n', NAMESPACE, ...args]);
+
+/** Calls without a pause until it is told to stop, four at a time, a connection each. */
+const LOAD = `
+const pods = new Set(), failed = {};
+let sent = 0, stopped = false;
+require('node:http').createServer((q, r) => { stopped = true; r.end(); }).listen(7777, '127.0.0.1').unref();
+async function caller() {
+  while (!stopped) {
+    sent++;
+    try {
+      const r = await fetch(process.env.ORDERS_MTLS_URL);
+      pods.add(r.headers.get('x-pod'));
+      await r.text();
+      if (r.status !== 200) failed[r.status + ' ' + r.headers.get('x-sidelock-reason')] = (failed[r.status] ?? 0) + 1;
+    } catch (e) { failed[e.cause?.code ?? e.message] = 1; }
+  }
+}
+Promise.all([1, 2, 3, 4].map(caller)).then(() => console.log(JSON.stringify({ sent, failed, pods: pods.size })));`;
 
 /** Asks until it is so; the caller's limit is that of the test. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {
@@ -45,27 +69,30 @@ async function sidecarsOf(app: string): Promise<string> {
 
 t.before(async () => {
   importSidecarImage(programs());
-  await kubectl(['delete', 'namespace', SYSTEM, '--ignore-not-found', '--timeout=60s']);
-  await makeVolume();
+  await uninstall();
   await freshNamespace(NAMESPACE, [`${LABEL}=enabled`]);
 });
 
-t.teardown(async () => {
-  await kubectl(['delete', '--ignore-not-found', '--wait=false', CONFIGURATION, 'persistentvolume/sidelock-manager']);
+async function uninstall(): Promise<void> {
+  await helm('uninstall', 'sidelock', '-n', SYSTEM, '--ignore-not-found', '--wait');
   await kubectl(['delete', 'namespace', '--ignore-not-found', '--wait=false', NAMESPACE, SYSTEM]);
-});
+}
+t.teardown(uninstall);
 
-t.test('what install prints passes the API server without a warning, and becomes ready', async (t) => {
-  const manifests = await installManifests();
-  const applied = await tryKubectl(['apply', '--validate=strict', '-f', '-'], manifests);
-  t.equal(applied.code, 0, applied.stderr);
-  t.notMatch(applied.stderr, /Warning/);
-  await installed();
+t.test('the chart installs and becomes ready under restricted, each account with the rights it needs', async (t) => {
+  await freshNamespace(SYSTEM);
+  await makeVolume();
+  const args = ['sidelock', CHART, '-n', SYSTEM, '--wait', '--timeout', '2m', ...images()];
+  const small = ['--set-string', 'manager.extraEnv[0].name=MTLS_CA_KEY_SIZE,manager.extraEnv[0].value=2048'];
+  const made = await helm('install', ...args, ...small);
+  t.equal(made.code, 0, made.stderr);
   for (const name of ['sidelock-manager', 'sidelock-webhook']) {
     t.notMatch(await kubectl(['-n', SYSTEM, 'logs', `deployment/${name}`]), /rights_missing|"level":50/, name);
   }
-  const again = await kubectl(['apply', '-f', '-'], manifests);
-  t.notMatch(again, /webhook-injects.*configured/, 'and may be applied again');
+  const apply = ['apply', '--server-side', '--force-conflicts', '--dry-run=server', '--validate=strict', '-f', '-'];
+  const printed = await tryKubectl(apply, (await cli(['install'])).stdout);
+  t.equal(printed.code, 0, printed.stderr);
+  t.notMatch(printed.stderr, /Warning/, 'what sidelock install prints passes too');
 });
 
 t.test('plain Deployments in a labelled namespace come up with sidecars, and call each other by mTLS', async (t) => {
@@ -88,11 +115,17 @@ t.test('plain Deployments in a labelled namespace come up with sidecars, and cal
       annotations: { ...inbound, mode: 'permissive' },
     }),
     deployment(NAMESPACE, { name: 'web', script: WEB_APP, serviceAccount: 'web', annotations: UPSTREAMS }),
+    deployment(NAMESPACE, {
+      name: 'load',
+      script: IDLE_APP,
+      serviceAccount: 'web',
+      annotations: { ...UPSTREAMS, protocol: 'http' },
+    }),
     deployment(NAMESPACE, { name: 'wrong', script: IDLE_APP, annotations: { inbounds: '1:2' } }),
     { ...deployment(NAMESPACE, { name: 'legacy', script: IDLE_APP, labels: { [LABEL]: 'disabled' } }) },
   ]);
   await kubectl(['apply', '-f', '-'], given);
-  await ready(NAMESPACE, 'orders', 'web', 'open', 'wrong', 'legacy');
+  await ready(NAMESPACE, 'orders', 'web', 'load', 'open', 'wrong', 'legacy');
   for (const app of ['orders', 'web', 'open']) t.equal(await sidecarsOf(app), 'sidelock', app);
   for (const app of ['wrong', 'legacy']) t.equal(await sidecarsOf(app), '', app);
 
@@ -135,6 +168,19 @@ t.test('who gets no sidecar is told why: by an Event on the owner, and by a warn
   t.match(stderr, /Warning: sidelock: no sidecar \(invalid-annotation\)/);
 });
 
+t.test('a pod that is deleted under load loses no request', async (t) => {
+  await inNamespace('scale', 'deployment/orders', '--replicas=2');
+  await ready(NAMESPACE, 'orders');
+  const load = run(NAMESPACE, 'deploy/load', 'app', LOAD);
+  const [doomed = ''] = (await inNamespace('get', 'pods', '-l', 'app=orders', '-o', 'name')).split('\n');
+  await sleep(1_000);
+  await inNamespace('delete', doomed, '--wait=true');
+  await run(NAMESPACE, 'deploy/load', 'app', `fetch('http://127.0.0.1:7777')`);
+  const { sent, failed, pods } = JSON.parse(await load);
+  t.same(failed, {}, `none of ${sent} failed`);
+  t.ok(sent > 100 && pods > 0, `${sent} requests to ${pods} pods`);
+});
+
 t.test('a Job with a sidecar completes', async (t) => {
   const { metadata, spec } = template({ name: 'web', script: CALL, serviceAccount: 'web', annotations: UPSTREAMS });
   const pod = { metadata: { ...metadata, labels: {} }, spec: { ...spec, restartPolicy: 'Never' } };
@@ -159,6 +205,19 @@ t.test(
     const other = [{ op: 'remove', path: '/webhooks/0/clientConfig/caBundle' }];
     await kubectl(['patch', CONFIGURATION, '--type=json', '-p', JSON.stringify(other)]);
     await until(async () => (await read()) === before);
+    const upgraded = await helm(
+      'upgrade',
+      'sidelock',
+      CHART,
+      '-n',
+      SYSTEM,
+      '--reuse-values',
+      '--set',
+      'webhook.timeoutSeconds=4',
+    );
+    t.equal(upgraded.code, 0, upgraded.stderr);
+    t.equal(await kubectl(['get', CONFIGURATION, '-o', 'jsonpath={.webhooks[0].timeoutSeconds}']), '4');
+    t.equal(await read(), before, 'an upgrade leaves it alone');
 
     await kubectl(['-n', SYSTEM, 'delete', 'secret', 'sidelock-webhook-ca']);
     await until(async () => {

@@ -94,7 +94,9 @@ t.test('connections come from the data plane', async (t) => {
 t.test('shutdown and renew are POST with x-sidelock, and nothing a web page can send', async (t) => {
   let stopped = 0;
   let renewed = 0;
-  const { admin } = await start(t, { shutdown: () => stopped++, renew: async () => void renewed++ });
+  let left = 0;
+  const actions = { shutdown: () => stopped++, leave: () => left++, renew: async () => void renewed++ };
+  const { admin } = await start(t, actions);
   const post = (path: string, headers: Record<string, string> = {}, method = 'POST') =>
     fetch(`${admin.url}${path}`, { method, headers });
 
@@ -106,6 +108,9 @@ t.test('shutdown and renew are POST with x-sidelock, and nothing a web page can 
   t.equal((await post('/metrics')).status, 405);
   t.equal((await post('/shutdown', {}, 'OPTIONS')).status, 405, 'no preflight is answered');
   t.equal(stopped, 0);
+  t.equal((await post('/leave')).status, 403);
+  t.equal((await post('/leave', { 'x-sidelock': '1' })).status, 202);
+  t.equal(left, 1);
   t.equal((await post('/renew', { 'x-sidelock': '1' })).status, 200);
   t.equal(renewed, 1);
   const answer = await post('/shutdown', { 'x-sidelock': '1' });
