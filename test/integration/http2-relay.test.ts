@@ -195,6 +195,22 @@ t.test('GOAWAY: for a drain, a new identity and new rules', async (t) => {
   t.equal(await drained, true);
 });
 
+t.test('an app that goes away in order, again and again, loses no request', async (t) => {
+  const rig = await startHttp2(t, (stream) => {
+    const { session } = stream;
+    stream.respond({ ':status': 200 }, { endStream: true });
+    if (rig.streams.all % 20 === 0) session?.close();
+  });
+  const session = rig.peer();
+  let lost = 0;
+  for (let round = 0; round < 15; round++) {
+    const all = await Promise.all(Array.from({ length: 20 }, () => ask(session, {})));
+    lost += all.filter(({ status, ended }) => status !== 200 || !ended).length;
+  }
+  t.equal(lost, 0);
+  t.ok(rig.streams.all >= 300);
+});
+
 t.test('C83, C84: only a caller that agrees on h2 is served', async (t) => {
   const rig = await startHttp2(t, (stream) => stream.respond({ ':status': 200 }, { endStream: true }));
   for (const offer of [['http/1.1'], undefined]) {
