@@ -28,6 +28,7 @@ import {
   type ValidationAnswer,
   validationAnswer,
 } from './wire-care.ts';
+import { type TrustStatusAnswer, type TrustStepRequest, trustStatus } from './wire-trust.ts';
 
 interface SocketClient {
   createToken(request: TokenRequest): Promise<TokenAnswer>;
@@ -46,6 +47,9 @@ interface SocketClient {
   noteBackup(file: string): Promise<unknown>;
   revoke(request: RevocationRequest): Promise<RevocationAnswer>;
   createDevice(request: DeviceRequest): Promise<DeviceAnswer>;
+  trustStatus(): Promise<TrustStatusAnswer>;
+  /** A step of the succession of roots; with `dryRun` only what stands against it. */
+  trustStep(request: TrustStepRequest): Promise<TrustStatusAnswer>;
   status(): Promise<StatusAnswer>;
   dashboard(): Promise<DashboardAnswer>;
 }
@@ -91,6 +95,8 @@ export function socketClient(socketPath: string, timeoutMs: number = 30 * SECOND
     revoke: (body) => exchange(transport, { method: 'POST', path: PATHS.revocations, body }, revocationAnswer),
     dashboard: () => exchange(transport, { method: 'GET', path: PATHS.dashboard }, dashboardAnswer),
     createDevice: (body) => exchange(transport, { method: 'POST', path: PATHS.devices, body }, deviceAnswer),
+    trustStatus: () => exchange(transport, { method: 'GET', path: PATHS.trustState }, trustStatus),
+    trustStep: (body) => exchange(transport, { method: 'POST', path: PATHS.trustState, body }, trustStatus),
     status: () => exchange(transport, { method: 'GET', path: PATHS.status }, statusAnswer),
   };
 }

@@ -42,8 +42,8 @@ interface ManagerClient {
    */
   enrollPod(token: string, csr: string, expected: ExpectedService & ExpectedRoots): Promise<IdentityAnswer>;
   /**
-   * A revocation list that is not the one of `seen`, and notices of refusals of our certificate, as soon as there is
-   * either; nothing after half a minute. Whoever uses the list verifies it.
+   * Revocation lists and roots that are not those of `seen`, and notices of refusals of our certificate, as soon as there
+   * is any; nothing after half a minute. Whoever uses lists and roots verifies them.
    */
   news(seen: NewsMarks): Promise<NewsAnswer>;
   /** Tells the manager whose certificates we refused. */
@@ -127,11 +127,11 @@ export function createManagerClient(options: ManagerClientOptions): ManagerClien
       return checked(answer, { address, csr, spiffeId, trusted, now: clock.now() });
     },
 
-    async news({ crl, notices }) {
+    async news(seen) {
       const shown = own();
       const timeoutMs = (options.timeoutMs ?? 10 * SECOND) + NEWS_HELD_MS;
       const held = { ...transport(trustedBy(shown), shown), timeoutMs };
-      return await exchange(held, { method: 'GET', path: `${PATHS.news}?crl=${crl}&notices=${notices}` }, newsAnswer);
+      return await exchange(held, { method: 'GET', path: `${PATHS.news}?${newsQuery(seen)}` }, newsAnswer);
     },
 
     async notify(refused) {
@@ -151,6 +151,11 @@ export function createManagerClient(options: ManagerClientOptions): ManagerClien
       return checked(answer, { address, csr, spiffeId: shown.spiffeId.uri, trusted, now: clock.now() });
     },
   };
+}
+
+function newsQuery({ crl, notices, bundle, peers = new Map() }: NewsMarks): string {
+  const counts = [...peers].map(([root, count]) => `${root}:${count}`);
+  return `crl=${crl}&notices=${notices}${bundle === undefined ? '' : `&bundle=${bundle}&peers=${counts.join(',')}`}`;
 }
 
 /** What a manager must prove to be: a leaf of `trustDomain` under `bundle`. */

@@ -30,6 +30,8 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   'SL-CERT-001': 403,
   'SL-STORE-001': 404,
   'SL-CA-003': 503,
+  'SL-TRUST-001': 409,
+  'SL-TRUST-002': 409,
   'SL-API-001': 400,
   'SL-API-002': 403,
   'SL-API-003': 429,

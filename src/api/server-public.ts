@@ -6,6 +6,7 @@ import { isSidelockError } from '../base/errors.ts';
 import type { InventoryEntry } from '../manager/inventory.ts';
 import type { Manager } from '../manager/manager.ts';
 import { peerChain } from '../pki/peer-chain.ts';
+import { pemEncode } from '../pki/pem.ts';
 import { addressKey, createRateLimiter, type Rate } from './rate-limit.ts';
 import { readBody } from './server-body.ts';
 import { busy, tooMany } from './server-errors.ts';
@@ -83,14 +84,18 @@ export function publicRoutes(
     return { bundle: pem, sha256, rootSha256, trustDomain: manager.trustDomain, time: clock.now() };
   });
 
-  /** Waits for the first of `events`, unless too many wait already or the caller leaves. */
-  const held = async ({ socket }: FastifyRequest, ...events: ReadonlyArray<(end: AbortSignal) => Promise<unknown>>) => {
+  /** Waits for the first of `events`, for `ms` at most, unless too many wait already or the caller leaves. */
+  const held = async (
+    { socket }: FastifyRequest,
+    ms: number,
+    ...events: ReadonlyArray<(end: AbortSignal) => Promise<unknown>>
+  ) => {
     if (waiting >= limits.maxWaiting) return;
     const over = new AbortController();
     const end = () => over.abort();
     socket.once('close', end);
     waiting++;
-    const patience = AbortSignal.any([signal, over.signal, AbortSignal.timeout(HELD_MS)]);
+    const patience = AbortSignal.any([signal, over.signal, AbortSignal.timeout(ms)]);
     await Promise.race(events.map((event) => event(patience)));
     end();
     waiting--;
@@ -100,22 +105,34 @@ export function publicRoutes(
   app.get<{ Querystring: { after?: string } }>(PATHS.crl, async (request): Promise<CrlAnswer> => {
     const { revocations } = manager;
     const { number } = revocations.crl();
-    if (request.query.after === String(number)) await held(request, (end) => revocations.newerThan(number, end));
+    if (request.query.after === String(number))
+      await held(request, HELD_MS, (end) => revocations.newerThan(number, end));
     const crl = revocations.crl();
     return { crl: crl.pem, number: crl.number, time: clock.now() };
   });
 
-  app.get<{ Querystring: { crl?: string; notices?: string } }>(PATHS.news, async (request): Promise<NewsAnswer> => {
-    const { revocations, notices } = manager;
+  app.get<{ Querystring: NewsQuery }>(PATHS.news, async (request): Promise<NewsAnswer> => {
+    const { revocations, notices, trust } = manager;
+    const { bundle, peers = '' } = request.query;
+    const chain = chainOf(request);
     const seen = { crl: Number(request.query.crl ?? 0), notices: Number(request.query.notices ?? 0) };
-    const box = notices.boxOf(chainOf(request));
+    const box = notices.boxOf(chain);
+    const follower = bundle === undefined ? undefined : await manager.follow({ chain, bundle, peers: countsOf(peers) });
     const unread = () => (box === undefined ? [] : notices.read(box, seen.notices));
-    if (seen.crl === revocations.crl().number && unread().length === 0) {
+    if (seen.crl === revocations.crl().number && unread().length === 0 && follower?.news() === undefined) {
       const notice = box === undefined ? [] : [(end: AbortSignal) => notices.next(box, end)];
-      await held(request, (end) => revocations.newerThan(seen.crl, end), ...notice);
+      const step = follower === undefined ? [] : [follower.next];
+      const ms = newsHeldMs(trust);
+      await held(request, ms, (end) => revocations.newerThan(seen.crl, end), ...notice, ...step);
     }
     const { pem, number } = revocations.crl();
-    return { ...(number === seen.crl ? {} : { crl: { pem, number } }), notices: unread(), time: clock.now() };
+    const news = follower?.news();
+    return {
+      ...(number === seen.crl ? {} : { crl: { pem, number, issuers: tiersOf(trust) } }),
+      ...(news && { trust: { ...news, bundle: news.bundle.pem, sha256: news.bundle.sha256 } }),
+      notices: unread(),
+      time: clock.now(),
+    };
   });
 
   app.post(PATHS.notices, (request) => {
@@ -165,6 +182,33 @@ export function publicRoutes(
 /** The socket is the only witness of who asks: a header that names somebody is not even read. */
 function chainOf({ socket }: FastifyRequest): readonly Buffer[] {
   return socket instanceof TLSSocket ? peerChain(socket) : [];
+}
+
+interface NewsQuery {
+  readonly crl?: string;
+  readonly notices?: string;
+  readonly bundle?: string;
+  readonly peers?: string;
+}
+
+/** Roots there are few of; what does not read as a count is none. */
+const MAX_ROOTS = 16;
+
+function countsOf(peers: string): Map<string, number> {
+  const counts = peers.split(',', MAX_ROOTS).map((text) => /^([0-9a-f]{64}):(\d{1,6})$/.exec(text));
+  return new Map(counts.flatMap((match) => (match?.[1] === undefined ? [] : [[match[1], Number(match[2])]])));
+}
+
+/** While a root follows another, what sidecars have matters, so they are asked more often: all together 40 a second. */
+function newsHeldMs(trust: Manager['trust']): number {
+  if (trust.phase() === 'steady') return HELD_MS;
+  return Math.min(HELD_MS, Math.max(SECOND, trust.followers() * 25));
+}
+
+/** The issuing certificates, which sign revocation lists and are no roots. */
+function tiersOf(trust: Manager['trust']): string {
+  const tiers = trust.signers().filter(({ certificate }) => !certificate.subjectDer.equals(certificate.issuerDer));
+  return tiers.map(({ certificate }) => pemEncode('CERTIFICATE', certificate.der)).join('');
 }
 
 function leafKey([leaf = Buffer.alloc(0)]: readonly Buffer[]): string {

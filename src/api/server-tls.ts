@@ -30,11 +30,11 @@ interface KeepOptions {
 
 /** Serves new connections with each new certificate of the manager. Ends with the signal; never rejects. */
 export async function keepIdentity(server: Server, first: IdentityMaterial, options: KeepOptions): Promise<void> {
-  const { manager, clock, log, signal } = options;
+  const { manager, log, signal } = options;
   let served = first;
   while (!signal.aborted) {
     try {
-      await clock.sleep(MINUTE, signal);
+      await minuteOrStep(options);
       const next = await manager.managerIdentity();
       if (next === served) continue;
       server.setSecureContext(contextOptions(next));
@@ -44,4 +44,18 @@ export async function keepIdentity(server: Server, first: IdentityMaterial, opti
       if (!isAbort(error)) log.error({ event: 'own_identity_failed', err: error }, 'the API keeps its certificate');
     }
   }
+}
+
+/** A step on trust gives a new certificate at once: its root may be one that nobody trusts any more. */
+async function minuteOrStep({ manager: { trust }, clock, signal }: KeepOptions): Promise<void> {
+  const done = new AbortController();
+  const either = AbortSignal.any([signal, done.signal]);
+  const step = trust.whenNot(trust.generation(), either);
+  try {
+    await Promise.race([clock.sleep(MINUTE, either), step]);
+  } finally {
+    done.abort();
+    await step;
+  }
+  signal.throwIfAborted();
 }

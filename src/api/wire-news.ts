@@ -39,8 +39,9 @@ const notice = z.strictObject({
 export type Notice = z.infer<typeof notice>;
 
 /**
- * GET /v1/news?crl=NUMBER&notices=SEQ: held until there is another revocation list than that one, or a notice above that
- * one for the certificate of the connection; for half a minute at most. Each is there only when it is news.
+ * GET /v1/news?crl=NUMBER&notices=SEQ&bundle=SHA256&peers=ROOT:COUNT,…: held until there are other revocation lists than
+ * those, a notice above that one for the certificate of the connection, or with `bundle` another trust bundle than that;
+ * for half a minute at most. Each is there only when it is news. `peers` counts open connections by root.
  */
 export const newsAnswer = z.strictObject({
   crl: z
@@ -50,6 +51,21 @@ export const newsAnswer = z.strictObject({
         .min(1)
         .max(1024 * 1024),
       number: z.number().int().nonnegative(),
+      /** Certificates of those who made a list and are no roots. */
+      issuers: z.string().max(64 * 1024),
+    })
+    .optional(),
+  trust: z
+    .strictObject({
+      bundle: z
+        .string()
+        .min(1)
+        .max(128 * 1024),
+      sha256,
+      /** The certificate of this connection should be replaced now, */
+      renew: z.boolean(),
+      /** together with those of others over this long, ms. */
+      spreadMs: z.number().int().nonnegative(),
     })
     .optional(),
   notices: z.array(notice).max(64),
@@ -61,4 +77,8 @@ export type NewsAnswer = z.infer<typeof newsAnswer>;
 export interface NewsMarks {
   readonly crl: number;
   readonly notices: number;
+  /** Hash of the bundle it serves with. */
+  readonly bundle?: string;
+  /** Open connections by the root that vouches for the peer (SHA-256). */
+  readonly peers?: ReadonlyMap<string, number>;
 }

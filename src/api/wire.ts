@@ -10,6 +10,7 @@ export const PATHS = {
   crl: '/v1/crl',
   news: '/v1/news',
   notices: '/v1/notices',
+  trustState: '/v1/trust/state',
   tokens: '/v1/tokens',
   certificates: '/v1/certificates',
   revocations: '/v1/revocations',

@@ -157,6 +157,16 @@ export const ERROR_PAGES = {
     why: 'The CA certificate is out of date, or the clock is before the newest certificate it signed.',
     fix: 'Check the clock of this machine.',
   },
+  'SL-TRUST-001': {
+    title: 'somebody is not ready for this step on trust',
+    why: 'The step would leave parties that cannot talk to each other.',
+    fix: 'sidelock trust status   names them; for what is gone: sidelock revoke --serial SERIAL, or --absent DURATION',
+  },
+  'SL-TRUST-002': {
+    title: 'step on trust out of turn',
+    why: 'A root follows another by stage, activate and retire, in this order.',
+    fix: 'sidelock trust status   says which is next.',
+  },
   'SL-BAK-001': {
     title: 'backup cannot be restored',
     why: 'It is no backup of ours, was changed or cut short. Nothing was written.',

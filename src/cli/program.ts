@@ -29,6 +29,7 @@ import { showCommand } from './show.ts';
 import { sidecarCommand } from './sidecar.ts';
 import { checkSurroundings, nodeWarning, surroundings } from './surroundings.ts';
 import { tokenCommand } from './token.ts';
+import { trustCommand } from './trust.ts';
 import { validateCommand } from './validate.ts';
 import { packageVersion } from './version.ts';
 import { webhookCommand } from './webhook.ts';
@@ -103,6 +104,7 @@ export function buildProgram(context: Context): Command {
     .addCommand(backupCommand(context))
     .addCommand(restoreCommand(context))
     .addCommand(revokeCommand(context))
+    .addCommand(trustCommand(context))
     .commandsGroup('Kubernetes')
     .addCommand(installCommand(context))
     .addCommand(webhookCommand(context))

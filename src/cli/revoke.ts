@@ -1,10 +1,10 @@
-import { createInterface } from 'node:readline/promises';
 import { type Command, Option } from 'commander';
 import type { RevocationRequest } from '../api/wire.ts';
 import { systemClock } from '../base/clock.ts';
 import { SidelockError } from '../base/errors.ts';
 import { REVOCATION_REASONS, type RevocationReason } from '../pki/crl.ts';
 import { type Context, command } from './command.ts';
+import { confirmed, refuseSilence } from './confirm.ts';
 import type { ManagerFlags } from './manager-options.ts';
 import { roughly, table } from './table.ts';
 import { addStorageFlags, withManager } from './with-manager.ts';
@@ -46,14 +46,10 @@ export function revokeCommand(context: Context): Command {
     const request: RevocationRequest = { service, serial, reason };
     const what = service ?? `serial ${serial}`;
     const ask = flags.yes !== true;
-    if (ask && !(process.stdin.isTTY && process.stderr.isTTY)) {
-      throw new SidelockError('SL-USAGE-001', `nothing was revoked: nobody can be asked about ${what} here`, {
-        fix: 'give --yes',
-      });
-    }
+    if (ask) refuseSilence(`nothing was revoked of ${what}`);
     const answer = await withManager(context, flags, {
       async work(client) {
-        if (ask && !(await confirmed(await client.revoke({ ...request, dryRun: true })))) return undefined;
+        if (ask && !(await agreed(await client.revoke({ ...request, dryRun: true })))) return undefined;
         return await client.revoke(request);
       },
     });
@@ -69,7 +65,7 @@ export function revokeCommand(context: Context): Command {
     );
   });
 
-  async function confirmed({ certificates }: { certificates: ReadonlyArray<Row> }): Promise<boolean> {
+  async function agreed({ certificates }: { certificates: ReadonlyArray<Row> }): Promise<boolean> {
     const now = systemClock.now();
     const rows = certificates.map((c) => [
       c.serial,
@@ -78,12 +74,7 @@ export function revokeCommand(context: Context): Command {
     ]);
     output.note(table(['serial', 'identity', 'left'], rows, { width: output.width }));
     output.note('Every connection of their holders is closed, and none is taken again. This cannot be undone.');
-    const lines = createInterface({ input: process.stdin, output: process.stderr });
-    try {
-      return (await lines.question(`Revoke ${certificates.length}? [y/N] `)).trim().toLowerCase() === 'y';
-    } finally {
-      lines.close();
-    }
+    return await confirmed(`Revoke ${certificates.length}?`);
   }
 }
 

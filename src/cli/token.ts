@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
 import { SECOND, systemClock } from '../base/clock.ts';
-import { SidelockError } from '../base/errors.ts';
-import { parseDuration } from '../config/units.ts';
 import { writeFileDurable } from '../store/files.ts';
 import { type Context, command, list } from './command.ts';
+import { durationFlag } from './duration.ts';
 import type { ManagerFlags } from './manager-options.ts';
 import { roughly, table } from './table.ts';
 import { addStorageFlags, withManager } from './with-manager.ts';
@@ -58,8 +57,8 @@ function createCommand(context: Context): Command {
     .option('--wait <DURATION>', 'wait so long for a manager to run, as in 60s');
   return addStorageFlags(made).action(async (service: string, flags: CreateFlags) => {
     const { namespace, type, sans, ttl, wait, output: file } = flags;
-    const ttlSeconds = ttl === undefined ? undefined : Math.floor(duration('--ttl', ttl) / SECOND);
-    const waitMs = wait === undefined ? undefined : duration('--wait', wait);
+    const ttlSeconds = ttl === undefined ? undefined : Math.floor(durationFlag('--ttl', ttl, SECOND) / SECOND);
+    const waitMs = wait === undefined ? undefined : durationFlag('--wait', wait, SECOND);
     const request = { service, namespace, type, sans: sans && [...sans], ttlSeconds };
     const created = await withManager(context, flags, { waitMs, work: (client) => client.createToken(request) });
     if (file !== undefined) return await writeFileDurable(file, `${created.token}\n`, 0o600);
@@ -109,12 +108,4 @@ function revokeCommand(context: Context): Command {
     await withManager(context, flags, { work: (client) => client.revokeToken(id) });
     context.output.result({ revoked: id }, () => `${context.output.signs.ok} token ${id} is revoked\n`);
   });
-}
-
-/** ms, at least a second. */
-function duration(flag: string, text: string): number {
-  const ms = parseDuration(text);
-  if (typeof ms === 'number' && ms >= SECOND) return ms;
-  const why = typeof ms === 'number' ? 'at least 1s is needed' : ms.problem;
-  throw new SidelockError('SL-USAGE-001', `${flag} ${text} is no time to go by`, { why, fix: `write ${flag} 60s` });
 }

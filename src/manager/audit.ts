@@ -21,6 +21,11 @@ type AuditAction =
   | 'token_revoked'
   | 'token_used'
   | 'token_refused'
+  | 'trust_staged'
+  | 'trust_unstaged'
+  | 'trust_activated'
+  | 'trust_retired'
+  | 'trust_compromised'
   | 'backup_started'
   | 'audit_restarted';
 

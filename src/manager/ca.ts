@@ -5,7 +5,7 @@ import type { Clock } from '../base/clock.ts';
 import { isSidelockError, nodeCode, SidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { type Certificate, certificatesFromPem } from '../pki/certificate.ts';
-import { createIssuer, createRoot, type Signer } from '../pki/issue.ts';
+import { createIssuer, createRoot, crossSign, type Signer } from '../pki/issue.ts';
 import { generateKey, privateKeyFromPem, privateKeyToPem, spkiSha256 } from '../pki/keys.ts';
 import { pemEncode } from '../pki/pem.ts';
 import { readRegularFile, syncDirectory, writeNewFile } from '../store/files.ts';
@@ -15,12 +15,18 @@ import { checkRights } from '../store/rights.ts';
 /** What signs leaves, and what proves it. */
 export interface Authority {
   readonly name: string;
+  /** 1 for the root of the first start, then one more for each that followed. */
+  readonly number: number;
   readonly root: Certificate;
   readonly signer: Signer;
   /** Signs further issuers; the same as `signer` without an issuing tier. */
   readonly rootSigner: Signer;
-  /** Intermediates to send after a leaf; empty when the root signs. */
+  /** The issuing certificate; empty when the root signs. */
+  readonly issuerPem: string;
+  /** What is sent after a leaf: `issuerPem`, and `crossPem` while the root before is trusted. */
   readonly chainPem: string;
+  /** The root once more, signed by the one before it; empty for the first. */
+  readonly crossPem: string;
   /** The roots that everybody must trust. */
   readonly bundlePem: string;
   /** True when this call made the CA. */
@@ -29,7 +35,7 @@ export interface Authority {
   readonly ownKeys: ReadonlySet<string>;
 }
 
-interface AuthorityOptions {
+export interface AuthorityOptions {
   /** `.sidelock`, which the caller holds the lock of. */
   readonly stateDirectory: string;
   readonly name: string;
@@ -40,31 +46,56 @@ interface AuthorityOptions {
   readonly trustDomain: string;
   /** Domains that the issuing certificate may vouch for besides those of service names. */
   readonly dnsDomains: readonly string[];
-  /** True when certificates were issued here before, so that a missing CA is a loss and not a first start. */
-  readonly usedBefore: boolean;
   readonly clock: Clock;
   readonly log: Logger;
   readonly onProgress: (text: string) => void;
 }
 
-const DIRECTORY = 'ca';
 const TEMPORARY = 'ca.new-';
 
 /**
- * Opens the CA of a store, or makes it at the first start. It appears under its name only when it is whole,
+ * Opens the first CA of a store, or makes it at the first start. It appears under its name only when it is whole,
  * and is never made over what is left of another one.
+ * @param usedBefore certificates were issued here, so that a missing CA is a loss and not a first start
  * @throws SidelockError SL-CA-001 missing, damaged or mismatched, SL-CA-002 passphrase, SL-FS-003.
  */
-export async function openAuthority(options: AuthorityOptions): Promise<Authority> {
+export async function openAuthority({
+  usedBefore,
+  ...options
+}: AuthorityOptions & { readonly usedBefore: boolean }): Promise<Authority> {
   const { stateDirectory } = options;
+  await removeHalfMade(stateDirectory);
+  const directory = authorityDirectory(stateDirectory, 1);
+  const created = (await filesIn(directory)) === undefined;
+  if (created && usedBefore) throw broken(directory, 'it is gone, but certificates were issued here before');
+  if (created) await createCa(directory, options);
+  return { ...(await readCa(directory, options, 1)), created };
+}
+
+/** Where the CA of that number lies. */
+export function authorityDirectory(stateDirectory: string, number: number): string {
+  return join(stateDirectory, number === 1 ? 'ca' : `ca-${number}`);
+}
+
+/** Opens a CA that is there. @throws SidelockError SL-CA-001, SL-CA-002 */
+export async function readAuthority(options: AuthorityOptions, number: number): Promise<Authority> {
+  return { ...(await readCa(authorityDirectory(options.stateDirectory, number), options, number)), created: false };
+}
+
+/**
+ * Makes the CA that follows `previous`, cross-signed by it. It appears when it is whole; whose crash it survives unused
+ * decides the caller. @throws SidelockError SL-FS-003
+ */
+export async function makeAuthority(options: AuthorityOptions, number: number, previous: Signer): Promise<Authority> {
+  await createCa(authorityDirectory(options.stateDirectory, number), options, { number, previous });
+  return await readAuthority(options, number);
+}
+
+/** Takes away what a crash left of a CA that was being made. Only while nobody makes one. */
+export async function removeHalfMade(stateDirectory: string): Promise<void> {
   for (const entry of await readdir(stateDirectory)) {
     if (entry.startsWith(TEMPORARY)) await rm(join(stateDirectory, entry), { recursive: true });
   }
-  const directory = join(stateDirectory, DIRECTORY);
-  const created = (await filesIn(directory)) === undefined;
-  if (created && options.usedBefore) throw broken(directory, 'it is gone, but certificates were issued here before');
-  if (created) await createCa(directory, options);
-  return { ...(await readCa(directory, options)), created };
 }
 
 async function filesIn(directory: string): Promise<string[] | undefined> {
@@ -76,21 +107,30 @@ async function filesIn(directory: string): Promise<string[] | undefined> {
   }
 }
 
-async function createCa(directory: string, options: AuthorityOptions): Promise<void> {
+interface Succession {
+  readonly number: number;
+  readonly previous: Signer;
+}
+
+async function createCa(directory: string, options: AuthorityOptions, next?: Succession): Promise<void> {
   const { name, keySize, validityYears, passphrase, clock, onProgress, stateDirectory } = options;
-  onProgress(`making the certificate authority ${name}: RSA ${keySize} key, valid ${validityYears} years`);
+  const called = next === undefined ? name : `${name} (${next.number})`;
+  onProgress(`making the certificate authority ${called}: RSA ${keySize} key, valid ${validityYears} years`);
   const key = await generateKey(`rsa-${keySize}`);
   const now = clock.now();
-  const root = await createRoot({ name, key, now, validityYears });
+  const root = await createRoot({ name, key, now, validityYears, generation: next?.number ?? 1 });
   const files: Record<string, string> = {
     'root.crt': pemEncode('CERTIFICATE', root.der),
     'root.key': privateKeyToPem(key, passphrase),
   };
+  if (next !== undefined) {
+    files['cross.crt'] = pemEncode('CERTIFICATE', (await crossSign(root, next.previous, now)).der);
+  }
   if (options.issuer) {
     onProgress(`making its issuing certificate: RSA ${keySize} key`);
     const issuerKey = await generateKey(`rsa-${keySize}`);
     const issuer = await createIssuer({
-      name: `${name} Issuing`,
+      name: `${called} Issuing`,
       issuer: { certificate: root, key },
       publicKey: createPublicKey(issuerKey),
       now,
@@ -110,7 +150,11 @@ async function createCa(directory: string, options: AuthorityOptions): Promise<v
   await syncDirectory(stateDirectory);
 }
 
-async function readCa(directory: string, options: AuthorityOptions): Promise<Omit<Authority, 'created'>> {
+async function readCa(
+  directory: string,
+  options: AuthorityOptions,
+  number: number,
+): Promise<Omit<Authority, 'created'>> {
   const files = (await filesIn(directory)) ?? [];
   const root = await readPair(directory, 'root', options);
   if (!root.certificate.issuerDer.equals(root.certificate.subjectDer)) {
@@ -127,12 +171,16 @@ async function readCa(directory: string, options: AuthorityOptions): Promise<Omi
   if (tiered && !signer.certificate.x509.verify(root.certificate.x509.publicKey)) {
     throw broken(join(directory, 'issuer.crt'), 'root.crt did not sign it');
   }
+  const issuerPem = tiered ? pemEncode('CERTIFICATE', signer.certificate.der) : '';
   return Object.freeze({
     name: options.name,
+    number,
     root: root.certificate,
     signer,
     rootSigner: root,
-    chainPem: tiered ? pemEncode('CERTIFICATE', signer.certificate.der) : '',
+    issuerPem,
+    chainPem: issuerPem,
+    crossPem: files.includes('cross.crt') ? await readCross(directory, root.certificate) : '',
     bundlePem: pemEncode('CERTIFICATE', root.certificate.der),
     ownKeys: new Set([root.certificate.spkiSha256, signer.certificate.spkiSha256]),
   });
@@ -153,6 +201,13 @@ async function readPair(directory: string, name: 'root' | 'issuer', options: Aut
   } catch (error) {
     throw explain(error, directory);
   }
+}
+
+async function readCross(directory: string, root: Certificate): Promise<string> {
+  const path = join(directory, 'cross.crt');
+  const [cross] = certificatesFromPem((await readRegularFile(path)).data, path);
+  if (cross?.spkiSha256 !== root.spkiSha256) throw broken(path, 'it is not of the key of root.crt');
+  return pemEncode('CERTIFICATE', cross.der);
 }
 
 /** A mode that lets others read the key is said and corrected; an owner who is neither this user nor root is refused. */

@@ -11,7 +11,7 @@ import { readRegularFile, syncDirectory, writeNewFile } from '../store/files.ts'
 import { CERT_MODE, KEY_MODE } from '../store/layout.ts';
 import type { Authority } from './ca.ts';
 
-interface DeviceIssuerOptions {
+export interface DeviceIssuerOptions {
   readonly authority: Authority;
   readonly stateDirectory: string;
   readonly passphrase: string | undefined;
@@ -24,7 +24,6 @@ interface DeviceIssuerOptions {
 /** Where the guide's devices have their names, whatever else is allowed. */
 export const DEVICE_DOMAIN = 'devices.ai-teddy.com';
 export const DEVICE_NAMESPACE = 'devices';
-const DIRECTORY = 'devices';
 const TEMPORARY = 'ca.new-devices-';
 
 /**
@@ -34,16 +33,22 @@ const TEMPORARY = 'ca.new-devices-';
  */
 export async function openDeviceIssuer(options: DeviceIssuerOptions): Promise<Authority> {
   const { authority, stateDirectory } = options;
-  const directory = join(stateDirectory, DIRECTORY);
+  const directory = deviceDirectory(stateDirectory, authority.number);
   const signer = (await read(directory, options)) ?? (await create(directory, options));
   if (!signer.certificate.x509.verify(authority.root.x509.publicKey))
     throw broken(directory, 'the root did not sign it');
   return Object.freeze({
     ...authority,
     signer,
-    chainPem: pemEncode('CERTIFICATE', signer.certificate.der),
+    // In place of the issuer of services; what follows that one follows this one.
+    chainPem: pemEncode('CERTIFICATE', signer.certificate.der) + authority.chainPem.slice(authority.issuerPem.length),
     ownKeys: new Set([...authority.ownKeys, signer.certificate.spkiSha256]),
   });
+}
+
+/** Where the issuer of devices under the root of that number lies. */
+export function deviceDirectory(stateDirectory: string, number: number): string {
+  return join(stateDirectory, number === 1 ? 'devices' : `devices-${number}`);
 }
 
 async function create(directory: string, options: DeviceIssuerOptions): Promise<Signer> {

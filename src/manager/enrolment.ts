@@ -2,14 +2,12 @@ import type { Clock } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
-import type { TrustBundle } from '../pki/bundle.ts';
-import type { Crl } from '../pki/crl.ts';
 import type { AuditEvent, AuditLog } from './audit.ts';
 import type { Inventory, InventoryEntry } from './inventory.ts';
 import type { Issuer } from './issuer.ts';
 import type { ManagerMetrics } from './metrics.ts';
 import type { ReviewPod } from './pods.ts';
-import { type ProvenLeaf, proveLeaf, refuseWeakerKey } from './renewal-proof.ts';
+import { type ProvenLeaf, refuseWeakerKey } from './renewal-proof.ts';
 import { checkSubject } from './subject.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -22,11 +20,8 @@ interface EnrolmentOptions {
   readonly reviewPod: ReviewPod | undefined;
   /** For certificates of pods. */
   readonly podIssuer: Issuer;
-  readonly bundle: () => TrustBundle;
-  readonly crl: () => Crl;
-  readonly trustDomain: string;
-  /** Milliseconds. */
-  readonly expiredGraceMs: number;
+  /** Who the holder of a certificate is. @throws SidelockError SL-API-002, SL-CERT-001 */
+  readonly prove: (chain: readonly Buffer[]) => ProvenLeaf;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: ManagerMetrics;
@@ -162,16 +157,7 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
     },
 
     async renew({ chain, csr, remote }) {
-      const proven = await audited({ actor: 'nobody', remote }, async () =>
-        proveLeaf({
-          chain,
-          bundle: options.bundle(),
-          crl: options.crl(),
-          trustDomain: options.trustDomain,
-          now: clock.now(),
-          expiredGraceMs: options.expiredGraceMs,
-        }),
-      );
+      const proven = await audited({ actor: 'nobody', remote }, async () => options.prove(chain));
       const { leaf, spiffeId, service, namespace } = proven;
       const actor = spiffeId.uri;
       return await inTurn(leaf.serial, () =>

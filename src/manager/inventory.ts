@@ -1,6 +1,7 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSidelockError } from '../base/errors.ts';
+import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
 import type { KeyType } from '../pki/keys.ts';
 import { writeFileDurable } from '../store/files.ts';
@@ -31,12 +32,18 @@ export interface InventoryEntry {
   readonly supersededBy?: string;
   /** When it was used to renew a second time. */
   readonly reusedAt?: number;
+  /** True for a key that was made for the store, and went nowhere else. */
+  readonly kept?: boolean;
+  /** What its holder said last: the hash of the bundle it serves this certificate with. */
+  readonly reported?: { readonly bundle: string; readonly at: number };
 }
 
 export interface Inventory {
   add(entry: InventoryEntry): Promise<void>;
   /** Notes that `serial` was renewed to `successor`; the second time, that it was used again at `now`. */
   supersede(serial: string, successor: string, now: number): Promise<void>;
+  /** Notes what the holder of `serial` reports. */
+  report(serial: string, reported: NonNullable<InventoryEntry['reported']>): Promise<void>;
   get(serial: string): InventoryEntry | undefined;
   /** The SPIFFE id a key was ever certified for, expired or not. */
   ownerOfKey(spkiSha256: string): string | undefined;
@@ -63,6 +70,7 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
   const bySerial = new Map<string, InventoryEntry>();
   const newestByKey = new Map<string, InventoryEntry>();
   const newestById = new Map<string, InventoryEntry>();
+  const inTurn = createTurns();
   let newestIssuedAt = 0;
 
   const index = (entry: InventoryEntry) => {
@@ -73,6 +81,17 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
   };
   const write = (entry: InventoryEntry) =>
     writeFileDurable(join(directory, `${entry.serial}.json`), JSON.stringify(entry), KEY_MODE);
+
+  /** In turn: two notes on one certificate must both stay. */
+  const change = (serial: string, note: Partial<InventoryEntry>) =>
+    inTurn(serial, async () => {
+      const entry = bySerial.get(serial);
+      if (entry === undefined) return;
+      const changed = { ...entry, ...note };
+      await write(changed);
+      bySerial.set(serial, changed);
+      for (const map of [newestByKey, newestById]) replace(map, entry, changed);
+    });
 
   const read = async (file: string) => {
     try {
@@ -97,11 +116,9 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
       const entry = bySerial.get(serial);
       if (entry === undefined) return;
       const again = entry.supersededBy === undefined ? {} : { reusedAt: now };
-      const changed = { ...entry, supersededBy: successor, ...again };
-      await write(changed);
-      bySerial.set(serial, changed);
-      for (const map of [newestByKey, newestById]) replace(map, entry, changed);
+      await change(serial, { supersededBy: successor, ...again });
     },
+    report: (serial, reported) => change(serial, { reported }),
     get: (serial) => bySerial.get(serial),
     ownerOfKey: (spki) => newestByKey.get(spki)?.spiffeId,
     newestOfKey: (spki) => newestByKey.get(spki),

@@ -14,8 +14,9 @@ import type { Inventory, InventoryEntry } from './inventory.ts';
 import type { IssuedBy, ManagerMetrics } from './metrics.ts';
 import { type Subject, sansOf, spiffeIdOf } from './subject.ts';
 
-interface IssuerOptions {
-  readonly authority: Authority;
+export interface IssuerOptions {
+  /** What signs now. */
+  readonly authority: () => Authority;
   readonly inventory: Inventory;
   readonly audit: AuditLog;
   readonly trustDomain: string;
@@ -46,8 +47,12 @@ interface SignRequest extends Caller {
 }
 
 export interface Issuer {
-  /** Makes a key and a certificate for it. */
-  issueForService(subject: Subject, caller: Caller): Promise<{ entry: InventoryEntry; privateKey: Buffer }>;
+  /** Makes a key and a certificate for it; `kept` when both go into the store and nowhere else. */
+  issueForService(
+    subject: Subject,
+    caller: Caller,
+    kept?: boolean,
+  ): Promise<{ entry: InventoryEntry; privateKey: Buffer }>;
   /**
    * Signs the key of a request, and nothing else of it. The same key for the same identity within a minute, or
    * for the same renewed leaf, gets the same certificate again: a client that lost our answer may simply repeat.
@@ -73,7 +78,7 @@ export function createIssuer(options: IssuerOptions): Issuer {
 
   /** Everything that can be refused, before any permission is used up. */
   const check = (key: KeyToSign, subject: Subject) => {
-    checkClock(authority, inventory, clock.now());
+    checkClock(authority(), inventory, clock.now());
     const { keyTypes } = profileOf(subject.type);
     if (!keyTypes.includes(key.keyType)) {
       throw new SidelockError('SL-KEY-001', `${subject.service} may not have a key of type ${key.keyType}`, {
@@ -87,7 +92,10 @@ export function createIssuer(options: IssuerOptions): Issuer {
       });
     }
     const owner = inventory.ownerOfKey(key.spkiSha256);
-    if (authority.ownKeys.has(key.spkiSha256) || (owner !== undefined && owner !== spiffeIdOf(subject, trustDomain))) {
+    if (
+      authority().ownKeys.has(key.spkiSha256) ||
+      (owner !== undefined && owner !== spiffeIdOf(subject, trustDomain))
+    ) {
       const who = owner ?? 'the certificate authority';
       throw new SidelockError('SL-CSR-003', `the key of the request for ${subject.service} is not its own`, {
         why: `the key sha256:${key.spkiSha256} was already certified for ${who}`,
@@ -95,14 +103,21 @@ export function createIssuer(options: IssuerOptions): Issuer {
     }
   };
 
-  const sign = async (key: KeyToSign, subject: Subject, by: IssuedBy, caller: Caller): Promise<InventoryEntry> => {
+  const sign = async (
+    key: KeyToSign,
+    subject: Subject,
+    by: IssuedBy,
+    caller: Caller,
+    kept = false,
+  ): Promise<InventoryEntry> => {
     const started = performance.now();
     const now = clock.now();
+    const { signer, chainPem } = authority();
     const profile = profileOf(subject.type);
     const validityMs = options.validityMs ?? profile.validityDays * DAY;
     const spiffeId = spiffeIdOf(subject, trustDomain);
     const leaf = issueLeaf({
-      signer: authority.signer,
+      signer,
       publicKey: key.publicKey,
       spiffeId,
       sans: sansOf(subject, trustDomain),
@@ -125,7 +140,8 @@ export function createIssuer(options: IssuerOptions): Issuer {
       issuedAt: now,
       by,
       fingerprint256: leaf.fingerprint256,
-      pem: pemEncode('CERTIFICATE', leaf.der) + authority.chainPem,
+      pem: pemEncode('CERTIFICATE', leaf.der) + chainPem,
+      ...(kept ? { kept } : {}),
     };
     const action = by === 'renew' ? 'certificate_renewed' : 'certificate_issued';
     // The journal first: after a crash between the two there is a line too many, never a certificate without one.
@@ -142,12 +158,12 @@ export function createIssuer(options: IssuerOptions): Issuer {
   };
 
   return {
-    async issueForService(subject, caller) {
+    async issueForService(subject, caller, kept) {
       const privateKey = await generateKey(options.keyType);
       const publicKey = createPublicKey(privateKey);
       const key = { publicKey, keyType: options.keyType, spkiSha256: spkiSha256(publicKey) };
       check(key, subject);
-      const entry = await sign(key, subject, 'generate', caller);
+      const entry = await sign(key, subject, 'generate', caller, kept);
       return { entry, privateKey: Buffer.from(privateKeyToPem(privateKey)) };
     },
 

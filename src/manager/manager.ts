@@ -4,9 +4,8 @@ import { join } from 'node:path';
 import { DAY, HOUR, MINUTE } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
-import { parseBundle, type TrustBundle } from '../pki/bundle.ts';
+import type { TrustBundle } from '../pki/bundle.ts';
 import type { IdentityMaterial } from '../pki/material.ts';
-import { serviceOf } from '../pki/names.ts';
 import type { ServiceType } from '../pki/profiles.ts';
 import { nextRenewal } from '../pki/renewal.ts';
 import { openFileStore } from '../store/file-store.ts';
@@ -15,12 +14,13 @@ import { lockDirectory } from '../store/lock.ts';
 import { checkDirectory } from '../store/rights.ts';
 import type { CertStore, ServiceCertificate } from '../store/store.ts';
 import { type AuditLog, openAuditLog } from './audit.ts';
-import { openAuthority } from './ca.ts';
-import { DEVICE_DOMAIN, DEVICE_NAMESPACE, openDeviceIssuer } from './device-issuer.ts';
+import { createDevices } from './devices.ts';
 import { createEnrolment, type Enrolment } from './enrolment.ts';
+import { refuseOtherNamespace } from './held-names.ts';
 import { type InventoryEntry, openInventory } from './inventory.ts';
 import { type Caller, checkClock, createIssuer } from './issuer.ts';
 import { createManagerMetrics } from './metrics.ts';
+import { createFollow, type Follower, type Report } from './news.ts';
 import { createNotices, type Notices } from './notices.ts';
 import type { ManagerOptions } from './options.ts';
 import { createOwnIdentity } from './own-identity.ts';
@@ -30,6 +30,9 @@ import { type RotationManager, startRotation } from './rotation.ts';
 import { createSslContext, type SslContext } from './ssl-context.ts';
 import { checkSubject, type Subject } from './subject.ts';
 import { openTokens, type TokenRecord } from './tokens.ts';
+import { createTrust, type Trust } from './trust.ts';
+import { showTrust } from './trust-metrics.ts';
+import { openRoots, openState } from './trust-roots.ts';
 import { type ValidationReport, validateAll } from './validation.ts';
 
 interface ServiceRequest {
@@ -45,13 +48,6 @@ interface GeneratedCertificate {
   readonly certificate: string;
 }
 
-interface DeviceRequest {
-  /** A name like those of services; it is one in the namespace `devices`. */
-  readonly device: string;
-  /** Besides `DEVICE.devices.ai-teddy.com`. */
-  readonly additionalSans?: readonly string[] | undefined;
-}
-
 interface TokenRequest {
   readonly service: string;
   readonly namespace?: string | undefined;
@@ -63,6 +59,7 @@ interface TokenRequest {
 
 /** The certificate manager of one storage directory. Safe to use from many callers at once. */
 export interface Manager extends Enrolment, AsyncDisposable {
+  /** Of the root that signs now. */
   readonly ca: {
     readonly caName: string;
     readonly rootSha256: string;
@@ -90,13 +87,15 @@ export interface Manager extends Enrolment, AsyncDisposable {
     /** False when there is no such unused token. */
     revoke(id: string): Promise<boolean>;
   };
-  readonly devices: {
-    /** Key and certificate of a device (EC P-256), handed out once and kept nowhere. `certificate` has its chain. */
-    create(request: DeviceRequest): Promise<GeneratedCertificate & { readonly caCertificate: string }>;
-  };
+  /** Keys and certificates of devices (EC P-256), handed out once and kept nowhere. */
+  readonly devices: ReturnType<typeof createDevices>;
   readonly rotationManager: RotationManager;
   readonly revocations: Revocations;
   readonly notices: Notices;
+  /** How one root follows another. */
+  readonly trust: Omit<Trust, 'heard' | 'watch'>;
+  /** Notes what a sidecar serves with; see {@link createFollow}. */
+  follow(report: Report): Promise<Follower | undefined>;
   readonly audit: AuditLog;
   /** Looks at what there is, or at these services, without changing anything. */
   validate(services?: readonly string[]): Promise<ValidationReport>;
@@ -135,7 +134,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   const dnsDomains = (certificates.allowedSans ?? [])
     .filter((name) => isIP(name) === 0)
     .map((name) => name.replace(/^\./, ''));
-  const authority = await openAuthority({
+  const authorityOptions = {
     stateDirectory,
     name: ca.name ?? 'AI-Teddy-CA',
     keySize: ca.keySize ?? 4096,
@@ -144,33 +143,47 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     issuer: ca.issuer ?? false,
     trustDomain,
     dnsDomains,
-    usedBefore: inventory.size > 0 || audit.head().seq > 0,
     clock,
     log,
     onProgress: options.onProgress ?? (() => {}),
-  });
-  const rootSha256 = authority.root.fingerprint256;
-  if (authority.created) {
-    await audit.append({ action: 'ca_created', actor: 'manager', serial: authority.root.serial, result: 'ok' });
-  }
-  log.info({ event: 'ca_opened', name: authority.name, rootSha256, created: authority.created }, 'CA is open');
+  };
+  const usedBefore = inventory.size > 0 || audit.head().seq > 0;
+  const { state, created } = await openState({ ...authorityOptions, usedBefore });
+  const roots = await openRoots(authorityOptions, state);
+  const { root, name } = roots.authority;
+  if (created) await audit.append({ action: 'ca_created', actor: 'manager', serial: root.serial, result: 'ok' });
+  log.info({ event: 'ca_opened', name, rootSha256: root.fingerprint256, created }, 'CA is open');
 
-  const bundle = parseBundle(authority.bundlePem, 'the bundle of the CA', clock.now());
+  const stop = new AbortController();
+  opened.defer(() => stop.abort());
+  const trust = createTrust({
+    ...{ roots, authority: authorityOptions, inventory, audit, signal: stop.signal },
+    isRevoked: (serial) => revocations.get(serial) !== undefined,
+    async heldFiles({ service, serial }, bundlePem) {
+      const held = await store.load(service);
+      if (held?.leaf.serial !== serial) return undefined;
+      return { current: held.caCertificate.toString() === bundlePem };
+    },
+    openTokens: async () => (await tokens.list()).filter((token) => token.state === 'open'),
+    async changed() {
+      await revocations.renew();
+      await rotationManager.checkAndRotateCertificates();
+    },
+  });
+  const { authority } = trust;
   const tokens = await openTokens({
     directory: join(stateDirectory, 'tokens'),
-    rootSha256,
+    rootSha256: () => authority().root.fingerprint256,
     address,
     ttlMs: tokenOptions.ttlMs ?? 10 * MINUTE,
     maxTtlMs: tokenOptions.maxTtlMs ?? HOUR,
     clock,
     metrics,
   });
-  const stop = new AbortController();
-  opened.defer(() => stop.abort());
   const expiredGraceMs = certificates.expiredGraceMs ?? DAY;
   const revocations = await openRevocations({
     stateDirectory,
-    signer: authority.signer,
+    signers: trust.signers,
     inventory,
     audit,
     graceMs: expiredGraceMs,
@@ -187,17 +200,15 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     },
   };
   const issuer = createIssuer({ ...issuing, authority, keyType: certificates.keyType ?? 'rsa-2048' });
-  let deviceIssuer: ReturnType<typeof openDeviceIssuer> | undefined;
-  const deviceAuthority = () => {
-    deviceIssuer ??= openDeviceIssuer({
-      ...{ authority, stateDirectory, passphrase: ca.passphrase, trustDomain, dnsDomains, clock },
-      validityYears: ca.validityYears ?? 10,
-    }).catch((error: unknown) => {
-      deviceIssuer = undefined;
-      throw error;
+  const prove = (chain: readonly Buffer[], use: 'acting' | 'reporting' | 'reading' = 'acting') =>
+    proveLeaf({
+      ...{ chain, bundle: trust.proving(), trustDomain, now: clock.now(), expiredGraceMs },
+      // The holder of a revoked certificate may hear that it is revoked, and do nothing else with it.
+      crl: use === 'reading' ? undefined : revocations.crl(),
+      signingRoot: authority().root.fingerprint256,
+      isOnRecord: ({ serial, fingerprint256 }) =>
+        inventory.get(serial)?.fingerprint256 === fingerprint256 && revocations.get(serial) === undefined,
     });
-    return deviceIssuer;
-  };
   const podValidityMs = options.pods?.validityMs ?? DAY;
   const enrolment = createEnrolment({
     issuer,
@@ -206,22 +217,14 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     tokens,
     inventory,
     audit,
-    bundle: () => bundle,
-    crl: () => revocations.crl(),
-    trustDomain,
-    expiredGraceMs,
+    prove,
     clock,
     log,
     metrics,
   });
   const notices = createNotices({
     inventory,
-    // The holder of a revoked certificate may hear that it is revoked, and do nothing else with it.
-    prove: (chain, use) =>
-      proveLeaf({
-        ...{ chain, bundle, trustDomain, expiredGraceMs, now: clock.now() },
-        crl: use === 'reading' ? undefined : revocations.crl(),
-      }),
+    prove,
     ...{ clock, log, metrics },
   });
   const managerIdentity = createOwnIdentity({ authority, trustDomain, address, audit, clock, log });
@@ -233,11 +236,11 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   /** Issues into the store: certificate and key appear there together, or not at all. */
   const issueInto = (subject: Subject, caller: Caller) =>
     inTurn(subject.service, async () => {
-      const { entry, privateKey } = await issuer.issueForService(subject, caller);
+      const { entry, privateKey } = await issuer.issueForService(subject, caller, true);
       await store.save(subject.service, {
         certificate: Buffer.from(entry.pem),
         privateKey,
-        caCertificate: Buffer.from(authority.bundlePem),
+        caCertificate: Buffer.from(authority().bundlePem),
       });
       return entry;
     });
@@ -247,11 +250,21 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     throw new SidelockError('SL-STORE-001', `there is no certificate of ${service} in ${storagePath}`);
   };
 
-  const rotationManager = startRotation({
+  const { rotationManager, ended } = startRotation({
     store,
     inventory,
     thresholdMs,
     isRevoked: (serial) => revocations.get(serial) !== undefined,
+    generation: trust.generation,
+    isOld: trust.isOld,
+    refresh: (service) =>
+      inTurn(service, async () => {
+        const held = await store.load(service);
+        const bundle = Buffer.from(authority().bundlePem);
+        if (held === undefined || held.caCertificate.equals(bundle)) return;
+        const { certificate, privateKey } = held;
+        await store.save(service, { certificate, privateKey, caCertificate: bundle });
+      }),
     async reissue(entry) {
       const next = await issueInto(subjectOf(entry), { actor: 'manager' });
       await inventory.supersede(entry.serial, next.serial, clock.now());
@@ -264,22 +277,32 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   });
   metrics.showCertificates(() => [
     ...inventory.newest().map((entry) => ({ ...entry, source: 'issued' as const })),
-    { ...authority.root, service: authority.name, namespace: '', source: 'ca' },
+    { ...authority().root, service: name, namespace: '', source: 'ca' },
   ]);
   const validation = {
-    ...{ store, storagePath, stateDirectory, inventory, root: authority.root, bundle: () => bundle },
+    ...{ store, storagePath, stateDirectory, inventory, authority, bundle: trust.bundle },
     ...{ trustDomain, thresholdMs, clock },
   };
   const contexts = new Map<string, { readonly fingerprint: string; readonly context: SslContext }>();
+  showTrust(options.metrics, trust);
+  const watching = trust.watch();
+  // Whoever gets the lock next must be the only one who writes.
+  opened.defer(() => Promise.all([ended, watching]).then(() => {}));
   const running = opened.move();
 
   return {
     ...enrolment,
     ca: {
-      caName: authority.name,
-      rootSha256,
-      rootNotBefore: authority.root.notBefore,
-      rootNotAfter: authority.root.notAfter,
+      caName: name,
+      get rootSha256() {
+        return authority().root.fingerprint256;
+      },
+      get rootNotBefore() {
+        return authority().root.notBefore;
+      },
+      get rootNotAfter() {
+        return authority().root.notAfter;
+      },
       async generateServiceCertificate({ serviceName: service, serviceType: type, ...more }) {
         const made = await issuer.issueForService(subjectOf({ service, type, ...more }), { actor: 'operator' });
         return { privateKey: made.privateKey.toString(), certificate: made.entry.pem };
@@ -297,9 +320,10 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     async getSslContext(service) {
       const files = await loaded(service);
       const known = contexts.get(service);
-      if (known?.fingerprint === files.leaf.fingerprint256) return known.context;
+      const fingerprint = `${files.leaf.fingerprint256} ${files.caCertificate.toString('latin1')}`;
+      if (known?.fingerprint === fingerprint) return known.context;
       const context = createSslContext(files);
-      contexts.set(service, { fingerprint: files.leaf.fingerprint256, context });
+      contexts.set(service, { fingerprint, context });
       return context;
     },
     listAllCertificates() {
@@ -307,7 +331,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
       return new Map(newest.sort(([a], [b]) => (a < b ? -1 : 1)));
     },
     recentlyIssued: (limit) => inventory.recent(limit),
-    trustBundle: () => bundle,
+    trustBundle: trust.bundle,
     tokens: {
       async create({ ttlMs, ...request }) {
         const subject = subjectOf(request);
@@ -328,25 +352,24 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
         return revoked;
       },
     },
-    devices: {
-      async create({ device, additionalSans }) {
-        const asked = subjectOf({ service: device, namespace: DEVICE_NAMESPACE, additionalSans });
-        const own = `${device}.${DEVICE_DOMAIN}`;
-        const subject = { ...asked, type: 'device', additionalSans: [own, ...asked.additionalSans] } as const;
-        const devices = createIssuer({ ...issuing, authority: await deviceAuthority(), keyType: 'ecdsa-p256' });
-        const { entry, privateKey } = await devices.issueForService(subject, { actor: 'operator' });
-        return { certificate: entry.pem, privateKey: privateKey.toString(), caCertificate: authority.bundlePem };
+    devices: createDevices({
+      ...{ authority, issuing, subjectOf },
+      issuer: {
+        ...{ stateDirectory, passphrase: ca.passphrase, trustDomain, dnsDomains, clock },
+        validityYears: ca.validityYears ?? 10,
       },
-    },
+    }),
     rotationManager,
     revocations,
     notices,
+    trust,
+    follow: createFollow({ trust, inventory, prove }),
     audit,
     validate: (services) => validateAll(validation, services),
     renewAt: (entry) => nextRenewal(entry, thresholdMs, () => 0),
     blockers() {
       try {
-        checkClock(authority, inventory, clock.now());
+        checkClock(authority(), inventory, clock.now());
         return [];
       } catch (error) {
         if (!isSidelockError(error)) throw error;
@@ -361,17 +384,6 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
       await running.disposeAsync();
     },
   };
-}
-
-/** The directory of a service has its bare name, so one name cannot serve two namespaces. */
-async function refuseOtherNamespace(store: CertStore, { service, namespace }: Subject): Promise<void> {
-  const { leaf } = (await store.load(service)) ?? {};
-  const held = leaf?.spiffeId === undefined ? undefined : serviceOf(leaf.spiffeId)?.namespace;
-  if (held === undefined || held === namespace) return;
-  throw new SidelockError('SL-NAME-004', `${service} of namespace ${namespace} cannot be kept in this store`, {
-    why: `the directory ${service} holds the certificate of ${service} in namespace ${held}`,
-    fix: `sidelock token create ${service} --namespace ${namespace}   lets its sidecar keep its own files`,
-  });
 }
 
 function listName({ service, namespace }: InventoryEntry): string {

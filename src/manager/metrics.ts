@@ -1,5 +1,5 @@
 import type { Cell, HistogramCell, Metrics } from '../base/metrics.ts';
-import type { Crl } from '../pki/crl.ts';
+import type { CrlSet } from '../pki/crl-set.ts';
 
 export type IssuedBy = 'generate' | 'token' | 'renew' | 'pod';
 type NoticeResult = 'kept' | 'repeated' | 'full' | 'unknown';
@@ -26,7 +26,7 @@ export interface ManagerMetrics {
   /** Sets where the x509 gauges come from at each scrape. */
   showCertificates(read: () => Iterable<CertificateSample>): void;
   /** Sets where the gauges of the revocation list come from. */
-  showCrl(read: () => Crl): void;
+  showCrl(read: () => CrlSet): void;
 }
 
 export function createManagerMetrics(metrics: Metrics, version: string): ManagerMetrics {

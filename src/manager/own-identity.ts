@@ -12,7 +12,8 @@ import type { Authority } from './ca.ts';
 import { MANAGER_NAMESPACE } from './subject.ts';
 
 interface OwnIdentityOptions {
-  readonly authority: Authority;
+  /** What signs now. */
+  readonly authority: () => Authority;
   readonly trustDomain: string;
   readonly address: () => string;
   readonly audit: AuditLog;
@@ -27,20 +28,20 @@ const VALIDITY_MS = DAY;
  * or the old one when the CA cannot issue now.
  */
 export function createOwnIdentity(options: OwnIdentityOptions): () => Promise<IdentityMaterial> {
-  const { clock, log } = options;
+  const { authority, clock, log } = options;
   let current: IdentityMaterial | undefined;
-  let issuing: Promise<IdentityMaterial> | undefined;
+  let by: Authority | undefined;
+  let issuing: Promise<Issued> | undefined;
 
   return async () => {
     const now = clock.now();
-    if (current !== undefined && now >= current.leaf.notBefore && now < current.leaf.notAfter - VALIDITY_MS / 2) {
-      return current;
-    }
-    issuing ??= issue(options).finally(() => {
+    const fresh = (leaf: Lifetime) => now >= leaf.notBefore && now < leaf.notAfter - VALIDITY_MS / 2;
+    if (current !== undefined && by === authority() && fresh(current.leaf)) return current;
+    issuing ??= issue(options, authority()).finally(() => {
       issuing = undefined;
     });
     try {
-      current = await issuing;
+      ({ material: current, by } = await issuing);
     } catch (error) {
       if (current === undefined || !isSidelockError(error)) throw error;
       log.error({ event: 'own_identity_failed', code: error.code }, `no new certificate for the API: ${error.message}`);
@@ -49,7 +50,17 @@ export function createOwnIdentity(options: OwnIdentityOptions): () => Promise<Id
   };
 }
 
-async function issue({ authority, trustDomain, address, audit, clock }: OwnIdentityOptions): Promise<IdentityMaterial> {
+type Lifetime = Pick<IdentityMaterial['leaf'], 'notBefore' | 'notAfter'>;
+
+interface Issued {
+  readonly material: IdentityMaterial;
+  readonly by: Authority;
+}
+
+async function issue(
+  { trustDomain, address, audit, clock }: OwnIdentityOptions,
+  authority: Authority,
+): Promise<Issued> {
   const key = await generateKey('ecdsa-p256');
   const now = clock.now();
   const spiffeId = serviceSpiffeId({ trustDomain, namespace: MANAGER_NAMESPACE, service: 'manager' });
@@ -63,7 +74,8 @@ async function issue({ authority, trustDomain, address, audit, clock }: OwnIdent
   });
   const material = readIdentity(
     {
-      cert: pemEncode('CERTIFICATE', leaf.der) + authority.chainPem,
+      // Who knows only the root before this one must still be able to come here for the new one.
+      cert: pemEncode('CERTIFICATE', leaf.der) + authority.issuerPem + authority.crossPem,
       key: privateKeyToPem(key),
       ca: authority.bundlePem,
     },
@@ -76,7 +88,7 @@ async function issue({ authority, trustDomain, address, audit, clock }: OwnIdent
     serial: leaf.serial,
     result: 'ok',
   });
-  return material;
+  return { material, by: authority };
 }
 
 /**
@@ -86,7 +98,7 @@ async function issue({ authority, trustDomain, address, audit, clock }: OwnIdent
 function ownNames(authority: Authority, address: string, trustDomain: string): San[] {
   const host = URL.parse(address)?.hostname.replace(/^\[|\]$/g, '') ?? 'localhost';
   const service = dnsNamesFor({ service: 'manager', namespace: MANAGER_NAMESPACE, trustDomain });
-  const machine = authority.chainPem === '' ? ['localhost', '127.0.0.1', '::1', host] : [];
+  const machine = authority.signer === authority.rootSigner ? ['localhost', '127.0.0.1', '::1', host] : [];
   return [...new Set([...service, ...machine])].flatMap((name) => {
     try {
       return [parseSan(name)];

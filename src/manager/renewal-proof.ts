@@ -1,7 +1,7 @@
 import { SidelockError } from '../base/errors.ts';
 import type { TrustBundle } from '../pki/bundle.ts';
 import { type Certificate, parseCertificate } from '../pki/certificate.ts';
-import type { Crl } from '../pki/crl.ts';
+import type { CrlSet } from '../pki/crl-set.ts';
 import type { KeyType } from '../pki/keys.ts';
 import { type SpiffeId, serviceOf } from '../pki/names.ts';
 import { verifyPeer } from '../pki/peer.ts';
@@ -10,8 +10,15 @@ import { MANAGER_NAMESPACE } from './subject.ts';
 interface Proof {
   /** DER as the TLS connection showed it, leaf first. */
   readonly chain: readonly Buffer[];
+  /** With the roots that were. */
   readonly bundle: TrustBundle;
-  readonly crl?: Crl | undefined;
+  /**
+   * Asked for a leaf that another root than `signingRoot` (its SHA-256) vouches for: that root may be in strange hands, so
+   * only certificates that this manager has on record and not revoked count.
+   */
+  readonly signingRoot: string;
+  readonly isOnRecord: (leaf: Certificate) => boolean;
+  readonly crl?: CrlSet | undefined;
   readonly trustDomain: string;
   /** ms since the epoch. */
   readonly now: number;
@@ -32,7 +39,8 @@ export interface ProvenLeaf {
  * its grace, when everything but its end is in order.
  * @throws SidelockError SL-API-002 no or no fit certificate, SL-CERT-001 expired for too long.
  */
-export function proveLeaf({ chain, bundle, crl, trustDomain, now, expiredGraceMs }: Proof): ProvenLeaf {
+export function proveLeaf(proof: Proof): ProvenLeaf {
+  const { chain, bundle, crl, trustDomain, now, expiredGraceMs } = proof;
   const judge = (at: number) => verifyPeer({ chain, bundle, crl, now: at, purpose: 'client', trustDomain });
   let verdict = judge(now);
   let expired = false;
@@ -49,7 +57,13 @@ export function proveLeaf({ chain, bundle, crl, trustDomain, now, expiredGraceMs
       data: { reason: verdict.reason },
     });
   }
-  const { leaf, spiffeId } = verdict;
+  const { leaf, spiffeId, root } = verdict;
+  if (root.fingerprint256 !== proof.signingRoot && !proof.isOnRecord(leaf)) {
+    throw new SidelockError('SL-API-002', `serial ${leaf.serial} is not on record here`, {
+      why: `an older root (${root.subject}) vouches for it, and this manager did not issue it or has revoked it`,
+      fix: 'enroll with a join token',
+    });
+  }
   const named = serviceOf(spiffeId);
   if (named === undefined || named.namespace === MANAGER_NAMESPACE) {
     throw new SidelockError('SL-API-002', `${spiffeId.uri} may not be renewed here`, {

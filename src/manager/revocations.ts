@@ -4,9 +4,11 @@ import { type Clock, DAY, MINUTE } from '../base/clock.ts';
 import { isAbort, SidelockError } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
-import type { Crl, RevocationReason } from '../pki/crl.ts';
+import { certificatesFromPem } from '../pki/certificate.ts';
+import type { RevocationReason } from '../pki/crl.ts';
 import { createCrl } from '../pki/crl-build.ts';
-import type { Signer } from '../pki/issue.ts';
+import { type CrlSet, crlSet } from '../pki/crl-set.ts';
+import { keyIdOfSigner, type Signer } from '../pki/issue.ts';
 import { writeFileDurable } from '../store/files.ts';
 import { KEY_MODE } from '../store/layout.ts';
 import type { AuditLog } from './audit.ts';
@@ -28,14 +30,18 @@ export interface Revocations {
   revoke(request: RevocationRequest): Promise<{ readonly revoked: InventoryEntry[]; readonly crlNumber: number }>;
   /** When and why, of a certificate that was revoked. */
   get(serial: string): { readonly reason: RevocationReason; readonly at: number } | undefined;
-  crl(): Crl;
-  /** The list, once its number is above `after`; or as it is when the signal aborts. */
-  newerThan(after: number, signal: AbortSignal): Promise<Crl>;
+  /** One list for each signer, all of one number. */
+  crl(): CrlSet;
+  /** The lists, once their number is not `after`; or as they are when the signal aborts. */
+  newerThan(after: number, signal: AbortSignal): Promise<CrlSet>;
+  /** New lists, because others sign now. */
+  renew(): Promise<void>;
 }
 
 interface RevocationsOptions {
   readonly stateDirectory: string;
-  readonly signer: Signer;
+  /** Whose certificates count now; each gets a list. */
+  readonly signers: () => readonly Signer[];
   readonly inventory: Inventory;
   readonly audit: AuditLog;
   /** How long a leaf may be used after its end, ms. */
@@ -48,8 +54,11 @@ interface RevocationsOptions {
 /** The file, written as a whole. One that is damaged stops the start: revoked certificates must not come back. */
 interface State {
   readonly number: number;
-  readonly revoked: ReadonlyArray<readonly [serial: string, reason: RevocationReason, at: number, until: number]>;
+  readonly revoked: readonly Revoked[];
 }
+
+/** `issuer` is the key identifier of its signer; one from before there was a second root has none, and is in every list. */
+type Revoked = readonly [serial: string, reason: RevocationReason, at: number, until: number, issuer?: string];
 
 const FILE = 'revocations.json';
 const VALID_MS = 7 * DAY;
@@ -61,32 +70,32 @@ const REFRESH_MS = DAY;
  * @throws SL-STORE-003 when the file is damaged
  */
 export async function openRevocations(options: RevocationsOptions): Promise<Revocations> {
-  const { stateDirectory, signer, inventory, audit, graceMs, clock, log, signal } = options;
+  const { stateDirectory, signers, inventory, audit, graceMs, clock, log, signal } = options;
   const path = join(stateDirectory, FILE);
   const inTurn = createTurns();
   const news = new EventEmitter().setMaxListeners(0);
   let state: State = (await readJsonFile<State>(path)) ?? { number: 0, revoked: [] };
   let bySerial = index(state);
 
-  const make = async (revoked: State['revoked']): Promise<Crl> => {
+  const make = async (revoked: State['revoked']): Promise<CrlSet> => {
     const now = clock.now();
     // A list names what is out of date for one more round, as RFC 5280 3.3 asks.
     const kept = revoked.filter(([, , , until]) => until + graceMs + VALID_MS > now);
     const next: State = { number: state.number + 1, revoked: kept };
-    const made = await createCrl({
-      signer,
-      number: next.number,
-      now,
-      nextUpdate: now + VALID_MS,
-      entries: index(next),
+    const lists = signers().map((signer) => {
+      const keyId = keyIdOfSigner(signer).toString('hex');
+      const own = kept.filter(([, , , , issuer = keyId]) => issuer === keyId);
+      const entries = index({ revoked: own });
+      return createCrl({ signer, number: next.number, now, nextUpdate: now + VALID_MS, entries });
     });
+    const made = crlSet(await Promise.all(lists));
     await writeFileDurable(path, JSON.stringify(next), KEY_MODE);
     state = next;
     bySerial = index(next);
     return made;
   };
   let crl = await make(state.revoked);
-  const publish = async (revoked: State['revoked']): Promise<Crl> => {
+  const publish = async (revoked: State['revoked']): Promise<CrlSet> => {
     crl = await make(revoked);
     news.emit('list');
     return crl;
@@ -135,7 +144,7 @@ export async function openRevocations(options: RevocationsOptions): Promise<Revo
           });
         }
         const at = Math.floor(clock.now() / 1000) * 1000;
-        const added = fresh.map(({ serial, notAfter }) => [serial, reason, at, notAfter] as const);
+        const added = fresh.map(({ serial, notAfter, pem }): Revoked => [serial, reason, at, notAfter, issuerOf(pem)]);
         const { number } = await publish([...state.revoked, ...added]);
         for (const { service, serial } of fresh) {
           log.warn(
@@ -157,10 +166,20 @@ export async function openRevocations(options: RevocationsOptions): Promise<Revo
       }
       return crl;
     },
+    async renew() {
+      await inTurn('crl', () => publish(state.revoked));
+    },
   };
 }
 
-function index({ revoked }: State): ReadonlyMap<string, { readonly reason: RevocationReason; readonly at: number }> {
+/** Key identifier of who signed the first certificate of a chain. */
+function issuerOf(pem: string): string {
+  return certificatesFromPem(pem, 'the inventory')[0]?.aki ?? '';
+}
+
+function index({
+  revoked,
+}: Pick<State, 'revoked'>): ReadonlyMap<string, { readonly reason: RevocationReason; readonly at: number }> {
   return new Map(revoked.map(([serial, reason, at]) => [serial, { reason, at }]));
 }
 

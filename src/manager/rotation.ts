@@ -12,6 +12,12 @@ interface RotationOptions {
   readonly thresholdMs: number;
   /** A certificate that was revoked is not renewed. */
   readonly isRevoked: (serial: string) => boolean;
+  /** Of trust. */
+  readonly generation: () => number;
+  /** A certificate that another root vouches for than the one that signs is rotated, due or not. */
+  readonly isOld: (entry: InventoryEntry) => boolean;
+  /** Puts the bundle in force beside the certificate of a service, where another one lies there. */
+  readonly refresh: (service: string) => Promise<void>;
   /** Issues again what `entry` says, into the store. */
   readonly reissue: (entry: InventoryEntry) => Promise<InventoryEntry>;
   readonly clock: Clock;
@@ -35,9 +41,16 @@ const TICK_MS = MINUTE;
 /** The files of 10,000 services are a second's work, even from a cache that looks at their change times only. */
 const LOOK_AGAIN_MS = 10 * MINUTE;
 
-/** Rotates the certificates whose keys the manager holds. Sidecars that enrolled renew theirs by themselves. */
-export function startRotation(options: RotationOptions): RotationManager {
-  const { store, inventory, thresholdMs, isRevoked, reissue, clock, random, log } = options;
+/**
+ * Rotates the certificates whose keys the manager holds. Sidecars that enrolled renew theirs by themselves. `ended`
+ * resolves after the signal, when nothing is written any more.
+ */
+export function startRotation(options: RotationOptions): {
+  readonly rotationManager: RotationManager;
+  readonly ended: Promise<void>;
+} {
+  const { store, inventory, thresholdMs, isRevoked, generation, isOld, refresh, reissue, clock, random, log } = options;
+  let seen = generation();
   const scheduled = new Map<string, number>();
   /** By serial, so that the jitter of a certificate is decided once. */
   const due = new Map<string, number>();
@@ -62,9 +75,10 @@ export function startRotation(options: RotationOptions): RotationManager {
     const known = looked.get(service);
     if (known !== undefined && now < Math.min(known.until, whenOf(service, known.entry))) return false;
     looked.delete(service);
+    await refresh(service);
     const entry = await heldEntry(service);
     if (entry === undefined || isRevoked(entry.serial)) return false;
-    if (now < whenOf(service, entry)) {
+    if (!isOld(entry) && now < whenOf(service, entry)) {
       looked.set(service, { entry, until: now + (0.5 + random()) * LOOK_AGAIN_MS });
       return false;
     }
@@ -95,6 +109,9 @@ export function startRotation(options: RotationOptions): RotationManager {
       const rotated: string[] = [];
       const services = await store.list();
       const stored = new Set(services);
+      // A step on trust changes what every service needs.
+      if (seen !== generation()) looked.clear();
+      seen = generation();
       for (const map of [failures, looked]) for (const name of map.keys()) if (!stored.has(name)) map.delete(name);
       for (const service of services) {
         try {
@@ -110,8 +127,7 @@ export function startRotation(options: RotationOptions): RotationManager {
     },
     failures: () => failures,
   };
-  void tick(rotation, options);
-  return rotation;
+  return { rotationManager: rotation, ended: tick(rotation, options) };
 }
 
 /** Never rejects: it ends with the signal, and a failed check is no reason to stop checking. */

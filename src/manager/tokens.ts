@@ -12,7 +12,8 @@ import type { ManagerMetrics } from './metrics.ts';
 
 interface TokensOptions {
   readonly directory: string;
-  readonly rootSha256: string;
+  /** Of the root that signs now. */
+  readonly rootSha256: () => string;
   readonly address: string | (() => string);
   /** Milliseconds. */
   readonly ttlMs: number;
@@ -111,7 +112,7 @@ export async function openTokens(options: TokensOptions): Promise<Tokens> {
         type,
         iat: now,
         exp: now + Math.min(ttlMs, maxTtlMs),
-        root: options.rootSha256,
+        root: options.rootSha256(),
         addr: typeof options.address === 'string' ? options.address : options.address(),
       };
       const hash = hashOf(claims.id);

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { type Clock, DAY } from '../base/clock.ts';
 import { nodeCode } from '../base/errors.ts';
 import type { TrustBundle } from '../pki/bundle.ts';
-import type { Certificate } from '../pki/certificate.ts';
 import { nextRenewal } from '../pki/renewal.ts';
 import { span, utc } from '../pki/text.ts';
 import type { CertStore } from '../store/store.ts';
+import { type Authority, authorityDirectory } from './ca.ts';
 import type { Inventory, InventoryEntry } from './inventory.ts';
 import { type Finding, validateFiles } from './validate-files.ts';
 
@@ -22,7 +22,7 @@ interface ValidationOptions {
   readonly storagePath: string;
   readonly stateDirectory: string;
   readonly inventory: Inventory;
-  readonly root: Certificate;
+  readonly authority: () => Authority;
   readonly bundle: () => TrustBundle;
   readonly trustDomain: string;
   readonly thresholdMs: number;
@@ -113,8 +113,9 @@ function enrolledFindings(entry: InventoryEntry, { clock, thresholdMs }: Validat
   return [];
 }
 
-async function caFindings({ root, stateDirectory, clock }: ValidationOptions): Promise<Finding[]> {
+async function caFindings({ authority, stateDirectory, clock }: ValidationOptions): Promise<Finding[]> {
   const service = 'ca';
+  const { root, number } = authority();
   const findings: Finding[] = [];
   const left = root.notAfter - clock.now();
   if (left < CA_NOTICE_MS) {
@@ -125,10 +126,10 @@ async function caFindings({ root, stateDirectory, clock }: ValidationOptions): P
       severity: left > 0 ? 'warning' : 'error',
       service,
       message,
-      fix: 'plan a new root: every party must trust it first',
+      fix: 'sidelock trust stage   makes the next root',
     });
   }
-  const directory = join(stateDirectory, 'ca');
+  const directory = authorityDirectory(stateDirectory, number);
   for (const file of (await names(directory)).filter((name) => name.endsWith('.key'))) {
     const path = join(directory, file);
     const { mode } = await stat(path);

@@ -175,9 +175,16 @@ function decode(der: Buffer): Omit<Crl, 'pem'> {
     signed: {
       der: expectTag(list, TAG.sequence, 'tbsCertList').raw,
       algorithm: readOid(sequenceOf(algorithm, 'signatureAlgorithm')[0], 'signatureAlgorithm'),
-      signature: readBitString(signature, 'signatureValue').bits,
+      signature: wholeOctets(signature),
     },
   };
+}
+
+/** A signature with unused bits would be another text of the same list. */
+function wholeOctets(node: DerNode | undefined): Buffer {
+  const { bits, unused } = readBitString(node, 'signatureValue');
+  if (unused > 0) throw new DerError('signatureValue has unused bits');
+  return bits;
 }
 
 function readEntry(node: DerNode): [string, RevokedEntry] {
@@ -229,7 +236,7 @@ function known(extensions: readonly Extension[], oid: string): DerNode {
   return readDer(found.value);
 }
 
-function crlError(file: string, reason: string, why: string, cause?: unknown): SidelockError {
+export function crlError(file: string, reason: string, why: string, cause?: unknown): SidelockError {
   return new SidelockError('SL-CRL-001', `the revocation list ${file} is refused`, {
     why,
     cause,

@@ -121,6 +121,29 @@ export async function createIssuer(options: IssuerOptions): Promise<Certificate>
 }
 
 /**
+ * The key of `root` once more, vouched for by `issuer`, the root before it: who knows only that one can verify what
+ * `root` signs. It ends with the earlier of the two.
+ * @throws SL-CA-003 when `issuer` is not in date
+ */
+export async function crossSign(root: Certificate, issuer: Signer, now: number): Promise<Certificate> {
+  const { publicKey } = root.x509;
+  const tbs = tbsCertificate({
+    signingKey: issuer.key,
+    issuer: parsed(issuer.certificate.subjectDer),
+    subject: parsed(root.subjectDer),
+    validity: validityUnder(issuer, now, root.notAfter),
+    publicKey,
+    extensions: [
+      basicConstraints(true),
+      keyUsage('keyCertSign', 'cRLSign'),
+      subjectKeyIdentifier(keyIdOf(publicKey)),
+      authorityKeyIdentifier(keyIdOfSigner(issuer)),
+    ],
+  });
+  return readBack(parseCertificate(await signedAsync(tbs, issuer.key)), issuer, publicKey);
+}
+
+/**
  * A certificate for a service. It begins two minutes before `now` and never outlives its signer.
  * A signer with name constraints cannot vouch for names of one label (`web`), so they are left out under one.
  * @throws SL-NAME-004 when the signer is constrained to other names, SL-CA-003 when it is not in date,
@@ -218,7 +241,7 @@ function keyIdOf(publicKey: KeyObject): Buffer {
 }
 
 /** Its subject key identifier. */
-export function keyIdOfSigner({ certificate }: Signer): Buffer {
+export function keyIdOfSigner({ certificate }: Pick<Signer, 'certificate'>): Buffer {
   return certificate.ski === undefined ? keyIdOf(certificate.x509.publicKey) : Buffer.from(certificate.ski, 'hex');
 }
 

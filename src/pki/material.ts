@@ -7,7 +7,7 @@ import { certificatesFromPem } from './certificate.ts';
 import { privateKeyFromPem, privateKeyToPem, spkiSha256 } from './keys.ts';
 import type { SpiffeId } from './names.ts';
 import { ownCredentialFault } from './own-rules.ts';
-import type { PeerReason } from './peer.ts';
+import type { AcceptedPeer, PeerReason } from './peer.ts';
 import { verifyPeer } from './peer.ts';
 import { pemBlocks, pemEncode } from './pem.ts';
 import { span, utc } from './text.ts';
@@ -23,6 +23,8 @@ export interface IdentityMaterial {
   readonly keyPem: string;
   readonly key: KeyObject;
   readonly bundle: TrustBundle;
+  /** The one of `bundle` that vouches for the leaf. */
+  readonly root: Certificate;
   readonly spiffeId: SpiffeId;
 }
 
@@ -66,7 +68,7 @@ export function readIdentity({ cert, key, ca }: IdentityText, context: IdentityC
   const bundle = parseBundle(ca, files.ca, now);
   refuseMismatch(leaf, rest, privateKey, files);
   refuseWrongTime(leaf, context);
-  const spiffeId = refuseUnfit(leaf, rest, bundle, context);
+  const { spiffeId, root } = refuseUnfit(leaf, rest, bundle, context);
   refuseWrongId(spiffeId, context);
   const chain = intermediates(leaf, rest);
   return Object.freeze({
@@ -76,6 +78,7 @@ export function readIdentity({ cert, key, ca }: IdentityText, context: IdentityC
     keyPem: privateKeyToPem(privateKey),
     key: privateKey,
     bundle,
+    root,
     spiffeId,
   });
 }
@@ -175,7 +178,7 @@ function refuseUnfit(
   rest: readonly Certificate[],
   bundle: TrustBundle,
   { now, files = FILES, allowExpired = false }: IdentityContext,
-): SpiffeId {
+): AcceptedPeer {
   const at = allowExpired ? Math.min(now, leaf.notAfter) : now;
   const chain = [leaf, ...rest].map(({ der }) => der);
   const trustDomain = leaf.spiffeId?.trustDomain ?? '';
@@ -183,6 +186,7 @@ function refuseUnfit(
     verifyPeer({ chain, bundle, now: at, purpose, trustDomain }),
   );
   const refused = verdicts.find((verdict) => !verdict.ok);
+  const [accepted] = verdicts;
   if (refused !== undefined && !refused.ok) {
     const { reason, detail } = refused;
     const data = { reason, serial: leaf.serial, file: files.cert };
@@ -194,13 +198,13 @@ function refuseUnfit(
         });
   }
   const strict = ownCredentialFault(leaf, intermediates(leaf, rest));
-  if (strict !== undefined || leaf.spiffeId === undefined) {
+  if (strict !== undefined || accepted?.ok !== true) {
     throw new SidelockError('SL-CERT-002', `${files.cert} cannot be served`, {
       why: strict,
       data: { serial: leaf.serial },
     });
   }
-  return leaf.spiffeId;
+  return accepted;
 }
 
 function refuseWrongId({ uri }: SpiffeId, { expectedId, files = FILES }: IdentityContext): void {

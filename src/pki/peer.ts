@@ -3,7 +3,7 @@ import type { TrustBundle } from './bundle.ts';
 import type { Certificate } from './certificate.ts';
 import { parseCertificate } from './certificate.ts';
 import { buildChain } from './chain.ts';
-import { type Crl, revocationOf } from './crl.ts';
+import { type CrlSet, revocationIn } from './crl-set.ts';
 import type { SpiffeId } from './names.ts';
 import { leafFault } from './peer-leaf.ts';
 import type { Fault, PeerPurpose, PeerReason } from './peer-reasons.ts';
@@ -25,8 +25,8 @@ interface PeerContext {
   /** `client`: the peer called us. `server`: we called it. */
   readonly purpose: PeerPurpose;
   readonly trustDomain: string;
-  /** The newest revocation list there is. */
-  readonly crl?: Crl | undefined;
+  /** The newest revocation lists there are. */
+  readonly crl?: Pick<CrlSet, 'lists' | 'sha256'> | undefined;
 }
 
 export interface PeerInput extends PeerContext {
@@ -34,7 +34,7 @@ export interface PeerInput extends PeerContext {
   readonly chain: readonly Buffer[];
 }
 
-interface AcceptedPeer {
+export interface AcceptedPeer {
   readonly ok: true;
   readonly spiffeId: SpiffeId;
   readonly leaf: Certificate;
@@ -134,7 +134,7 @@ function judge({ chain, bundle, now, purpose, trustDomain, crl }: PeerInput): Ac
   const broken = leafFault(leaf, { now, purpose, trustDomain });
   if (broken !== undefined) return refuse(broken, leaf);
   if (!built.ok) return refuse(built.fault, leaf);
-  const revoked = crl === undefined ? undefined : revokedFault(crl, built.path);
+  const revoked = crl === undefined ? undefined : revokedFault(crl.lists, built.path);
   if (revoked !== undefined) return refuse(revoked, leaf);
   const { spiffeId } = leaf;
   if (spiffeId === undefined) return refuse(fault('bad_spiffe_id', 'the certificate has no valid SPIFFE id'), leaf);
@@ -146,9 +146,9 @@ function judge({ chain, bundle, now, purpose, trustDomain, crl }: PeerInput): Ac
   };
 }
 
-function revokedFault(crl: Crl, path: readonly Certificate[]): Fault | undefined {
+function revokedFault(lists: CrlSet['lists'], path: readonly Certificate[]): Fault | undefined {
   for (const certificate of path) {
-    const entry = revocationOf(crl, certificate);
+    const entry = revocationIn(lists, certificate);
     if (entry === undefined) continue;
     const who = certificate === path[0] ? 'the certificate' : `its issuer ${certificate.subject}`;
     return fault('revoked', `${who} (serial ${certificate.serial}) was revoked ${utc(entry.at)}: ${entry.reason}`);

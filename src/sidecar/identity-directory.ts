@@ -21,6 +21,8 @@ export interface IdentityDirectory {
   readExpired(now: number): Promise<IdentityMaterial | undefined>;
   /** Replaces the identity as a whole. @throws SL-FS-003, the old one is untouched */
   write(obtained: Obtained, address: string): Promise<void>;
+  /** Puts other roots beside the certificate and key there are. @throws SL-FS-003, the old ones are untouched */
+  writeBundle(identity: IdentityFiles): Promise<void>;
   /** The manager that gave the identity. */
   managerAddress(): Promise<string | undefined>;
   /** The key of a question without an answer yet: asked again with it, the manager repeats the answer that was lost. */
@@ -30,6 +32,8 @@ export interface IdentityDirectory {
   /** The manager will not have that key. */
   dropKey(): Promise<void>;
 }
+
+type IdentityFiles = Pick<Obtained, 'certPem' | 'keyPem' | 'caPem'>;
 
 const NAMES = { cert: CERT_FILE, key: KEY_FILE, ca: CA_FILE };
 const ADDRESS_FILE = 'manager.json';
@@ -44,6 +48,28 @@ export function identityDirectory(directory: string, expectedId: string): Identi
   };
 
   const dropKey = () => rm(unanswered, { recursive: true, force: true });
+
+  const managerAddress = async () => {
+    const text = await readText(directory, ADDRESS_FILE);
+    if (text === undefined) return undefined;
+    try {
+      const value: unknown = JSON.parse(text);
+      if (typeof value === 'object' && value !== null && 'address' in value && typeof value.address === 'string') {
+        return value.address;
+      }
+    } catch {
+      // Damaged: as if it were not there. The next identity writes it anew.
+    }
+    return undefined;
+  };
+
+  const put = ({ certPem, keyPem, caPem }: IdentityFiles, address: string | undefined) =>
+    writeGeneration(directory, {
+      [CERT_FILE]: { data: certPem, mode: CERT_MODE },
+      [KEY_FILE]: { data: keyPem, mode: KEY_MODE },
+      [CA_FILE]: { data: caPem, mode: CERT_MODE },
+      ...(address && { [ADDRESS_FILE]: { data: `${JSON.stringify({ address })}\n`, mode: CERT_MODE } }),
+    });
 
   return {
     read,
@@ -64,30 +90,13 @@ export function identityDirectory(directory: string, expectedId: string): Identi
       }
     },
 
-    async write({ certPem, keyPem, caPem }, address) {
-      await writeGeneration(directory, {
-        [CERT_FILE]: { data: certPem, mode: CERT_MODE },
-        [KEY_FILE]: { data: keyPem, mode: KEY_MODE },
-        [CA_FILE]: { data: caPem, mode: CERT_MODE },
-        [ADDRESS_FILE]: { data: `${JSON.stringify({ address })}\n`, mode: CERT_MODE },
-      });
+    async write(obtained, address) {
+      await put(obtained, address);
       await dropKey();
     },
 
-    async managerAddress() {
-      const text = await readText(directory, ADDRESS_FILE);
-      if (text === undefined) return undefined;
-      try {
-        const value: unknown = JSON.parse(text);
-        if (typeof value === 'object' && value !== null && 'address' in value && typeof value.address === 'string') {
-          return value.address;
-        }
-      } catch {
-        // Damaged: as if it were not there. The next identity writes it anew.
-      }
-      return undefined;
-    },
-
+    writeBundle: async (identity) => put(identity, await managerAddress()),
+    managerAddress,
     savedKey: () => readText(unanswered, NEXT_KEY_FILE),
 
     saveKey: (keyPem) => writeGeneration(unanswered, { [NEXT_KEY_FILE]: { data: keyPem, mode: KEY_MODE } }),

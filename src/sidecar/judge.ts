@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
-import type { Crl } from '../pki/crl.ts';
+import type { CrlSet } from '../pki/crl-set.ts';
 import { createPeerVerifier, type PeerPurpose, type PeerVerdict } from '../pki/peer.ts';
 import { peerSource } from '../pki/peer-chain.ts';
 import type { Identity } from './identity.ts';
@@ -9,7 +9,7 @@ import type { Identity } from './identity.ts';
 export type PeerJudge = (socket: TLSSocket, identity: Identity, purpose: PeerPurpose) => PeerVerdict;
 
 /** Remembers accepted peers by fingerprint, bundle and revocation list; dates are looked at every time. */
-export function createPeerJudge(trustDomain: string, clock: Clock, crl: () => Crl | undefined): PeerJudge {
+export function createPeerJudge(trustDomain: string, clock: Clock, crl: () => CrlSet | undefined): PeerJudge {
   const verifier = createPeerVerifier();
   return (socket, identity, purpose) =>
     verifier.verify(peerSource(socket), {

@@ -13,6 +13,8 @@ interface OpenPeer {
   readonly listener: string;
   readonly kind: LinkKind;
   readonly verified: VerifiedPeer;
+  /** SHA-256 of the root that vouches for the peer. */
+  readonly root: string;
   /** ms since the epoch. */
   readonly since: number;
 }
@@ -30,6 +32,8 @@ interface Judging {
 /** Every open mTLS connection, so that those whose peer is no longer accepted can be closed. */
 export interface OpenPeers {
   add(socket: TLSSocket, peer: OpenPeer): void;
+  /** How many there are by the root that vouches for the peer (SHA-256). */
+  byRoot(): ReadonlyMap<string, number>;
   /** Judges every peer again, as of now, and cuts the connections of those that are refused. */
   reauthorise(plane: Judging): void;
   /** The certificates of callers with an open connection. */
@@ -58,6 +62,11 @@ export function createOpenPeers(): OpenPeers {
         age.value = Math.max(age.value, (now - since) / 1_000);
       }
     },
+    byRoot() {
+      const counts = new Map<string, number>();
+      for (const { root } of open.values()) counts.set(root, (counts.get(root) ?? 0) + 1);
+      return counts;
+    },
     reauthorise(plane) {
       const identity = plane.identity.current();
       if (identity === undefined) return;
@@ -68,6 +77,7 @@ export function createOpenPeers(): OpenPeers {
         const key = `${direction} ${verified.peer.leaf.fingerprint256}`;
         const verdict = verdicts.get(key) ?? plane.judge(socket, identity, roleIn(direction));
         verdicts.set(key, verdict);
+        if (verdict.ok) open.set(socket, { ...peer, root: verdict.root.fingerprint256 });
         // A connection may outlive the dates it began with: its age is bounded elsewhere.
         if (verdict.ok || verdict.reason === 'expired' || verdict.reason === 'issuer_expired') continue;
         cut(socket, peer, verdict, plane);

@@ -5,7 +5,13 @@ import type { Link } from './link.ts';
 
 /** Who is at the other end of a connection, and what was agreed. */
 export interface VerifiedPeer {
-  readonly peer: { readonly address: string; readonly spiffeId: SpiffeId; readonly leaf: Certificate };
+  readonly peer: {
+    readonly address: string;
+    readonly spiffeId: SpiffeId;
+    readonly leaf: Certificate;
+    /** SHA-256 of the root that vouches for it. */
+    readonly root: string;
+  };
   /** `host:port` of ours on this connection. */
   readonly local: string;
   /** Ours, as the peer saw it. */

@@ -1,28 +1,61 @@
-import type { Crl } from '../pki/crl.ts';
-import { readCrl, verifyCrl } from '../pki/crl.ts';
+import { isSidelockError } from '../base/errors.ts';
+import { type Crl, verifyCrl } from '../pki/crl.ts';
+import { type CrlSet, crlSet, issuersUnder, readCrlSet } from '../pki/crl-set.ts';
 import type { IdentityMaterial } from '../pki/material.ts';
 
-/** The newest revocation list of this process. */
+/** What came as the newest revocation lists, to be verified. */
+export interface OfferedLists {
+  /** One list or more, of different issuers. */
+  readonly pem: string;
+  /** Certificates of those who made them, where they are no roots. */
+  readonly issuersPem?: string | undefined;
+}
+
+/** The newest revocation lists of this process. */
 export interface RevocationHolder {
-  current(): Crl | undefined;
-  /** Takes a newer list and tells who subscribed. @throws SL-CRL-001, SL-PEM-*, and the one before stays */
-  offer(pem: string, where: string, trusted: IdentityMaterial, now: number): boolean;
+  current(): CrlSet | undefined;
+  /**
+   * Takes newer lists and tells who subscribed; a list whose issuer is not trusted here is left out as long as there is
+   * another. @throws SL-CRL-001, SL-PEM-*, and the ones before stay
+   */
+  offer(lists: OfferedLists, where: string, trusted: IdentityMaterial, now: number): boolean;
   subscribe(changed: () => void): void;
 }
 
 export function createRevocationHolder(): RevocationHolder {
   const subscribers: Array<() => void> = [];
-  let held: Crl | undefined;
+  let held: CrlSet | undefined;
   return {
     current: () => held,
-    offer(pem, where, { bundle, chain }, now) {
-      const crl = readCrl(pem, where);
-      if (crl.sha256 === held?.sha256) return false;
-      verifyCrl(crl, { file: where, issuers: [...bundle.roots, ...chain], now, held });
-      held = crl;
+    offer({ pem, issuersPem = '' }, where, { bundle, chain }, now) {
+      const offered = readCrlSet(pem, where);
+      const issuers = [...bundle.roots, ...chain, ...issuersUnder(bundle.roots, issuersPem, where)];
+      const taken = verified(offered.lists, (list) => {
+        const before = held?.lists.find(({ aki }) => aki === list.aki);
+        verifyCrl(list, { file: where, issuers, now, held: before });
+      });
+      const next = crlSet(taken);
+      if (next.sha256 === held?.sha256) return false;
+      held = next;
       for (const changed of subscribers) changed();
       return true;
     },
     subscribe: (changed) => void subscribers.push(changed),
   };
+}
+
+function verified(lists: readonly Crl[], verify: (list: Crl) => void): Crl[] {
+  const taken: Crl[] = [];
+  let stranger: unknown;
+  for (const list of lists) {
+    try {
+      verify(list);
+      taken.push(list);
+    } catch (error) {
+      if (!isSidelockError(error, 'SL-CRL-001') || error.data['reason'] !== 'wrong_issuer') throw error;
+      stranger = error;
+    }
+  }
+  if (taken.length === 0) throw stranger;
+  return taken;
 }

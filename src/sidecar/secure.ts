@@ -83,13 +83,20 @@ export function secure(handshake: Handshake, plane: DataPlane): void {
     plane.metrics.handshakes.with({ direction, listener, result: 'ok', reason: '' }).value++;
     plane.metrics.handshakeSeconds.with({ direction, listener }).observe((performance.now() - started) / 1000);
     const verified = {
-      peer: { address, spiffeId: verdict.spiffeId, leaf: verdict.leaf },
+      peer: { address, spiffeId: verdict.spiffeId, leaf: verdict.leaf, root: verdict.root.fingerprint256 },
       local: localName(raw),
       identity,
       tls: tlsFacts(socket, direction),
     };
     const kind = socket.alpnProtocol === STREAMS_PROTOCOL ? 'shared' : 'own';
-    plane.openPeers.add(socket, { direction, listener, kind, verified, since: plane.clock.now() });
+    plane.openPeers.add(socket, {
+      direction,
+      listener,
+      kind,
+      verified,
+      root: verified.peer.root,
+      since: plane.clock.now(),
+    });
     handshake.verified(verified, socket);
   };
   const settle = () => {

@@ -127,7 +127,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const source = undo.use(
     await startIdentitySource(options, {
       holder,
-      talk: { revocation, notices: { in: noticed, out: notices } },
+      talk: { revocation, notices: { in: noticed, out: notices }, peers: () => plane.openPeers.byRoot() },
       clock,
       random: deps.random,
       log,

@@ -10,6 +10,8 @@ import { createHttpListener } from './listener.ts';
 
 /** Below the minute after which a sidecar of ours ends an idle connection, and what other peers are known for. */
 const IDLE_MS = 30 * SECOND;
+/** How long a connection to a peer under another root than ours is used. */
+const OTHER_ROOT_MS = 5 * SECOND;
 
 /** Requests of the local app, over warm mTLS connections to the peer. */
 export function createHttpOutbound(upstream: Upstream) {
@@ -34,10 +36,14 @@ export function createHttpOutbound(upstream: Upstream) {
             ready: ({ link, identity, peer }, endpoint) => {
               // From here on it counts requests.
               endpoint.active--;
+              const opened = plane.clock.now();
+              // While a root follows another, ours is of the new one first: the peer's next certificate is looked for.
+              const ofOtherRoot = peer.root !== identity.material.root.fingerprint256;
+              const old = () => ofOtherRoot && plane.clock.now() - opened > OTHER_ROOT_MS;
               done({
                 link,
                 load: endpoint,
-                usable: () => plane.identity.current() === identity,
+                usable: () => plane.identity.current() === identity && !old(),
                 expiresAt: peer.leaf.notAfter,
                 leaving: () => {
                   ours = true;

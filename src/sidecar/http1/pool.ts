@@ -100,14 +100,14 @@ export class Pool {
     else idle.push(upstream);
   }
 
-  /** Ends what waited too long; called about once a second. */
+  /** Ends what waited too long, or would not be used again; called about once a second. */
   sweep(): void {
     for (const upstream of this.#leaving) upstream.destroy();
     this.#leaving.clear();
     this.#now = this.#options.now();
     for (const [load, idle] of this.#idle) {
       for (const upstream of [...idle]) {
-        if (!load.retired && this.#now - upstream.idleSince < upstream.idleMs) continue;
+        if (!load.retired && upstream.usable && this.#now - upstream.idleSince < upstream.idleMs) continue;
         this.#forget(upstream);
         this.#retire(upstream);
       }

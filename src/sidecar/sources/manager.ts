@@ -1,8 +1,9 @@
 import type { NoticeReport } from '../../api/wire-news.ts';
 import { DAY, SECOND } from '../../base/clock.ts';
 import { isAbort, isSidelockError, SidelockError } from '../../base/errors.ts';
+import { createTurns } from '../../base/in-turn.ts';
 import type { Metrics } from '../../base/metrics.ts';
-import type { IdentityMaterial } from '../../pki/material.ts';
+import { type IdentityMaterial, readIdentity } from '../../pki/material.ts';
 import { serviceSpiffeId } from '../../pki/names.ts';
 import { nextRenewal } from '../../pki/renewal.ts';
 import { type Conversation, createConversation, type Given } from '../conversation.ts';
@@ -30,6 +31,8 @@ type ManagerSourceOptions = (ManagerIdentityOptions | KubernetesIdentityOptions)
 export interface ManagerTalk {
   readonly revocation: RevocationHolder;
   readonly notices: { readonly in: NoticesIn; readonly out: NoticesOut };
+  /** Open connections by the root that vouches for the peer (SHA-256). */
+  readonly peers: () => ReadonlyMap<string, number>;
 }
 
 interface Plan {
@@ -61,6 +64,7 @@ export async function startManagerSource(
   const token = options.source === 'manager' ? options.token : undefined;
   const conversation = createConversation({ ...options, token, ...context, expectedId, directory, metrics });
   const report = createRenewalReport({ ...context, reader: holder, metrics });
+  const inTurn = createTurns();
   /** Given, but not yet on disk: what was asked for is not asked for again because a disk is full. */
   let pending: Pending | undefined;
   let planned: Plan | undefined;
@@ -112,7 +116,7 @@ export async function startManagerSource(
     const { renewAt } = obtained;
     advised = renewAt === undefined ? undefined : { serial: obtained.material.leaf.serial, at: renewAt };
     try {
-      await directory.write(obtained, address);
+      await inTurn('directory', () => directory.write(obtained, address));
     } catch (error) {
       const current = holder.current();
       // Nothing to lose: without this the service would stand still although there is a certificate for it.
@@ -122,6 +126,20 @@ export async function startManagerSource(
     await reloader.reload();
     if (holder.current()?.serial !== obtained.material.leaf.serial) throw notTakenUp(options.directory);
     report.ok(obtained, how);
+  };
+
+  /** Our certificate with other roots: refused, before anything is written, when none of them vouches for it. */
+  const takeBundle = async (caPem: string) => {
+    await inTurn('directory', async () => {
+      const current = holder.current();
+      if (current === undefined) return;
+      const { certPem, keyPem } = current.material;
+      const files = { cert: 'our certificate', key: 'our key', ca: 'the bundle of the manager' };
+      const now = clock.now();
+      readIdentity({ cert: certPem, key: keyPem, ca: caPem }, { now, expectedId, files, allowExpired: true });
+      await directory.writeBundle({ certPem, keyPem, caPem });
+    });
+    await reloader.reload();
   };
 
   const attempt = async () => {
@@ -143,7 +161,8 @@ export async function startManagerSource(
   const loop = startRenewLoop({ ...context, due, attempt, end: () => holder.current()?.notAfter });
   const bundleChanged = () => void loop.now().catch(() => {});
   const probing = probeManager({ ...context, conversation, reader: holder, bundleChanged });
-  const talking = context.talk === undefined ? [] : talk(context.talk, conversation, context);
+  const trust = { takeBundle, renew: () => loop.now() };
+  const talking = context.talk === undefined ? [] : talk(context.talk, conversation, { ...context, ...trust });
   const unsubscribe = holder.subscribe(() => loop.changed());
   return {
     renewNow: () => loop.now(),
@@ -156,9 +175,9 @@ export async function startManagerSource(
 }
 
 function talk(
-  { revocation, notices }: ManagerTalk,
+  { revocation, notices, peers }: ManagerTalk,
   conversation: Conversation,
-  { holder, ...context }: ReloadContext,
+  { holder, ...context }: ReloadContext & Pick<Parameters<typeof followNews>[0], 'takeBundle' | 'renew'>,
 ): Array<Promise<void>> {
   const noticed = notices.in.received;
   const notify = async (refused: readonly NoticeReport[]) => {
@@ -166,7 +185,7 @@ function talk(
     if (identity !== undefined) await conversation.notify(identity.material, refused);
   };
   return [
-    followNews({ ...context, revocation, noticed, conversation, reader: holder }),
+    followNews({ ...context, revocation, noticed, peers, conversation, reader: holder }),
     notices.out.deliver(notify, context.signal),
   ];
 }

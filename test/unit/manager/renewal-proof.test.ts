@@ -22,9 +22,11 @@ const root = makeRoot();
 const bundle = parseBundle(root.pem, 'root', now);
 const ago = (ms: number) => ({ notBefore: now - 20 * DAY, notAfter: now - ms });
 
+const signingRoot = bundle.roots[0]?.fingerprint256 ?? '';
+const context = { bundle, signingRoot, isOnRecord: () => false, trustDomain: TRUST_DOMAIN, now, expiredGraceMs: DAY };
+
 function prove(spec: Spec, issuer = root) {
-  const chain = [makeLeaf(issuer, spec).der];
-  return proveLeaf({ chain, bundle, trustDomain: TRUST_DOMAIN, now, expiredGraceMs: DAY });
+  return proveLeaf({ ...context, chain: [makeLeaf(issuer, spec).der] });
 }
 
 t.test('a leaf in date proves its service', async (t) => {
@@ -57,8 +59,15 @@ t.test('M31 being expired excuses nothing else', async (t) => {
   t.throws(() => prove(ago(HOUR), makeRoot()), { code: 'SL-API-002' }, 'another root of the same name');
 });
 
+t.test('under a root that signs no more, only what is on record proves anything', async (t) => {
+  const chain = [makeLeaf(root, {}).der];
+  const former = { ...context, chain, signingRoot: 'of the root after it' };
+  t.throws(() => proveLeaf(former), { code: 'SL-API-002', why: /older root/ });
+  t.match(proveLeaf({ ...former, isOnRecord: () => true }), { service: 'web' });
+});
+
 t.test('M33 no certificate, no identity; and not yet valid is not expired', async (t) => {
-  const nobody = () => proveLeaf({ chain: [], bundle, trustDomain: TRUST_DOMAIN, now, expiredGraceMs: DAY });
+  const nobody = () => proveLeaf({ ...context, chain: [] });
   t.throws(nobody, { code: 'SL-API-002', data: { reason: 'no_certificate' } });
   const early = { notBefore: now + HOUR, notAfter: now + DAY };
   t.throws(() => prove(early), { code: 'SL-API-002', data: { reason: 'not_yet_valid' } });

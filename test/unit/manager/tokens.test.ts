@@ -15,7 +15,7 @@ const use = { spkiSha256: 'aa', remote: '10.0.0.5' };
 async function open(directory: string, clock: FakeClock): Promise<Tokens> {
   return openTokens({
     directory,
-    rootSha256: 'ab'.repeat(32),
+    rootSha256: () => 'ab'.repeat(32),
     address: 'https://manager:9443',
     ttlMs: 10 * MINUTE,
     maxTtlMs: 60 * MINUTE,
