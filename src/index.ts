@@ -5,6 +5,7 @@
 export { isSidelockError, SidelockError } from './base/errors.ts';
 export { createDispatcher, type DispatcherOptions, type FetchDispatcher } from './library/dispatcher.ts';
 export { createIdentity, type Identity, type IdentityOptions, type IdentitySnapshot } from './library/identity.ts';
+export { getMtlsOrchestrator, type MtlsOrchestrator, type OrchestratorOptions } from './library/kubernetes.ts';
 export { getMtlsManager, type MtlsManager, type MtlsManagerOptions } from './library/manager.ts';
 export { getCertificateMonitoringDashboard, type MonitoringOptions } from './library/monitoring.ts';
 export type { PeerIdentity } from './library/peer.ts';

@@ -18,8 +18,11 @@ export interface KubeApi {
   create(path: string, object: Json, options?: WriteOptions): Promise<Json | undefined>;
   /** Undefined when it was changed since the version in the object was read, or is gone. */
   replace(path: string, object: Json, options?: WriteOptions): Promise<Json | undefined>;
-  /** Server-side apply: only the fields in the object, taken from whoever has them. Undefined where there is none. */
-  apply(path: string, object: Json, options?: WriteOptions): Promise<Json | undefined>;
+  /**
+   * Server-side apply: only the fields in the object. A field that somebody else has is an error, or with `force` taken.
+   * Undefined where there is nothing of that kind.
+   */
+  apply(path: string, object: Json, options?: WriteOptions & { readonly force?: boolean }): Promise<Json | undefined>;
 }
 
 const MANAGER = 'sidelock';
@@ -73,7 +76,11 @@ export async function connectKubernetes(): Promise<KubeApi> {
     create: (path, body, options) => ask('POST', query(path, options), { body, missing: [409] }),
     replace: (path, body, options) => ask('PUT', query(path, options), { body, missing: [404, 409] }),
     apply: (path, body, options) =>
-      ask('PATCH', query(path, options, { force: 'true' }), { body, type: APPLY_TYPE, missing: [404] }),
+      ask('PATCH', query(path, options, { force: String(options?.force ?? false) }), {
+        body,
+        type: APPLY_TYPE,
+        missing: [404],
+      }),
   };
 }
 

@@ -31,7 +31,7 @@ export async function keepTrust({ api, namespace, bundle, clock, log, signal }: 
     const labels = { [MANAGED_BY.label]: MANAGED_BY.value };
     const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: TRUST, labels }, data: { [KEY]: wanted } };
     if (found === undefined) await api.create(all, object);
-    else await api.apply(`${all}/${TRUST}`, object);
+    else await api.apply(`${all}/${TRUST}`, object, { force: true });
     log.info({ event: 'trust_published', namespace, configMap: TRUST }, `the trust bundle is in ${namespace}/${TRUST}`);
   };
   try {

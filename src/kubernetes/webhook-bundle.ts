@@ -24,5 +24,5 @@ export async function reconcileBundle(
     metadata: { name: configuration },
     webhooks: webhooks.map((webhook) => ({ name: textOf(webhook, 'name'), clientConfig: { caBundle } })),
   };
-  return isObject(await api.apply(path, ours)) ? 'written' : 'missing';
+  return isObject(await api.apply(path, ours, { force: true })) ? 'written' : 'missing';
 }

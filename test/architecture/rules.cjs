@@ -28,7 +28,7 @@ const LAYERS = {
     why: 'dashboard runs in a browser: of ours it may know the types of manager, and nothing else',
   },
   library: {
-    may: ['base', 'pki', 'store', 'manager', 'sidecar'],
+    may: ['base', 'pki', 'store', 'manager', 'sidecar', 'kubernetes'],
     why: 'library is what other programs import: it puts layers together for them, and none of ours needs it',
   },
 };
