@@ -1,12 +1,6 @@
 import type { Cell } from '../base/metrics.ts';
-import { giveBuffer, OWN_BUFFER_SIZE, sharedBuffer, takeBuffer } from './buffers.ts';
+import { BULK, giveBuffer, OWN_BUFFER_SIZE, sharedBuffer, takeBuffer } from './buffers.ts';
 import { HELD, type Link, type LinkUser, TAKEN } from './link.ts';
-
-/**
- * Reads of at least this size (one full TLS record) are bulk and get memory of their own. Smaller ones are never held
- * by a destination, so they may be written from the shared buffer.
- */
-const BULK = 16 * 1024;
 
 /**
  * Reading stops here. A TLS source cannot stop at once: it still delivers the records of the network read under way,

@@ -1,8 +1,8 @@
-import { giveBuffer, OWN_BUFFER_SIZE, sharedBuffer, takeBuffer } from '../buffers.ts';
+import { BULK, giveBuffer, OWN_BUFFER_SIZE, sharedBuffer, takeBuffer } from '../buffers.ts';
 import { HELD } from '../link.ts';
 import type { Body } from './body.ts';
 import type { Rejection } from './reasons.ts';
-import { type BodyReader, type BodyWriter, SMALL, type Wire } from './wire.ts';
+import type { BodyReader, BodyWriter, Wire } from './wire.ts';
 
 /** Reading stops here; a TLS source may still deliver 64 KiB (see relay.ts). */
 const HIGH_WATER = OWN_BUFFER_SIZE - 64 * 1024;
@@ -153,14 +153,14 @@ export class BodyPump implements BodyReader, BodyWriter {
     else {
       // It was read behind what waits.
       this.#tail += passed;
-      if (n >= SMALL && this.#tail < HIGH_WATER) this.#queueFlush();
+      if (n >= BULK && this.#tail < HIGH_WATER) this.#queueFlush();
       else this.#flush();
-      if (n < SMALL && this.#tail === 0) this.#releaseOwn();
+      if (n < BULK && this.#tail === 0) this.#releaseOwn();
     }
   }
 
   #takeShared(buffer: Buffer, passed: number, n: number): void {
-    if (!this.#destination.busy && n < SMALL) {
+    if (!this.#destination.busy && n < BULK) {
       this.#destination.write(buffer.subarray(0, passed));
       return;
     }

@@ -2,8 +2,8 @@ import type { Cell } from '../../base/metrics.ts';
 import { sharedBuffer } from '../buffers.ts';
 import { BUSY, type Link, type LinkUser, TAKEN } from '../link.ts';
 
-/** A destination never holds the memory of a write below this (see relay.ts), so small ones may reuse theirs. */
-export const SMALL = 16 * 1024;
+/** Up to here a text goes to the link as one, in memory that nobody holds. */
+const SMALL = 16 * 1024;
 
 /** Who looks at what a wire receives. */
 export interface WireUser {
