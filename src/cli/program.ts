@@ -3,6 +3,7 @@ import { SidelockError } from '../base/errors.ts';
 import { auditCommand } from './audit.ts';
 import { backupCommand, restoreCommand } from './backup.ts';
 import { bootstrapCommand } from './bootstrap.ts';
+import { caCommand } from './ca.ts';
 import { type Context, command } from './command.ts';
 import { completionCommand } from './completion.ts';
 import { configCommand } from './config.ts';
@@ -105,6 +106,7 @@ export function buildProgram(context: Context): Command {
     .addCommand(restoreCommand(context))
     .addCommand(revokeCommand(context))
     .addCommand(trustCommand(context))
+    .addCommand(caCommand(context))
     .commandsGroup('Kubernetes')
     .addCommand(installCommand(context))
     .addCommand(webhookCommand(context))

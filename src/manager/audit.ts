@@ -21,6 +21,7 @@ type AuditAction =
   | 'token_revoked'
   | 'token_used'
   | 'token_refused'
+  | 'ca_passphrase_changed'
   | 'trust_staged'
   | 'trust_unstaged'
   | 'trust_activated'
