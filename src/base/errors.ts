@@ -377,6 +377,16 @@ export const ERROR_PAGES = {
     why: 'Connects, handshakes or answers of one endpoint failed several times in a row; the others take its share.',
     fix: 'Look at the lines before, and at the log of that endpoint. GET /endpoints on the admin port lists all.',
   },
+  'SL-FWD-001': {
+    title: 'not an upstream of the forward proxy',
+    why: 'The forward proxy leads to the outbounds of its config, by name, and nowhere else.',
+    fix: 'Use the name of an outbound, add one, or put the host into NO_PROXY.',
+  },
+  'SL-FWD-002': {
+    title: 'not a request for the forward proxy',
+    why: 'It takes requests for http://NAME/ and CONNECT NAME:PORT.',
+    fix: 'Set HTTP_PROXY to it; do not call it as if it were the server.',
+  },
   'SL-DNS-001': {
     title: 'name does not resolve',
     why: 'No name server answered, or none knows the name. Addresses that are known stay in use.',

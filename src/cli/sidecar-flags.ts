@@ -15,6 +15,7 @@ export interface SidecarFlags {
   readonly tokenFile?: string;
   readonly manager?: string;
   readonly identity?: string;
+  readonly forwardProxy?: string;
   readonly admin?: string;
   readonly logLevel?: string;
 }
@@ -43,10 +44,11 @@ export function addSidecarFlags(command: Command): Command {
       callers,
     )
     .option(
-      '--upstream <LISTEN=SERVICE@HOST:PORT>',
-      'plaintext from the app, mTLS out: 9101=orders@10.0.0.5:8443',
+      '--upstream <[LISTEN=]SERVICE@HOST:PORT>',
+      'plaintext from the app, mTLS out: 9101=orders@10.0.0.5:8443; without LISTEN= by --forward-proxy alone',
       repeated,
     )
+    .option('--forward-proxy <HOST:PORT>', 'for HTTP_PROXY of the app: http://SERVICE/ leads to each --upstream')
     .optionsGroup('Running')
     .option('--config <FILE>', 'config file of kind Sidecar; flags and MTLS_ variables win over it')
     .option(
@@ -73,6 +75,7 @@ export function sidecarSettings(flags: SidecarFlags, env: Readonly<Record<string
   set(['identity', 'directory'], flags.identity, '--identity');
   set(['inbound'], inboundOf(flags), '--inbound');
   set(['outbound'], flags.upstream?.map(parseUpstream), '--upstream');
+  set(['forwardProxy', 'listen'], flags.forwardProxy, '--forward-proxy');
   set(['admin', 'listen'], flags.admin, '--admin');
   set(['log', 'level'], flags.logLevel, '--log-level');
   return settings;
@@ -112,10 +115,12 @@ function parseInbound(text: string): { readonly listen: string; readonly target:
   });
 }
 
-/** `9101=orders@10.0.0.5:8443` */
-function parseUpstream(text: string): { readonly listen: string; readonly service: string; readonly address: string } {
-  const [, listen, service, address] = /^([^=\s]+)=([^@\s]+)@(\S+)$/.exec(text) ?? [];
-  if (listen !== undefined && service !== undefined && address !== undefined) return { listen, service, address };
+/** `9101=orders@10.0.0.5:8443`, or without a port of its own. */
+function parseUpstream(text: string): { readonly listen?: string; readonly service: string; readonly address: string } {
+  const [, listen, service, address] = /^(?:([^=\s]+)=)?([^=@\s]+)@(\S+)$/.exec(text) ?? [];
+  if (service !== undefined && address !== undefined) {
+    return { ...(listen === undefined ? {} : { listen }), service, address };
+  }
   throw new SidelockError('SL-USAGE-001', `--upstream ${text} is not LISTEN=SERVICE@HOST:PORT`, {
     fix: 'write 9101=orders@10.0.0.5:8443',
   });

@@ -23,6 +23,7 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
     identity: identityOptions(config, token),
     inbound: named(config.inbound, () => 'inbound'),
     outbound: named(config.outbound, ({ service: peer }) => peer.replace('/', '-')).map(outboundOptions),
+    ...(config.forwardProxy === undefined ? {} : { forwardProxy: config.forwardProxy.listen }),
     dns: { servers: config.dns.servers, refreshMs: config.dns.refresh },
     admin: admin?.listen ?? false,
     ...(health === undefined ? {} : { health }),

@@ -72,14 +72,20 @@ export function describeSidecar(sidecar: Sidecar, config: SidecarConfig, { signs
     const tls = mode === 'permissive' ? 'mTLS, and PLAINTEXT FROM ANYBODY' : 'mTLS';
     return `${shown(address)} (${tls}, allow ${who}${audit}) ${signs.to} ${target === undefined ? '' : targetText(target)}`;
   });
+  const withPort = config.outbound.filter(({ listen }) => listen !== undefined);
   const outbound = sidecar.outbound.map(({ address }, i) => {
-    const { service = '', address: remote, expect = [] } = config.outbound[i] ?? {};
+    const { service = '', address: remote, expect = [] } = withPort[i] ?? {};
     const peers = expect.length === 0 ? service : expect.join(', ');
     const at = remote === undefined ? '' : [remote].flat().map(addressText).join(', ');
     return `${shown(address)} ${signs.to} ${service} at ${at}, expecting ${peers}`;
   });
+  const names = config.outbound.map(({ name, service }) => name ?? service).join(', ');
+  const proxy =
+    sidecar.forwardProxy === undefined
+      ? []
+      : [`HTTP_PROXY=http://${formatAddress(sidecar.forwardProxy)} ${signs.to} ${names}`];
   const admin = sidecar.admin === undefined ? [] : [`admin on http://${formatAddress(sidecar.admin)}`];
-  return [`identity ${identity?.spiffeId ?? 'none'}${until}`, ...inbound, ...outbound, ...admin];
+  return [`identity ${identity?.spiffeId ?? 'none'}${until}`, ...inbound, ...outbound, ...proxy, ...admin];
 }
 
 function addressText(address: UpstreamAddress): string {
@@ -115,6 +121,7 @@ export function sidecarDocument(sidecar: Sidecar): object {
     notAfter: identity && new Date(identity.notAfter).toISOString(),
     inbound: sidecar.inbound,
     outbound: sidecar.outbound,
+    forwardProxy: sidecar.forwardProxy,
     admin: sidecar.admin,
   };
 }

@@ -144,7 +144,11 @@ const limit = (fallback: number) => z.int().min(1).max(1_000_000).prefault(fallb
 const outbound = z
   .strictObject({
     name: label().optional().describe('in logs and metrics; the service unless given'),
-    listen: listenPlace('127.0.0.1').describe('where the app connects without TLS: HOST:PORT, PORT or unix:/path'),
+    listen: listenPlace('127.0.0.1')
+      .optional()
+      .describe(
+        'where the app connects without TLS: HOST:PORT, PORT or unix:/path; needed unless there is a forwardProxy',
+      ),
     socketMode: socketMode().optional().describe("of listen: unix:/path; '0600' unless given"),
     service: serviceReference().describe('who must answer: SERVICE or NAMESPACE/SERVICE'),
     address: z
@@ -197,6 +201,10 @@ export const sidecarSchema = z
     identity,
     inbound: z.array(inbound).prefault([]),
     outbound: z.array(outbound).prefault([]),
+    forwardProxy: z
+      .strictObject({ listen: listenAddress('127.0.0.1').describe('loopback only') })
+      .optional()
+      .describe('for HTTP_PROXY: one port that leads to each outbound, as http://NAME/ or CONNECT NAME:PORT'),
     admin: z
       .strictObject({ listen: listenAddress('127.0.0.1') })
       .optional()
@@ -248,6 +256,14 @@ export const sidecarSchema = z
     accessLog: z.number().min(0).max(1).prefault(0).describe('share of HTTP requests that get a line in the log'),
     tracing: z.boolean().prefault(false).describe('start a trace for HTTP requests that carry none'),
     log: logSettings(),
+  })
+  .superRefine(({ outbound: all, forwardProxy }, context) => {
+    if (forwardProxy !== undefined) return;
+    all.forEach(({ listen }, i) => {
+      if (listen !== undefined) return;
+      const message = 'is needed: there is no forwardProxy';
+      context.addIssue({ code: 'custom', path: ['outbound', i, 'listen'], message });
+    });
   })
   .describe('The proxy beside one service');
 

@@ -1,12 +1,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { PlaintextAnswer, PolicyAnswer } from '../api/wire-sidecar.ts';
 import { SECOND } from '../base/clock.ts';
-import { SidelockError } from '../base/errors.ts';
 import type { Readiness } from '../base/lifecycle.ts';
 import { formatAddress, listen } from '../base/listen.ts';
 import type { Metrics } from '../base/metrics.ts';
 import { askApp } from './app-probes.ts';
 import type { IdentityReader } from './identity.ts';
+import { loopback } from './loopback.ts';
 import type { AppProbeOptions, HostPort } from './options.ts';
 
 interface AdminOptions {
@@ -52,7 +52,7 @@ export interface AdminServer extends AsyncDisposable {
  * @throws SL-CFG-003 for a host that is not loopback, SL-NET-001, SL-NET-002
  */
 export async function startAdmin(options: AdminOptions): Promise<AdminServer> {
-  const address = { host: loopback(options.listen.host), port: options.listen.port };
+  const address = { host: loopback(options.listen.host, 'admin.host', WHY_LOOPBACK), port: options.listen.port };
   return await serve(address, 'the admin endpoints', (request) => answer(options, request));
 }
 
@@ -216,16 +216,5 @@ function notAllowed(allow: string): Reply {
   return { ...failure(405, `allowed: ${allow}`), headers: { allow } };
 }
 
+const WHY_LOOPBACK = 'the admin endpoints have no password, so only this machine may reach them';
 const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i;
-const LOOPBACK_ADDRESS = /^(?:127(?:\.\d{1,3}){3}|::1)$/;
-
-function loopback(host: string): string {
-  // Not resolved: what the name leads to is not ours to decide.
-  if (host === 'localhost') return '127.0.0.1';
-  if (LOOPBACK_ADDRESS.test(host)) return host;
-  throw new SidelockError('SL-CFG-003', `admin.host ${host} is not a loopback address`, {
-    why: 'the admin endpoints have no password, so only this machine may reach them',
-    fix: 'use 127.0.0.1 or ::1',
-    data: { host },
-  });
-}

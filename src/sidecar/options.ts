@@ -102,10 +102,11 @@ export interface InboundOptions {
   readonly policy?: PolicyMode;
 }
 
-/** A local plaintext port that leads to a peer. */
+/** A peer, and the local plaintext port that leads to it. */
 export interface OutboundOptions {
   readonly name: string;
-  readonly listen: HostPort | UnixPath;
+  /** Reached through the forward proxy alone unless given. */
+  readonly listen?: HostPort | UnixPath | undefined;
   /** Of a unix socket; {@link SOCKET_MODE} unless given. */
   readonly socketMode?: number | undefined;
   readonly service: string;
@@ -281,6 +282,8 @@ export interface SidecarOptions {
   readonly identity: IdentityOptions;
   readonly inbound: readonly InboundOptions[];
   readonly outbound: readonly OutboundOptions[];
+  /** Loopback only; one port that leads to each outbound by its name. */
+  readonly forwardProxy?: HostPort;
   /** {@link DEFAULT_ADMIN} unless given; `false` opens none. */
   readonly admin?: HostPort | false;
   /** Where other machines ask for health and metrics; nowhere unless given. */

@@ -1,56 +1,97 @@
 import type { Socket } from 'node:net';
 import type { DataPlane } from './data-plane.ts';
-import { createHttpOutbound } from './http1/outbound.ts';
+import { BUSY_UPSTREAM, CROWDED_UPSTREAM, type OwnAnswer } from './http1/failures.ts';
+import { createHttpOutbound, failureOf } from './http1/outbound.ts';
+import type { RelayContext } from './http1/relay-context.ts';
 import { bindListener, type Listener } from './listener.ts';
-import type { OutboundOptions } from './options.ts';
+import type { HostPort, OutboundOptions, UnixPath } from './options.ts';
 import { answerSslRequest } from './ssl-request.ts';
 import { startRelay } from './start-relay.ts';
 import { createUpstream, type Upstream } from './upstream.ts';
 
+/** One outbound, whichever way its callers come. */
+export interface Outbound {
+  readonly name: string;
+  readonly upstream: Upstream;
+  /** Where requests of HTTP/1.1 go; undefined where it takes none. */
+  readonly requests: RelayContext | undefined;
+  /** Takes a local connection that was admitted. */
+  serve(local: Socket): void;
+  /** As `serve`, for one that waits to be told whether it is connected. */
+  tunnel(local: Socket, waiting: Waiting): void;
+  /** The same port, which on close gives up what is kept for it. */
+  closeWith(listener: Listener): Listener;
+}
+
+interface Waiting {
+  /** Nothing of the caller was read before, and everything will be after. */
+  readonly begun: () => void;
+  /** Instead of `begun`; the caller is still there, and still counted as admitted. */
+  readonly failed: (answer: OwnAnswer) => void;
+}
+
+/**
+ * @param proxied requests may come by the forward proxy
+ * @throws SL-CFG-003 (a pattern of `expect`)
+ */
+export async function createOutbound(options: OutboundOptions, plane: DataPlane, proxied: boolean): Promise<Outbound> {
+  const upstream = createUpstream(options, plane);
+  const { protocol } = options;
+  const http = protocol === 'http' || (protocol === 'tcp' && proxied) ? createHttpOutbound(upstream) : undefined;
+  const front = protocol === 'http2' ? await http2(upstream) : protocol === 'http' ? http : undefined;
+  const keepers = [...new Set([front, http])].filter((one) => one !== undefined);
+  return {
+    name: options.name,
+    upstream,
+    requests: http?.context,
+    serve: front?.serve ?? ((local) => serveTcp(upstream, local)),
+    tunnel(local, waiting) {
+      if (front === undefined) relayTo(upstream, local, waiting);
+      else {
+        waiting.begun();
+        front.serve(local);
+      }
+    },
+    closeWith: (listener) => keepers.reduce((bound, one) => one.closeWith(bound), listener),
+  };
+}
+
 /**
  * Binds the local plaintext port of an upstream. No byte of the app leaves before the peer's SPIFFE id was checked on
  * the connection that carries it.
- * @throws SL-NET-001, SL-NET-002, SL-CFG-003 (a pattern of `expect`)
+ * @throws SL-NET-001, SL-NET-002
  */
-export async function bindOutbound(options: OutboundOptions, plane: DataPlane): Promise<OutboundListener> {
-  const upstream = createUpstream(options, plane);
-  const http = await frontOf(upstream);
-  const serve = http?.serve ?? ((local: Socket) => serveTcp(upstream, local));
+export async function bindOutbound(
+  outbound: Outbound,
+  listen: HostPort | UnixPath,
+  plane: DataPlane,
+): Promise<Listener> {
+  const { name } = outbound;
   const listener = await bindListener({
-    what: `outbound "${options.name}"`,
-    address: options.listen,
-    socketMode: options.socketMode,
+    what: `outbound "${name}"`,
+    address: listen,
+    socketMode: outbound.upstream.options.socketMode,
     // Not one byte of the app is read before there is somebody to send it to.
     pauseOnConnect: true,
-    accept: (local) => accept(local, options.name, serve, plane),
+    accept(local) {
+      if (admit(local, name, plane)) outbound.serve(local);
+    },
   });
-  return { ...(http === undefined ? listener : http.closeWith(listener)), upstream };
+  return outbound.closeWith(listener);
 }
 
-interface OutboundListener extends Listener {
-  readonly upstream: Upstream;
-}
-
-/** What reads the requests; undefined where bytes pass as they are. HTTP/2 is loaded where it is needed. */
-async function frontOf(upstream: Upstream) {
-  switch (upstream.options.protocol) {
-    case 'tcp':
-      return undefined;
-    case 'http':
-      return createHttpOutbound(upstream);
-    case 'http2':
-      return (await import('./http2/outbound.ts')).createHttp2Outbound(upstream);
-  }
-}
-
-function accept(local: Socket, listener: string, serve: (local: Socket) => void, plane: DataPlane): void {
+/** Whether there is an identity and room; a connection that is not admitted is reset, and counted. */
+export function admit(local: Socket, listener: string, plane: DataPlane): boolean {
   const known = plane.identity.current() !== undefined;
-  if (known && plane.connections.admit()) {
-    serve(local);
-    return;
-  }
+  if (known && plane.connections.admit()) return true;
   plane.metrics.refused.with({ direction: 'outbound', listener, reason: known ? 'limit' : 'no_identity' }).value++;
   local.resetAndDestroy();
+  return false;
+}
+
+/** Loaded where it is needed. */
+async function http2(upstream: Upstream) {
+  return (await import('./http2/outbound.ts')).createHttp2Outbound(upstream);
 }
 
 function serveTcp(upstream: Upstream, local: Socket): void {
@@ -68,32 +109,35 @@ function serveTcp(upstream: Upstream, local: Socket): void {
   });
 }
 
-function relayTo({ options, plane, circuit, connect }: Upstream, local: Socket): void {
-  const refuse = () => {
+function relayTo({ options, plane, circuit, connect }: Upstream, local: Socket, waiting?: Waiting): void {
+  const refuse = (answer: OwnAnswer) => {
     circuit.connections.leave();
-    plane.connections.dismiss();
-    local.resetAndDestroy();
+    if (waiting === undefined) {
+      plane.connections.dismiss();
+      local.resetAndDestroy();
+    } else waiting.failed(answer);
   };
   if (!circuit.connections.enter()) {
-    refuse();
+    refuse(CROWDED_UPSTREAM);
     return;
   }
   if (!circuit.pending.enter()) {
     circuit.pending.leave();
-    refuse();
+    refuse(BUSY_UPSTREAM);
     return;
   }
   connect({
     ready(link, endpoint) {
       circuit.pending.leave();
+      waiting?.begun();
       startRelay('outbound', options.name, link, local, plane, () => {
         circuit.connections.leave();
         endpoint.active--;
       });
     },
-    failed() {
+    failed(failure) {
       circuit.pending.leave();
-      refuse();
+      refuse(failureOf(failure));
     },
     left: () => local.readableEnded || local.destroyed,
   });

@@ -5,6 +5,7 @@ import { startAdmin, startHealth } from './admin.ts';
 import { type Connections, createConnections } from './connections.ts';
 import type { DataPlane } from './data-plane.ts';
 import { createResolver } from './endpoints/resolver.ts';
+import { bindForwardProxy, FORWARD_PROXY } from './forward-proxy.ts';
 import { createIdentityHolder, type Identity } from './identity.ts';
 import { bindInbound } from './inbound.ts';
 import { createPeerJudge } from './judge.ts';
@@ -23,7 +24,7 @@ import {
   type SidecarDependencies,
   type SidecarOptions,
 } from './options.ts';
-import { bindOutbound } from './outbound.ts';
+import { bindOutbound, createOutbound, type Outbound } from './outbound.ts';
 import { createPolicy, type PolicyRules } from './policy.ts';
 import { reauthorise } from './reauthorise.ts';
 import { createRefusals } from './refusals.ts';
@@ -39,7 +40,9 @@ interface BoundListener {
 
 export interface Sidecar extends AsyncDisposable {
   readonly inbound: readonly BoundListener[];
+  /** Those that have a port of their own. */
   readonly outbound: readonly BoundListener[];
+  readonly forwardProxy: HostPort | undefined;
   readonly admin: HostPort | undefined;
   /** Resolves when identity, trust and listeners are there; rejects with an AbortError when stopped before. */
   readonly ready: Promise<void>;
@@ -119,8 +122,15 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   undo.defer(() => links.stopAll());
   const policies = options.inbound.map((one) => ({ ...one, rules: createPolicy(one, plane) }));
   const inbound = await bindAll(policies, (one) => bindInbound(one, one.rules, plane), undo);
-  const outbound = await bindAll(options.outbound, (one) => bindOutbound(one, plane), undo);
-  const upstreams = outbound.map(({ listener }) => listener.upstream);
+  const proxied = options.forwardProxy;
+  const outbounds = await Promise.all(options.outbound.map((one) => createOutbound(one, plane, proxied !== undefined)));
+  const outbound = await bindAll(withPort(options, outbounds), (one) => bindOutbound(one.to, one.listen, plane), undo);
+  const proxy = await bindAll(
+    proxied === undefined ? [] : [{ name: FORWARD_PROXY, listen: proxied }],
+    ({ listen }) => bindForwardProxy(listen, outbounds, plane),
+    undo,
+  );
+  const upstreams = outbounds.map(({ upstream }) => upstream);
   deps.metrics.onScrape(() => {
     for (const { endpoints } of upstreams) endpoints.report();
   });
@@ -138,9 +148,14 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   );
   let drained: Promise<boolean> | undefined;
   const shutdown = () => {
-    drained ??= drain({ inbound, outbound, connections, links, readiness, drainMs: limits.drainMs }).finally(() =>
-      running.disposeAsync(),
-    );
+    drained ??= drain({
+      inbound,
+      outbound: [...outbound, ...proxy],
+      connections,
+      links,
+      readiness,
+      drainMs: limits.drainMs,
+    }).finally(() => running.disposeAsync());
     return drained;
   };
   /** Again and again: a caller may come back before the network knows that we are leaving. */
@@ -192,13 +207,14 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const ready = readiness.whenReady(stop.signal);
   ready.catch(() => {});
 
-  for (const { listener } of [...inbound, ...outbound]) listener.serve();
+  for (const { listener } of [...inbound, ...outbound, ...proxy]) listener.serve();
   readiness.unblock('starting');
   log.info(
     {
       event: 'listening',
       inbound: inbound.map(({ name, listener }) => ({ name, address: listener.where })),
       outbound: outbound.map(({ name, listener }) => ({ name, address: listener.where })),
+      forwardProxy: proxy.map(({ listener }) => listener.where)[0],
       admin: admin?.url,
       health: health?.url,
       readPath: plane.userBuffers ? readPath() : 'data-events',
@@ -212,6 +228,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   return {
     inbound: inbound.map(named),
     outbound: outbound.map(named),
+    forwardProxy: proxy.map(({ listener: { address } }) => ({ host: address.address, port: address.port }))[0],
     admin: admin?.address,
     ready,
     identity: () => holder.current(),
@@ -228,6 +245,14 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
       await shutdown();
     },
   };
+}
+
+/** Those with a port of their own. */
+function withPort({ outbound }: SidecarOptions, outbounds: readonly Outbound[]) {
+  return outbounds.flatMap((to, i) => {
+    const listen = outbound[i]?.listen;
+    return listen === undefined ? [] : [{ name: to.name, listen, to }];
+  });
 }
 
 interface Bound<L extends Listener = Listener> {

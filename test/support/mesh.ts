@@ -35,11 +35,14 @@ interface NodeOptions {
   /** Opens the admin endpoints, on any port. */
   readonly admin?: boolean;
   readonly dns?: SidecarOptions['dns'];
+  /** Outbounds that are reached by a forward proxy alone. */
+  readonly proxied?: ReadonlyArray<Pick<OutboundOptions, 'name' | 'address' | 'protocol'>>;
+  readonly forwardHost?: string;
 }
 
 /** One sidecar in this process with an identity of `authority` on disk, and all that can be seen of it. */
 export async function startNode(t: Test, options: NodeOptions) {
-  const { service, authority, inbound, outbound, protocol = 'tcp' } = options;
+  const { service, authority, inbound, outbound, protocol = 'tcp', proxied = [] } = options;
   const directory = await mkdtemp(join(tmpdir(), `sidelock-${service}-`));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   await swap(directory, authority.issue(service));
@@ -52,7 +55,11 @@ export async function startNode(t: Test, options: NodeOptions) {
       namespace: 'default',
       identity: { source: 'files', directory, debounceMs: 10 },
       inbound: inbound === undefined ? [] : [{ name: 'in', listen: ANY_PORT, protocol, ...inbound }],
-      outbound: outbound === undefined ? [] : [{ name: 'out', listen: ANY_PORT, protocol, expect: [], ...outbound }],
+      outbound: [
+        ...(outbound === undefined ? [] : [{ name: 'out', listen: ANY_PORT, protocol, expect: [], ...outbound }]),
+        ...proxied.map((one) => ({ service: 'orders', expect: [], ...one })),
+      ],
+      ...(proxied.length === 0 ? {} : { forwardProxy: { ...ANY_PORT, host: options.forwardHost ?? ANY_PORT.host } }),
       admin: options.admin === true ? ANY_PORT : false,
       limits: { ...DEFAULT_LIMITS, drainMs: 200, ...options.limits },
       accessLog: options.accessLog ?? 0,

@@ -7,7 +7,7 @@ import { answerText, type OwnAnswer } from './failures.ts';
 import type { HeadReader } from './head.ts';
 import { REJECTIONS, type Rejection } from './reasons.ts';
 import type { RelayContext } from './relay-context.ts';
-import { readRequest, requestReader } from './request.ts';
+import { type RequestHead, readRequest, requestReader } from './request.ts';
 import type { Upstream } from './upstream.ts';
 import { Wire, type WireUser } from './wire.ts';
 
@@ -19,6 +19,8 @@ export interface ClientOptions {
   readonly caller: string | undefined;
   /** Looks at each request before anything of it goes on; undefined where the app may ask for anything. */
   readonly denies: ((method: string, target: string) => OwnAnswer | undefined) | undefined;
+  /** Where each request goes, or the answer to one that goes nowhere; all to the listener's upstream unless given. */
+  readonly route?: ((head: RequestHead) => RelayContext | OwnAnswer) | undefined;
   /** Bytes from the peer and to it. */
   readonly received: Cell;
   readonly sent: Cell;
@@ -42,6 +44,8 @@ export class Client implements WireUser, ExchangeOwner, Relay {
   #rest: Buffer | undefined;
   /** What of the read under way is not used yet. */
   #pending: Pending | undefined;
+  /** The answer to a request that leads nowhere. */
+  #unrouted: OwnAnswer | undefined;
   /** Requests are being taken off a read: what is left of it is `#pending`. */
   #reading = false;
   leaving = false;
@@ -87,7 +91,7 @@ export class Client implements WireUser, ExchangeOwner, Relay {
   }
 
   denies(method: string, target: string): OwnAnswer | undefined {
-    return this.#options.denies?.(method, target);
+    return this.#unrouted ?? this.#options.denies?.(method, target);
   }
 
   takePending(): Pending {
@@ -164,7 +168,7 @@ export class Client implements WireUser, ExchangeOwner, Relay {
         break;
       }
       this.#pending = { buffer, from: at + this.#reader.taken, to };
-      const exchange = new Exchange(this, this.#context, head);
+      const exchange = new Exchange(this, this.#contextFor(head), head);
       this.#exchange = exchange;
       exchange.start();
       at = this.#pending?.from ?? to;
@@ -173,6 +177,14 @@ export class Client implements WireUser, ExchangeOwner, Relay {
     const pending = this.#pending;
     this.#pending = undefined;
     if (pending !== undefined && this.#exchange !== undefined) this.#keepRest(buffer, pending.from, to);
+  }
+
+  #contextFor(head: RequestHead): RelayContext {
+    const { route } = this.#options;
+    if (route === undefined) return this.#context;
+    const found = route(head);
+    this.#unrouted = 'status' in found ? found : undefined;
+    return 'status' in found ? this.#context : found;
   }
 
   #keepRest(buffer: Buffer, from: number, to: number): void {

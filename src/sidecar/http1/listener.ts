@@ -26,13 +26,15 @@ interface HttpListenerOptions extends Pick<PoolOptions, 'pick' | 'maxConnections
 
 interface HttpConnection
   extends Pick<NewConnection, 'kind' | 'peer' | 'self' | 'local' | 'tls' | 'plaintext'>,
-    Pick<ClientOptions, 'link' | 'callerFields' | 'denies'> {}
+    Pick<ClientOptions, 'link' | 'callerFields' | 'denies' | 'route'> {}
 
 /** The HTTP side of one listener: serves links that were admitted and judged. */
 export interface HttpListener {
   serve(connection: HttpConnection): void;
   /** A connection that is one request of another, which is registered and has its own limits. */
   open(options: Omit<ClientOptions, 'received' | 'sent'>): Client;
+  /** For requests that come another way. */
+  readonly context: RelayContext;
   /** The same port, which on close gives up its warm connections too. */
   closeWith(listener: Listener): Listener;
 }
@@ -88,7 +90,8 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
     if (pool.over) clearInterval(sweeper);
   }, SECOND).unref();
   return {
-    serve({ link, callerFields, denies, ...info }) {
+    context,
+    serve({ link, callerFields, denies, route, ...info }) {
       let client: Client | undefined;
       plane.connections.add({
         ...info,
@@ -100,6 +103,7 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
             link,
             callerFields,
             denies,
+            route,
             caller: info.peer?.id || undefined,
             received,
             sent,

@@ -58,6 +58,7 @@ export function createHttpOutbound(upstream: Upstream) {
     plane,
   );
   return {
+    context: http.context,
     serve(local: Socket): void {
       http.serve({
         link: socketLink(local, plane),

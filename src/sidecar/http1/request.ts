@@ -95,6 +95,18 @@ export function readRequest(raw: RawHead): RequestHead | Rejection {
   };
 }
 
+/** Judges the head of a CONNECT (RFC 9112 3.2.3): the authority with its port, and no body. */
+export function readConnect(raw: RawHead): { readonly authority: string } | Rejection {
+  const verdict = readRequest(raw);
+  if (verdict !== 'connect') return typeof verdict === 'string' ? verdict : 'bad_start_line';
+  const line = startLine(raw);
+  if (typeof line !== 'object') return line;
+  const authority = line.target;
+  if (!isHost(authority) || !/:\d+$/.test(authority)) return 'bad_target';
+  const framing = framingOf(raw);
+  return framing === undefined ? { authority } : 'connect';
+}
+
 function startLine({ text, start, startEnd }: RawHead): { method: string; target: string; minor: 0 | 1 } | Rejection {
   const methodEnd = text.indexOf(' ', start);
   const targetEnd = text.indexOf(' ', methodEnd + 1);

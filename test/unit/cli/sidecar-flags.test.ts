@@ -114,3 +114,11 @@ t.test('streams are on, and off when the config says so', async (t) => {
   t.equal(options(flags, { MTLS_STREAMS: 'off' }).streams, false);
   t.throws(() => options(flags, { MTLS_STREAMS: 'maybe' }));
 });
+
+t.test('an upstream without a port of its own is for the forward proxy', async (t) => {
+  const flags = { upstream: ['orders@10.0.0.5:8443', '9101=stock@stock:8443'], identity: '.' };
+  t.throws(() => options(flags));
+  const { outbound, forwardProxy } = options({ ...flags, forwardProxy: '3128' });
+  t.match(outbound, [{ name: 'orders' }, { name: 'stock', listen: { port: 9101 } }]);
+  t.match(forwardProxy, { host: '127.0.0.1', port: 3128 });
+});

@@ -143,3 +143,27 @@ t.test('a certificate life that no peer would accept is refused', async (t) => {
   t.match(problemsIn('Manager', 'certificates: { validity: 399d }\n'), [/certificates.validity: at most 398d/]);
   t.match(problemsIn('Manager', 'certificates: { validity: 5s }\n'), [/certificates.validity: at least 30s/]);
 });
+
+t.test('an outbound needs a port of its own, or the forward proxy', async (t) => {
+  const text = (more: string) => `kind: Sidecar
+identity: { source: files, directory: /tls }
+outbound: [{ service: orders, address: "orders:8443" }]
+${more}`;
+  t.match(problemsIn('Sidecar', text('')), [/outbound\[0\].listen: is missing/]);
+  t.doesNotThrow(() =>
+    loadConfig('Sidecar', { file: { name: 'c.yaml', text: text('forwardProxy: { listen: 3128 }') }, env: {} }),
+  );
+});
+
+t.test('where an upstream is: a place, SRV records, or a list of those; a list is not empty', async (t) => {
+  const of = (address: string, more = '') => `kind: Sidecar
+identity: { source: files, directory: /tls }
+outbound: [{ listen: 9101, service: orders, address: ${address} }]
+${more}`;
+  const load = (text: string) =>
+    loadConfig('Sidecar', { file: { name: 'c.yaml', text }, env: {} }).config.outbound[0]?.address;
+  t.same(load(of('"a:1"')), { host: 'a', port: 1 });
+  t.same(load(of('["a:1", "srv:_orders._tcp.internal"]')), [{ host: 'a', port: 1 }, { srv: '_orders._tcp.internal' }]);
+  for (const bad of ['[]', '"a"', '"srv:"', '"srv:a b"', '["a"]']) t.not(problemsIn('Sidecar', of(bad)).length, 0, bad);
+  t.match(problemsIn('Sidecar', of('"a:1"', 'dns: { servers: [dns.internal] }')), [/dns.servers\[0\]: expected IP/]);
+});
