@@ -55,6 +55,17 @@ t.test('curl: HTTP/2 over mTLS to an inbound, and without TLS to an outbound', a
   t.match(await call('-T', 'big', ...local), /^PUT \/b 5000000 /);
 });
 
+t.test('curl without TLS to a permissive inbound: served, and nobody vouches for it', async (t) => {
+  const curl = requireProgram(t, 'curl');
+  if (curl === undefined) return;
+  const { orders } = await startHttp2(t, app, { mode: 'permissive' });
+  const url = `http://127.0.0.1:${orders.mtls.port}/p`;
+  const forged = ['-H', 'x-forwarded-client-cert: URI=spiffe://evil'];
+  const { stdout } = await run(curl, ['-sS', '--max-time', '20', '--http2-prior-knowledge', ...forged, url]);
+  t.equal(stdout, 'GET /p 0 undefined\n');
+  t.equal(await orders.metric('sidelock_connections_total{direction="inbound",listener="in",tls="plaintext"}'), 1);
+});
+
 t.test('nghttp: HTTP/2 over mTLS to an app of HTTP/1.1', async (t) => {
   const nghttp = requireProgram(t, 'nghttp');
   if (nghttp === undefined) return;

@@ -2,7 +2,7 @@ import { type EventEmitter, once } from 'node:events';
 import { constants } from 'node:http2';
 import { connect } from 'node:tls';
 import t from 'tap';
-import { POST, rawHttp2 } from '../support/http2-raw.ts';
+import { frame, POST, rawHttp2, TYPES } from '../support/http2-raw.ts';
 import { answerOf, ask, startHttp2 } from '../support/http2-rig.ts';
 import { swap } from '../support/identity-files.ts';
 
@@ -209,6 +209,58 @@ t.test('an app that goes away in order, again and again, loses no request', asyn
   }
   t.equal(lost, 0);
   t.ok(rig.streams.all >= 300);
+});
+
+t.test('F15: requests that are on their way when we go away are served', async (t) => {
+  const rig = await startHttp2(t, (stream) => stream.respond({ ':status': 200 }, { endStream: true }), {
+    drainMs: 10_000,
+  });
+  const client = await rawHttp2(t, rig.orders.mtls.port, rig.authority.issue('web'));
+  client.head(1, POST);
+  t.equal(await client.outcome(1), 'answered');
+  const drained = rig.orders.sidecar.shutdown();
+  // Sent by one who has seen the notice, as late as can be: no stream is open, and our ping is not answered yet.
+  const notice = await client.until(({ type }) => type === TYPES.GOAWAY);
+  t.equal(notice?.payload.toString('hex'), '7fffffff00000000');
+  client.head(3, POST);
+  const ping = await client.until(({ type, flags }) => type === TYPES.PING && flags === 0);
+  client.send(frame(TYPES.PING, 1, 0, ping?.payload));
+  await client.until(({ type, stream }) => type === TYPES.HEADERS && stream === 3);
+  await client.closed;
+  t.match(
+    client.frames.filter(({ type }) => type === TYPES.GOAWAY),
+    { length: 2 },
+  );
+  client.socket.destroy();
+  t.equal(await drained, true);
+});
+
+t.test('F33: a connection that comes of age says so before it ends', async (t) => {
+  const rig = await startHttp2(t, (stream) => stream.respond({ ':status': 200 }, { endStream: true }), {
+    maxLifetimeMs: 5_000,
+  });
+  const session = rig.peer();
+  const [code] = await once(session, 'goaway');
+  t.equal(code, 0);
+  await closed(session);
+  const ends = 'sidelock_connections_closed_total{direction="inbound",listener="in"';
+  while ((await rig.orders.metric(ends)) === 0) await turn();
+  t.equal(await rig.orders.metric(`${ends},reason="done"}`), 1, 'and nothing was broken off');
+});
+
+t.test('requests of one client go to every sidecar there is, over a connection each', async (t) => {
+  const rig = await startHttp2(t, (stream) => stream.respond({ ':status': 200 }, { endStream: true }), {
+    endpoints: 3,
+  });
+  const session = rig.local();
+  for (let round = 0; round < 5; round++) {
+    const all = await Promise.all(Array.from({ length: 30 }, () => ask(session, {})));
+    t.ok(all.every(({ status }) => status === 200));
+  }
+  for (const node of [rig.orders, ...rig.others]) {
+    t.ok((await node.metric('sidelock_requests_total')) > 20, 'each had its share');
+    t.equal(node.sidecar.connections().length, 1);
+  }
 });
 
 t.test('C83, C84: only a caller that agrees on h2 is served', async (t) => {

@@ -13,6 +13,10 @@ export async function startHttp2(
   options: {
     readonly limits?: Partial<HttpLimits>;
     readonly drainMs?: number;
+    readonly maxLifetimeMs?: number;
+    readonly mode?: InboundOptions['mode'];
+    /** How many sidecars of `orders` `web` can reach. */
+    readonly endpoints?: number;
     readonly allow?: InboundOptions['allow'];
     readonly app?: ServerOptions;
   } = {},
@@ -38,15 +42,23 @@ export async function startHttp2(
     server.close();
     for (const session of sessions) session.destroy();
   });
-  const limits = { http: options.limits ?? {}, drainMs: options.drainMs ?? 200 };
+  const { maxLifetimeMs } = options;
+  const limits = {
+    http: options.limits ?? {},
+    drainMs: options.drainMs ?? 200,
+    ...(maxLifetimeMs === undefined ? {} : { maxLifetimeMs }),
+  };
   const target = { host: '127.0.0.1', port };
-  const inbound = { target, allow: options.allow ?? ['web'] };
-  const orders = await startNode(t, { service: 'orders', authority, protocol: 'http2', inbound, limits, accessLog: 1 });
-  const outbound = { service: 'orders', address: orders.mtls };
+  const inbound = { target, allow: options.allow ?? ['web'], mode: options.mode ?? 'strict' };
+  const start = () => startNode(t, { service: 'orders', authority, protocol: 'http2', inbound, limits, accessLog: 1 });
+  const orders = await start();
+  const others = await Promise.all(Array.from({ length: (options.endpoints ?? 1) - 1 }, start));
+  const outbound = { service: 'orders', address: [orders, ...others].map(({ mtls }) => mtls) };
   const web = await startNode(t, { service: 'web', authority, protocol: 'http2', outbound, limits });
   return {
     authority,
     orders,
+    others,
     web,
     streams,
     sessions,

@@ -47,6 +47,7 @@ export class Http2Client implements ExchangeOwner, Relay {
   #content = true;
   /** ms since the epoch: of the last stream, and of our go-away; 0 until then. */
   #idleSince: number;
+  readonly #since: number;
   #leavingSince = 0;
   /** The peer said why it leaves. */
   #told = false;
@@ -58,7 +59,7 @@ export class Http2Client implements ExchangeOwner, Relay {
     this.callerFields = callerFields;
     this.caller = caller;
     this.denies = denies;
-    this.#idleSince = context.now();
+    this.#since = this.#idleSince = context.now();
     this.guard = new Guard('server', context.now);
     const inbound = context.direction === 'inbound';
     const [from, to] = inbound ? [received, sent] : [sent, received];
@@ -101,8 +102,8 @@ export class Http2Client implements ExchangeOwner, Relay {
   end(): void {
     if (this.#leavingSince > 0 || this.#session.destroyed) return;
     this.#leavingSince = this.#context.now();
-    // First a notice: requests that are on their way are still served (RFC 9113 6.8).
-    this.#session.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1);
+    // Past nghttp2, which would read no more as soon as it had sent one itself, and every write is of whole frames.
+    this.#duplex.write(GOAWAY_NOTICE);
     const close = () => {
       if (!this.#session.destroyed && !this.#session.closed) this.#session.close();
     };
@@ -116,7 +117,7 @@ export class Http2Client implements ExchangeOwner, Relay {
   }
 
   #tick(now: number): void {
-    const { limits, graceMs } = this.#context;
+    const { limits, graceMs, retireAfterMs } = this.#context;
     if (this.#session.destroyed) return;
     if (this.#duplex.held) this.guard.forgive(now);
     if (this.guard.blockedFor(now) >= limits.headTimeoutMs) {
@@ -130,7 +131,7 @@ export class Http2Client implements ExchangeOwner, Relay {
       return;
     }
     const idle = this.#streams.size === 0 && now - this.#idleSince >= limits.keepAliveMs;
-    if (idle || this.#options.outdated()) this.end();
+    if (idle || now - this.#since >= retireAfterMs || this.#options.outdated()) this.end();
   }
 
   #arrived(chunk: Buffer, cell: Cell): boolean {
@@ -182,3 +183,6 @@ export class Http2Client implements ExchangeOwner, Relay {
     this.#session.destroy(new Error('broken off'), code);
   }
 }
+
+/** No stream is refused yet: requests that are on their way are still served (RFC 9113 6.8). */
+const GOAWAY_NOTICE = Buffer.from('0000080700000000007fffffff00000000', 'hex');

@@ -23,8 +23,9 @@ export class LinkDuplex extends Duplex {
   #linger: NodeJS.Timeout | undefined;
 
   constructor(link: Link, options: LinkDuplexOptions) {
-    // While the reader waits no more than one piece is kept: what was looked at has been read when the next one comes.
-    super({ allowHalfOpen: true, readableHighWaterMark: 1 });
+    // Who sends no more cannot take much either. While the reader waits, no more than one piece is kept: what was looked at
+    // has been read when the next one comes.
+    super({ allowHalfOpen: false, readableHighWaterMark: 1 });
     this.#link = link;
     this.#options = options;
     // 'error' is told by `closed`.

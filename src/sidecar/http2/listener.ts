@@ -101,6 +101,11 @@ export function createHttp2Relay({ direction, listener, open, pick, idleMs }: Re
   };
 }
 
+/** Soon enough before the end that what is under way can finish. */
+function retireAfter(lifetimeMs: number | undefined): number {
+  return lifetimeMs === undefined ? Number.POSITIVE_INFINITY : Math.min(0.9 * lifetimeMs, lifetimeMs - 2 * SECOND);
+}
+
 function http2Context({ direction, listener }: ListenerName, plane: DataPlane): Http2Context {
   const hex = createHexSource();
   const labels = { direction, listener };
@@ -109,6 +114,7 @@ function http2Context({ direction, listener }: ListenerName, plane: DataPlane): 
     limits: { ...DEFAULT_HTTP_LIMITS, ...plane.limits.http },
     streamIdleMs: plane.limits.idleTimeoutMs,
     graceMs: plane.limits.linkGraceMs ?? DEFAULT_LINK_GRACE,
+    retireAfterMs: retireAfter(plane.limits.maxLifetimeMs),
     now: () => plane.clock.now(),
     newRequestId: () => hex(32),
     newTraceparent: plane.tracing ? () => `00-${hex(32)}-${hex(16)}-00` : undefined,

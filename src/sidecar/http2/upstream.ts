@@ -24,6 +24,8 @@ export class UpstreamSession {
   #leaving = false;
   #gone = false;
   #active = true;
+  /** ms since the epoch: of its beginning, and of the last byte. */
+  readonly #began: number;
   #since: number;
   #pingSince = 0;
   /** Streams it was given. */
@@ -39,7 +41,7 @@ export class UpstreamSession {
     this.#opened = opened;
     this.#context = context;
     this.#freed = freed;
-    this.#since = context.now();
+    this.#began = this.#since = context.now();
     this.guard = new Guard('client', context.now);
     this.#duplex = new LinkDuplex(opened.link, {
       arrived: (chunk) => this.#arrived(chunk),
@@ -79,7 +81,8 @@ export class UpstreamSession {
   get usable(): boolean {
     if (this.#leaving || this.load.retired || this.gone || this.#session.closed || this.#opened.usable?.() === false)
       return false;
-    return this.#context.now() < (this.#opened.expiresAt ?? Number.POSITIVE_INFINITY);
+    const { now, retireAfterMs } = this.#context;
+    return now() < Math.min(this.#opened.expiresAt ?? Number.POSITIVE_INFINITY, this.#began + retireAfterMs);
   }
 
   get hasRoom(): boolean {
@@ -117,7 +120,7 @@ export class UpstreamSession {
     this.#active = false;
     const waited = now - this.#since;
     if (this.#streams === 0) {
-      if (waited >= idleMs || this.#leaving) this.retire();
+      if (waited >= idleMs || !this.usable) this.retire();
     } else if (this.#pingSince > 0 && now - this.#pingSince >= PING_TIMEOUT) this.destroy();
     else if (this.#pingSince === 0 && waited >= PING_AFTER) this.#ping(now);
     if (this.#duplex.held) this.guard.forgive(now);

@@ -37,6 +37,7 @@ function start() {
     limits: DEFAULT_HTTP_LIMITS,
     streamIdleMs: 3_600_000,
     graceMs: 1_000,
+    retireAfterMs: 3_000_000,
     now: () => now,
     newRequestId: () => 'id',
     newTraceparent: undefined,
@@ -115,4 +116,20 @@ t.test('a peer that floods a connection that we opened loses it too', async (t) 
   await turns();
   t.equal(upstream.gone, true);
   t.equal(log[0], 'ping_flood');
+});
+
+t.test('one that is old enough takes no more requests, and ends with those it has', async (t) => {
+  const { upstream, tick, log } = start();
+  const stream = upstream.request(HEAD, true);
+  await turns();
+  tick(2_999_999);
+  t.equal(upstream.usable, true);
+  tick(1);
+  t.equal(upstream.usable, false);
+  t.equal(upstream.gone, false);
+  stream.close(8);
+  await turns();
+  tick(1_000);
+  await turns();
+  t.match(log, ['end']);
 });
