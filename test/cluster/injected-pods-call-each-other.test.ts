@@ -24,7 +24,7 @@ t.before(async () => {
   await freshNamespace(NAMESPACE);
 });
 
-t.teardown(() => kubectl(['delete', 'namespace', NAMESPACE, '--timeout=120s']));
+t.teardown(() => kubectl(['delete', 'namespace', NAMESPACE, '--wait=false']));
 
 t.test('each service has its Secret', async (t) => {
   const storage = join(shortDirectory(t), 'pki');

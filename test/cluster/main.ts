@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { build, buildHelm } from './build.ts';
 import { say } from './say.ts';
+import { IMPORTED, importSidecarImage } from './sidecar-image.ts';
 import { down, up } from './up.ts';
 
 const COMMANDS: Readonly<Record<string, () => Promise<void>>> = {
@@ -10,8 +11,10 @@ const COMMANDS: Readonly<Record<string, () => Promise<void>>> = {
   down,
   test: async () => {
     buildHelm();
-    await up(build());
+    const programs = build();
+    await up(programs);
     try {
+      importSidecarImage(programs);
       process.exitCode = runTests(process.argv.slice(3));
     } finally {
       await down();
@@ -31,5 +34,6 @@ try {
 /** One file after the other: they share the cluster. */
 function runTests(flags: readonly string[]): number {
   const files = globSync('test/cluster/*.test.ts');
-  return spawnSync('tap', ['--jobs=1', '--timeout=300', ...flags, ...files], { stdio: 'inherit' }).status ?? 1;
+  const env = { ...process.env, [IMPORTED]: '1' };
+  return spawnSync('tap', ['--jobs=1', '--timeout=300', ...flags, ...files], { stdio: 'inherit', env }).status ?? 1;
 }

@@ -4,12 +4,15 @@ import { join } from 'node:path';
 import { importImage, makeImage } from './image.ts';
 
 const root = join(import.meta.dirname, '../..');
+/** Set for tests that are run together: they share the image too. */
+export const IMPORTED = 'SIDELOCK_CLUSTER_IMAGE_IMPORTED';
 export const SIDECAR_IMAGE = 'docker.io/local/sidelock-sidecar:test';
 /** Runs as the same image: the apps of the tests are a few lines for its Node. */
 export const NODE = '/usr/local/bin/node';
 
 /** The program as it stands in the tree, with its packages and this Node, given to the node of the cluster. */
 export function importSidecarImage(programs: string): void {
+  if (process.env[IMPORTED] !== undefined) return;
   const files: Record<string, string> = {
     [NODE]: process.execPath,
     '/app/src': join(root, 'src'),

@@ -69,15 +69,15 @@ async function sidecarsOf(app: string): Promise<string> {
 
 t.before(async () => {
   importSidecarImage(programs());
-  await uninstall();
+  await uninstall('--wait');
   await freshNamespace(NAMESPACE, [`${LABEL}=enabled`]);
 });
 
-async function uninstall(): Promise<void> {
-  await helm('uninstall', 'sidelock', '-n', SYSTEM, '--ignore-not-found', '--wait');
+async function uninstall(...flags: readonly string[]): Promise<void> {
+  await helm('uninstall', 'sidelock', '-n', SYSTEM, '--ignore-not-found', ...flags);
   await kubectl(['delete', 'namespace', '--ignore-not-found', '--wait=false', NAMESPACE, SYSTEM]);
 }
-t.teardown(uninstall);
+t.teardown(() => uninstall());
 
 t.test('the chart installs and becomes ready under restricted, each account with the rights it needs', async (t) => {
   await freshNamespace(SYSTEM);
