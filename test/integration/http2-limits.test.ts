@@ -242,6 +242,21 @@ t.test('X17: a connection without requests goes away', async (t) => {
   t.equal(await client.goaway(), 0);
 });
 
+t.test('streams that are reset as soon as they begin leave nothing behind', async (t) => {
+  const rig = await start(t, fine, { limits: { keepAliveMs: 500 } });
+  const client = await rig.attacker();
+  for (let i = 0; i < 80; i++) {
+    const stream = 2 * i + 1;
+    client.send(
+      frame(TYPES.HEADERS, END_HEADERS | (i % 2), stream, fieldBlock(i % 2 === 0 ? POST : GET)),
+      frame(TYPES.RST_STREAM, 0, stream, Buffer.from([0, 0, 0, i % 4 === 0 ? 0 : 8])),
+    );
+    if (i % 10 === 0) await turn();
+  }
+  t.equal(await client.goaway(), 0, 'it is idle, and goes');
+  t.equal(rig.streams.now, 0);
+});
+
 t.test('an honest client is far from every limit: 100 streams with bodies at once, and pings', async (t) => {
   const rig = await start(t, (stream) => {
     stream.respond({ ':status': 200 });
