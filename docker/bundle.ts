@@ -50,7 +50,8 @@ const named: Plugin = {
 const to = process.argv[2] ?? 'dist/bundle';
 rmSync(to, { recursive: true, force: true });
 await build({
-  entryPoints: ['src/cli/main.ts'],
+  // The second is where a worker thread of a sidecar begins; it shares the parts.
+  entryPoints: { main: 'src/cli/main.ts', thread: 'src/sidecar/workers/thread.ts' },
   bundle: true,
   splitting: true,
   minify: true,

@@ -272,6 +272,11 @@ export const ERROR_PAGES = {
     why: 'The address is not of this machine, or the port needs a privilege.',
     fix: 'Change the listen address the message names.',
   },
+  'SL-NET-003': {
+    title: 'this system cannot share a port',
+    why: 'Several workers listen on one port, which Linux and FreeBSD can deal out and others cannot.',
+    fix: 'Use workers: 1 here.',
+  },
   'SL-CFG-001': {
     title: 'config file cannot be read',
     why: 'It is missing or not readable.',
@@ -456,6 +461,11 @@ export const ERROR_PAGES = {
     title: 'not a review of an API server',
     why: 'The webhook answers AdmissionReview v1 at POST /mutate, up to 8 MiB.',
     fix: 'Let the MutatingWebhookConfiguration be as sidelock install prints it.',
+  },
+  'SL-WORK-001': {
+    title: 'a worker thread ended',
+    why: 'An error that nobody expected, or memory ran out. The others serve on, and it is started again.',
+    fix: 'Report the error in the log line; give the process more memory if that ran out.',
   },
   'SL-KUBE-001': {
     title: 'Kubernetes API server not reachable',

@@ -9,16 +9,27 @@ interface ListenAddress {
   readonly port: number;
 }
 
+interface ListenOptions {
+  /** Other listeners of this user with the same flag share the port, and the system deals connections out. */
+  readonly reusePort?: boolean;
+}
+
 /**
  * Binds `server` and resolves with the address it got.
  * `what` names the listener in errors, as in "cannot listen for inbound api".
- * @throws SL-NET-001 when the port is taken (names the process that holds it, where /proc tells), SL-NET-002 otherwise.
+ * @throws SL-NET-001 when the port is taken (names the process that holds it, where /proc tells), SL-NET-003 when the
+ * system cannot share ports, SL-NET-002 otherwise.
  */
-export function listen(server: Server, { host, port }: ListenAddress, what: string): Promise<AddressInfo> {
+export function listen(
+  server: Server,
+  { host, port }: ListenAddress,
+  what: string,
+  { reusePort = false }: ListenOptions = {},
+): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {
     const failed = (error: Error) => reject(listenError(error, { host, port }, what));
     server.once('error', failed);
-    server.listen({ host, port, exclusive: true }, () => {
+    server.listen({ host, port, exclusive: true, reusePort }, () => {
       server.off('error', failed);
       const address = server.address();
       if (address !== null && typeof address === 'object') resolve(address);
@@ -44,6 +55,13 @@ function listenError(error: Error, address: ListenAddress, what: string): Sidelo
       fix: `stop ${holder === undefined ? 'it' : `pid ${holder.pid}`}, or give ${what} another port`,
       cause: error,
       data: { ...data, holder },
+    });
+  }
+  if (code === 'ENOTSUP') {
+    return new SidelockError('SL-NET-003', `this system cannot share ${where} for ${what} among workers`, {
+      why: `${process.platform} has no SO_REUSEPORT that deals out connections (ENOTSUP)`,
+      cause: error,
+      data,
     });
   }
   const why = SYSTEM_REASONS[code ?? ''] ?? `the system says ${code ?? error.message}`;

@@ -42,7 +42,7 @@ export async function followConfig(options: ReloadOptions): Promise<ConfigReload
       const fresh = await load();
       const [nextPolicies, nextOthers] = split(fresh);
       changed = nextPolicies !== inForce;
-      if (changed) closed = sidecar.setPolicies(sidecarOptions(fresh, undefined).inbound);
+      if (changed) closed = await sidecar.setPolicies(sidecarOptions(fresh, undefined).inbound);
       inForce = nextPolicies;
       restart = Object.keys(others).filter((key) => others[key] !== nextOthers[key]);
     } catch (error) {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { SidelockError } from '../base/errors.ts';
+import { numberOr } from '../config/environment.ts';
 import type { Setting } from '../config/setting.ts';
 import { list, repeated } from './command.ts';
 
@@ -17,6 +18,7 @@ export interface SidecarFlags {
   readonly identity?: string;
   readonly forwardProxy?: string;
   readonly admin?: string;
+  readonly workers?: string;
   readonly logLevel?: string;
 }
 
@@ -55,6 +57,7 @@ export function addSidecarFlags(command: Command): Command {
       '--admin <HOST:PORT>',
       'serve /healthz /readyz /metrics /identity /connections /endpoints /policy /plaintext there',
     )
+    .option('--workers <N>', 'threads that serve, for more than one core; 1 unless given')
     .option('--log-level <LEVEL>', 'trace, debug, info, warn, error or silent');
 }
 
@@ -77,6 +80,7 @@ export function sidecarSettings(flags: SidecarFlags, env: Readonly<Record<string
   set(['outbound'], flags.upstream?.map(parseUpstream), '--upstream');
   set(['forwardProxy', 'listen'], flags.forwardProxy, '--forward-proxy');
   set(['admin', 'listen'], flags.admin, '--admin');
+  set(['workers'], flags.workers === undefined ? undefined : numberOr(flags.workers), '--workers');
   set(['log', 'level'], flags.logLevel, '--log-level');
   return settings;
 }

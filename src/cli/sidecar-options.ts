@@ -25,6 +25,7 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
     outbound: named(config.outbound, ({ service: peer }) => peer.replace('/', '-')).map(outboundOptions),
     ...(config.forwardProxy === undefined ? {} : { forwardProxy: config.forwardProxy.listen }),
     dns: { servers: config.dns.servers, refreshMs: config.dns.refresh },
+    workers: config.workers,
     admin: admin?.listen ?? false,
     ...(health === undefined ? {} : { health }),
     probes: config.probes.map(({ headers, ...probe }) => ({

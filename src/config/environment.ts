@@ -86,7 +86,8 @@ function read(shape: Shape, text: string): unknown {
   return text;
 }
 
-function numberOr(text: string): number | string {
+/** Digits as a number, for variables and flags. */
+export function numberOr(text: string): number | string {
   return /^\d{1,15}$/.test(text) ? Number(text) : text;
 }
 

@@ -241,6 +241,12 @@ export const sidecarSchema = z
       .enum(['on', 'off'], { error: 'expected on or off' })
       .prefault('on')
       .describe('between two sidecars, many connections share one mTLS connection'),
+    workers: z
+      .int()
+      .min(1)
+      .max(64)
+      .prefault(1)
+      .describe('threads that serve; limits of connections and requests are divided'),
     limits: z
       .strictObject({
         maxConnections: limit(10_000),

@@ -16,13 +16,13 @@ interface AdminOptions {
   readonly metrics: Metrics;
   readonly identity: IdentityReader;
   /** What `/connections` answers: any JSON value without secrets. */
-  readonly connections?: () => unknown;
+  readonly connections?: () => Promise<unknown>;
   /** What `/endpoints` answers: any JSON value without secrets. */
-  readonly endpoints?: () => unknown;
+  readonly endpoints?: () => Promise<unknown>;
   /** What `/policy` answers. */
-  readonly policy?: () => PolicyAnswer;
+  readonly policy?: () => Promise<PolicyAnswer>;
   /** What `/plaintext` answers. */
-  readonly plaintext?: () => PlaintextAnswer;
+  readonly plaintext?: () => Promise<PlaintextAnswer>;
   /** Begins a graceful stop; called after the answer is on its way. */
   readonly shutdown?: () => void;
   /** Asks callers to go elsewhere, and serves them as long as they do not. */
@@ -128,11 +128,12 @@ const HEALTH: Readonly<Record<string, Handler<HealthOptions>>> = {
 const READS: Readonly<Record<string, Handler>> = {
   ...HEALTH,
   '/identity': ({ identity }) => identityReply(identity),
-  '/connections': ({ connections }) => json(200, connections?.() ?? []),
-  '/endpoints': ({ endpoints }) => json(200, endpoints?.() ?? []),
-  '/plaintext': ({ plaintext }) =>
-    plaintext === undefined ? failure(404, 'there are no listeners here') : json(200, plaintext()),
-  '/policy': ({ policy }) => (policy === undefined ? failure(404, 'there are no listeners here') : json(200, policy())),
+  '/connections': async ({ connections }) => json(200, (await connections?.()) ?? []),
+  '/endpoints': async ({ endpoints }) => json(200, (await endpoints?.()) ?? []),
+  '/plaintext': async ({ plaintext }) =>
+    plaintext === undefined ? failure(404, 'there are no listeners here') : json(200, await plaintext()),
+  '/policy': async ({ policy }) =>
+    policy === undefined ? failure(404, 'there are no listeners here') : json(200, await policy()),
 };
 
 const ACTIONS: Readonly<Record<string, Handler>> = {

@@ -31,6 +31,12 @@ export interface ConnectionInfo {
   readonly since: number;
 }
 
+/** With the bytes that came from the peer, and went to it, so far. */
+export interface ShownConnection extends ConnectionInfo {
+  readonly received: number;
+  readonly sent: number;
+}
+
 interface Live extends ConnectionInfo {
   readonly finish: (() => void) | undefined;
   readonly relay: Relay;
@@ -68,7 +74,7 @@ export interface Connections {
   /** Gives back what `admit` took, for a connection that never got to `add`. */
   dismiss(): void;
   add(connection: NewConnection): void;
-  list(): ReadonlyArray<ConnectionInfo & { readonly received: number; readonly sent: number }>;
+  list(): ShownConnection[];
   /** Enforces idle and lifetime limits; called about once a second. */
   sweep(): void;
   /** Copies byte counts of live connections into the metrics. */

@@ -5,6 +5,7 @@ import type { Resolver } from './endpoints/resolver.ts';
 import type { IdentityReader } from './identity.ts';
 import type { PeerJudge } from './judge.ts';
 import type { Links } from './links.ts';
+import type { PortSharing } from './listener.ts';
 import type { DataPlaneMetrics } from './metrics.ts';
 import type { NoticesOut } from './notices-out.ts';
 import type { OpenPeers } from './open-peers.ts';
@@ -21,7 +22,7 @@ export interface DataPlane {
   readonly links: Links;
   readonly openPeers: OpenPeers;
   readonly refusals: Refusals;
-  readonly notices: NoticesOut;
+  readonly notices: Pick<NoticesOut, 'add'>;
   readonly metrics: DataPlaneMetrics;
   readonly limits: SidecarLimits;
   readonly clock: Clock;
@@ -30,6 +31,7 @@ export interface DataPlane {
   /** Where short patterns stand. */
   readonly trustDomain: string;
   readonly namespace: string;
+  readonly sharing: PortSharing;
   readonly accessLog: number;
   readonly tracing: boolean;
   /** False forces the portable reading path; for tests that run the relay on both. */

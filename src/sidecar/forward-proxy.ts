@@ -91,6 +91,7 @@ export async function bindForwardProxy(
     address: { host: loopback(listen.host, 'forwardProxy.listen', WHY_LOOPBACK), port: listen.port },
     socketMode: undefined,
     pauseOnConnect: true,
+    sharing: plane.sharing,
     accept(local) {
       if (!admit(local, FORWARD_PROXY, plane)) return;
       undecided.add(local);

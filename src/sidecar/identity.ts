@@ -27,8 +27,10 @@ export interface IdentityHolder extends IdentityReader {
   /**
    * Swaps to `material` and tells the subscribers; false, and nothing happens, when leaf, chain and roots are those
    * of the current identity. A subscriber that throws is logged and keeps none of the others from hearing.
+   *
+   * `generation` is one more than the one before unless given, as by whoever repeats what another holder took up.
    */
-  offer(material: IdentityMaterial): boolean;
+  offer(material: IdentityMaterial, generation?: number): boolean;
 }
 
 interface HolderOptions {
@@ -51,10 +53,10 @@ export function createIdentityHolder({ log, prepare }: HolderOptions): IdentityH
       subscribers.add(own);
       return () => subscribers.delete(own);
     },
-    offer(material) {
+    offer(material, generation = (current?.generation ?? 0) + 1) {
       if (current !== undefined && sameContent(current.material, material)) return false;
       prepare?.(material);
-      const identity = identityOf(material, (current?.generation ?? 0) + 1);
+      const identity = identityOf(material, generation);
       current = identity;
       for (const changed of [...subscribers]) {
         // A subscriber may itself offer; the later identity has then been told to everyone already.

@@ -21,7 +21,7 @@ import { targetDown } from './target.ts';
 /**
  * Binds the mTLS port in front of the app. No byte reaches the app before the caller's chain, dates, names and
  * identity were judged and its SPIFFE id is allowed.
- * @throws SL-NET-001, SL-NET-002
+ * @throws SL-NET-001, SL-NET-002, SL-NET-003
  */
 export async function bindInbound(
   options: InboundOptions,
@@ -45,6 +45,7 @@ export async function bindInbound(
     address: options.listen,
     socketMode: options.socketMode,
     pauseOnConnect: false,
+    sharing: plane.sharing,
     accept: (raw) => accept(raw, inbound),
   });
   return { ...(http === undefined ? listener : http.closeWith(listener)), permissive };

@@ -3,12 +3,19 @@ import { formatAddress, listen } from '../base/listen.ts';
 import { listenOnPath } from '../base/listen-unix.ts';
 import { type HostPort, SOCKET_MODE, type UnixPath } from './options.ts';
 
+/**
+ * Whether other threads listen on the same port. Who `claims` it is the first: the port must be free, as the flag by
+ * which threads share would let any process of this user join in.
+ */
+export type PortSharing = 'alone' | 'claims' | 'joins';
+
 interface ListenerOptions {
   /** As errors name it: `inbound "orders"`. */
   readonly what: string;
   readonly address: HostPort | UnixPath;
   readonly socketMode: number | undefined;
   readonly pauseOnConnect: boolean;
+  readonly sharing: PortSharing;
   readonly accept: (socket: Socket) => void;
 }
 
@@ -25,8 +32,8 @@ export interface Listener {
 
 /**
  * Binds a port, or a unix socket, whose connections keep half-closes, send at once, and have an 'error' listener from
- * birth.
- * @throws SL-NET-001, SL-NET-002
+ * birth. A unix socket is never shared.
+ * @throws SL-NET-001, SL-NET-002, SL-NET-003
  */
 export async function bindListener(options: ListenerOptions): Promise<Listener> {
   const { what, address, pauseOnConnect, accept } = options;
@@ -42,7 +49,7 @@ export async function bindListener(options: ListenerOptions): Promise<Listener> 
   const bound =
     'path' in address
       ? await listenOnPath(server, address.path, { mode: options.socketMode ?? SOCKET_MODE, what })
-      : await listen(server, address, what);
+      : await listenOnPort(server, address, options);
   return {
     address: bound,
     where: 'path' in address ? `unix:${address.path}` : formatAddress({ host: bound.address, port: bound.port }),
@@ -54,6 +61,16 @@ export async function bindListener(options: ListenerOptions): Promise<Listener> 
       server.close();
     },
   };
+}
+
+async function listenOnPort(server: Server, address: HostPort, { what, sharing }: ListenerOptions) {
+  // The system gives port 0 to nobody else.
+  if (sharing === 'claims' && address.port !== 0) {
+    const trial = createServer((socket) => socket.destroy());
+    await listen(trial, address, what);
+    await new Promise((resolve) => trial.close(resolve));
+  }
+  return await listen(server, address, what, { reusePort: sharing !== 'alone' });
 }
 
 /** The error also closes the socket; who uses the socket then looks at 'close'. */

@@ -17,7 +17,7 @@ interface FollowerOptions {
   /** Asks for another certificate now; resolves whether or not there is one. */
   readonly renew: () => Promise<void>;
   /** Open connections by the root that vouches for the peer (SHA-256). */
-  readonly peers: () => ReadonlyMap<string, number>;
+  readonly peers: () => ReadonlyMap<string, number> | Promise<ReadonlyMap<string, number>>;
   /** Peers have refused this certificate of ours. */
   readonly noticed: (notices: readonly Notice[], shown: IdentityMaterial) => void;
   readonly clock: Clock;
@@ -75,7 +75,7 @@ export async function followNews(options: FollowerOptions): Promise<void> {
   /** True when there was news. */
   const ask = async (material: IdentityMaterial, ended: AbortSignal) => {
     const list = clock.now() < refused.until ? refused.number : (revocation.current()?.number ?? 0);
-    const seen = { crl: list, notices: heard, bundle: material.bundle.sha256, peers: options.peers() };
+    const seen = { crl: list, notices: heard, bundle: material.bundle.sha256, peers: await options.peers() };
     const { crl, notices, trust } = await conversation.news(material, seen, ended);
     heard = Math.max(heard, ...notices.map(({ seq }) => seq));
     if (notices.length > 0) options.noticed(notices, material);

@@ -16,7 +16,7 @@ const REQUEST_BUCKETS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0
 export function dataPlaneMetrics(metrics: Metrics) {
   const listener = ['direction', 'listener'] as const;
   metrics
-    .gauge('sidelock_read_path_info', 'Which way of reading sockets is active: 1 for the one in use.', ['path'])
+    .gauge('sidelock_read_path_info', 'Which way of reading sockets is active: 1 for the one in use.', ['path'], 'max')
     .with({ path: readPath() }).value = 1;
   return {
     handshakes: metrics.counter('sidelock_handshakes_total', 'mTLS handshakes by result and closed reason.', [
@@ -54,9 +54,12 @@ export function dataPlaneMetrics(metrics: Metrics) {
       'Decisions on connections of verified callers, and on requests where method or path count.',
       ['listener', 'result', 'reason'],
     ),
-    audits: metrics.gauge('sidelock_policy_audit', '1 where policy is audit: what allow refuses is let through.', [
-      'listener',
-    ]),
+    audits: metrics.gauge(
+      'sidelock_policy_audit',
+      '1 where policy is audit: what allow refuses is let through.',
+      ['listener'],
+      'max',
+    ),
     targetErrors: metrics.counter(
       'sidelock_target_errors_total',
       'Connects to the app behind an inbound that failed.',
@@ -66,10 +69,12 @@ export function dataPlaneMetrics(metrics: Metrics) {
       'listener',
       'reason',
     ]),
-    endpoints: metrics.gauge('sidelock_endpoints', 'Endpoints of an outbound, by whether they are given anything.', [
-      'listener',
-      'state',
-    ]),
+    endpoints: metrics.gauge(
+      'sidelock_endpoints',
+      'Endpoints of an outbound, by whether they are given anything.',
+      ['listener', 'state'],
+      'max',
+    ),
     ejections: metrics.counter('sidelock_endpoint_ejections_total', 'Endpoints that were left out for a while.', [
       'listener',
       'reason',
@@ -96,10 +101,12 @@ export function dataPlaneMetrics(metrics: Metrics) {
       ...listener,
       'reason',
     ]),
-    linkAge: metrics.gauge('sidelock_link_age_seconds_max', 'Age of the oldest mTLS connection to a peer.', [
-      ...listener,
-      'kind',
-    ]),
+    linkAge: metrics.gauge(
+      'sidelock_link_age_seconds_max',
+      'Age of the oldest mTLS connection to a peer.',
+      [...listener, 'kind'],
+      'max',
+    ),
     linkStreams: metrics.gauge('sidelock_link_streams', 'Streams open on shared connections now.', listener),
     linkWindow: metrics.gauge(
       'sidelock_link_window_bytes',

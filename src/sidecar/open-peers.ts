@@ -25,7 +25,7 @@ interface Judging {
   readonly judge: PeerJudge;
   readonly connections: Connections;
   readonly metrics: DataPlaneMetrics;
-  readonly notices: NoticesOut;
+  readonly notices: Pick<NoticesOut, 'add'>;
   readonly log: Logger;
 }
 

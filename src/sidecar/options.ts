@@ -284,6 +284,11 @@ export interface SidecarOptions {
   readonly outbound: readonly OutboundOptions[];
   /** Loopback only; one port that leads to each outbound by its name. */
   readonly forwardProxy?: HostPort;
+  /**
+   * Threads that serve, 1 to 64; 1 unless given, which is the thread that calls. Each takes its share of
+   * `limits.maxConnections` and of those of an outbound, rounded up.
+   */
+  readonly workers?: number;
   /** {@link DEFAULT_ADMIN} unless given; `false` opens none. */
   readonly admin?: HostPort | false;
   /** Where other machines ask for health and metrics; nowhere unless given. */

@@ -59,7 +59,7 @@ export async function createOutbound(options: OutboundOptions, plane: DataPlane,
 /**
  * Binds the local plaintext port of an upstream. No byte of the app leaves before the peer's SPIFFE id was checked on
  * the connection that carries it.
- * @throws SL-NET-001, SL-NET-002
+ * @throws SL-NET-001, SL-NET-002, SL-NET-003
  */
 export async function bindOutbound(
   outbound: Outbound,
@@ -73,6 +73,7 @@ export async function bindOutbound(
     socketMode: outbound.upstream.options.socketMode,
     // Not one byte of the app is read before there is somebody to send it to.
     pauseOnConnect: true,
+    sharing: plane.sharing,
     accept(local) {
       if (admit(local, name, plane)) outbound.serve(local);
     },

@@ -2,7 +2,14 @@ import type { ListenerPolicyReport } from '../api/wire-sidecar.ts';
 import { SidelockError } from '../base/errors.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { SpiffeId } from '../pki/names.ts';
-import { type Authorizer, compileAllow, entryText, type Grant, judgeRequest } from './authorize.ts';
+import {
+  type Authorizer,
+  compileAllow,
+  entryText,
+  type Grant,
+  judgeRequest,
+  type PatternContext,
+} from './authorize.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { OwnAnswer } from './http1/failures.ts';
 import type { AllowRule, InboundOptions } from './options.ts';
@@ -49,6 +56,12 @@ export function createPolicy(rules: CompiledRules, plane: DataPlane): LivePolicy
       };
     },
   };
+}
+
+/** @throws SL-CFG-003 (an entry of `allow`) */
+export function checkRules({ name, allow, protocol }: CompiledRules, context: PatternContext): void {
+  checkProtocol(allow, protocol, name);
+  compileAllow(allow, context);
 }
 
 function tell({ name: listener, policy }: PolicyRules, plane: DataPlane): void {

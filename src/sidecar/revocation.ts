@@ -19,12 +19,18 @@ export interface RevocationHolder {
    * another. @throws SL-CRL-001, SL-PEM-*, and the ones before stay
    */
   offer(lists: OfferedLists, where: string, trusted: IdentityMaterial, now: number): boolean;
+  /** Takes what a holder of another thread has verified. */
+  repeat(lists: CrlSet): void;
   subscribe(changed: () => void): void;
 }
 
 export function createRevocationHolder(): RevocationHolder {
   const subscribers: Array<() => void> = [];
   let held: CrlSet | undefined;
+  const take = (lists: CrlSet) => {
+    held = lists;
+    for (const changed of subscribers) changed();
+  };
   return {
     current: () => held,
     offer({ pem, issuersPem = '' }, where, { bundle, chain }, now) {
@@ -36,10 +42,10 @@ export function createRevocationHolder(): RevocationHolder {
       });
       const next = crlSet(taken);
       if (next.sha256 === held?.sha256) return false;
-      held = next;
-      for (const changed of subscribers) changed();
+      take(next);
       return true;
     },
+    repeat: take,
     subscribe: (changed) => void subscribers.push(changed),
   };
 }

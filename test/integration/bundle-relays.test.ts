@@ -46,6 +46,7 @@ t.test('the bundle of the image', async (t) => {
       `127.0.0.1:0:127.0.0.1:${appPort}`,
       '--allow',
       spiffeIdOf('web'),
+      ...['--workers', '2'],
     ]);
     const web = await sidecar('web', ['--upstream', `127.0.0.1:0=orders@127.0.0.1:${orders.port}`]);
 

@@ -16,12 +16,17 @@ const SWITCHED =
   'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
   'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n';
 
-for (const streams of [true, false]) {
-  t.test(`open connections of a revoked peer are closed, others serve on; streams ${streams}`, async (t) => {
+for (const [streams, workers] of [
+  [true, 1],
+  [false, 1],
+  [false, 2],
+] as const) {
+  const what = `streams ${streams}, workers ${workers}`;
+  t.test(`open connections of a revoked peer are closed, others serve on; ${what}`, async (t) => {
     const rig = await startRig(t);
     const target = { host: '127.0.0.1', port: await startApp(t, echo) };
     const inbound = { name: 'in', listen: ANY, target, protocol: 'tcp', allow: 'any' } as const;
-    const orders = await startEnrolled(t, rig, 'orders', { inbound: [inbound], streams });
+    const orders = await startEnrolled(t, rig, 'orders', { inbound: [inbound], streams, workers });
     const address = { host: '127.0.0.1', port: orders.sidecar.inbound[0]?.address.port ?? 0 };
     const caller = async (service: string) => {
       const out = { name: 'out', listen: ANY, service: 'orders', address, protocol: 'tcp', expect: [] } as const;
@@ -36,19 +41,26 @@ for (const streams of [true, false]) {
       return { ...made, dialled };
     };
     const [web, shop] = [await caller('web'), await caller('shop')];
-    const [open, other] = [web.dialled(), shop.dialled()];
-    await Promise.all([once(open, 'data'), once(other, 'data')]);
+    // So many that each worker has some.
+    const open = Array.from({ length: workers === 1 ? 1 : 10 }, () => web.dialled());
+    const other = shop.dialled();
+    await Promise.all([...open, other].map((socket) => once(socket, 'data')));
 
-    const closed = new Promise((resolve) => open.once('close', resolve));
+    const closed = Promise.all(open.map((socket) => new Promise((resolve) => socket.once('close', resolve))));
     const began = performance.now();
     await rig.admin.revoke({ service: 'web', reason: 'keyCompromise' });
     await closed;
     t.comment(`closed ${Math.round(performance.now() - began)} ms after the call`);
-    t.match(orders.events('peer_cut'), [{ reason: 'revoked', why: /keyCompromise/ }]);
+    // A line in each, whatever the number of its connections.
+    await until(() => new Set(orders.events('peer_cut').map(({ worker }) => worker)).size === workers);
+    for (const event of orders.events('peer_cut')) t.match(event, { reason: 'revoked', why: /keyCompromise/ });
     await until(() => web.events('refused_by_peer').length > 0);
     t.comment(`its own sidecar says why after ${Math.round(performance.now() - began)} ms`);
     t.match(web.events('refused_by_peer'), [{ msg: 'orders refused our certificate: it is revoked' }]);
-    t.match(await orders.metrics.render(), /sidelock_connections_closed_total\{.*reason="reauth"\} 1\n/);
+    t.match(
+      await orders.metrics.render(),
+      new RegExp(`^sidelock_connections_closed_total.*"reauth"} ${open.length}$`, 'm'),
+    );
 
     const again = web.dialled();
     await new Promise((resolve) => again.once('close', resolve));

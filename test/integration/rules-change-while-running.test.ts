@@ -17,18 +17,18 @@ for (const streams of [true, false]) {
     socket.write('x');
     await once(socket, 'data');
     const rules = (allow: string[]) => orders.sidecar.setPolicies([{ name: 'in', allow }]);
-    t.equal(rules(['web', 'other']), 0);
+    t.equal(await rules(['web', 'other']), 0);
     socket.write('y');
     await once(socket, 'data');
-    t.throws(() => rules(['ok', 'NOT']), { code: 'SL-CFG-003' });
-    t.throws(() => orders.sidecar.setPolicies([{ name: 'in', allow: [{ service: 'web', paths: ['/a'] }] }]), {
+    await t.rejects(rules(['ok', 'NOT']), { code: 'SL-CFG-003' });
+    await t.rejects(orders.sidecar.setPolicies([{ name: 'in', allow: [{ service: 'web', paths: ['/a'] }] }]), {
       code: 'SL-CFG-003',
     });
     socket.write('z');
     await once(socket, 'data');
     t.pass('bad rules change nothing');
     const closed = new Promise((resolve) => socket.once('close', resolve));
-    t.equal(rules(['other']), 1);
+    t.equal(await rules(['other']), 1);
     await closed;
     t.match(
       orders.lines.filter(({ event }) => event === 'connection_closed'),
@@ -57,10 +57,10 @@ t.test(
       return (await client.response())?.status;
     };
     t.equal(await ask('/a'), 200);
-    rig.orders.sidecar.setPolicies([{ name: 'in', allow: [{ service: 'web', paths: ['/b'] }] }]);
+    await rig.orders.sidecar.setPolicies([{ name: 'in', allow: [{ service: 'web', paths: ['/b'] }] }]);
     t.equal(await ask('/a'), 403);
     t.equal(await ask('/b'), 200);
-    rig.orders.sidecar.setPolicies([{ name: 'in', allow: ['other'] }]);
+    await rig.orders.sidecar.setPolicies([{ name: 'in', allow: ['other'] }]);
     await client.closed;
   },
 );

@@ -29,6 +29,7 @@ interface NodeOptions {
   readonly limits?: Partial<SidecarLimits>;
   readonly userBuffers?: boolean;
   readonly streams?: boolean;
+  readonly workers?: number;
   readonly protocol?: Protocol;
   readonly accessLog?: number;
   readonly tracing?: boolean;
@@ -67,6 +68,7 @@ export async function startNode(t: Test, options: NodeOptions) {
       ...(options.dns === undefined ? {} : { dns: options.dns }),
       ...(options.userBuffers === undefined ? {} : { userBuffers: options.userBuffers }),
       ...(options.streams === undefined ? {} : { streams: options.streams }),
+      ...(options.workers === undefined ? {} : { workers: options.workers }),
     },
     { clock: systemClock, random: Math.random, log, metrics },
   );

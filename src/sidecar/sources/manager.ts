@@ -32,7 +32,7 @@ export interface ManagerTalk {
   readonly revocation: RevocationHolder;
   readonly notices: { readonly in: NoticesIn; readonly out: NoticesOut };
   /** Open connections by the root that vouches for the peer (SHA-256). */
-  readonly peers: () => ReadonlyMap<string, number>;
+  readonly peers: () => ReadonlyMap<string, number> | Promise<ReadonlyMap<string, number>>;
 }
 
 interface Plan {

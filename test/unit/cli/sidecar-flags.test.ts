@@ -122,3 +122,13 @@ t.test('an upstream without a port of its own is for the forward proxy', async (
   t.match(outbound, [{ name: 'orders' }, { name: 'stock', listen: { port: 9101 } }]);
   t.match(forwardProxy, { host: '127.0.0.1', port: 3128 });
 });
+
+t.test('one thread serves unless more are asked for', async (t) => {
+  const asked = (workers?: string, env = {}) =>
+    options({ service: 'a', inbound: ['1:2'], allow: ['any'], ...(workers === undefined ? {} : { workers }) }, env);
+  t.equal(asked().workers, 1);
+  t.equal(asked('3', { MTLS_WORKERS: '2' }).workers, 3);
+  t.equal(asked(undefined, { MTLS_WORKERS: '2' }).workers, 2);
+  for (const bad of ['0', '65', '1.5', 'two', '-1', ''])
+    t.throws(() => asked(bad), { errors: [{ code: 'SL-CFG-003' }] }, bad);
+});

@@ -87,7 +87,7 @@ t.test('identity shows what peers see and never the key', async (t) => {
 });
 
 t.test('connections come from the data plane', async (t) => {
-  const { admin } = await start(t, { connections: () => [{ id: 1, peer: 'web' }] });
+  const { admin } = await start(t, { connections: async () => [{ id: 1, peer: 'web' }] });
   t.same(await (await fetch(`${admin.url}/connections`)).json(), [{ id: 1, peer: 'web' }]);
 });
 
