@@ -94,9 +94,12 @@ class SocketLink implements Link {
   }
 
   reset(): void {
+    const { writableEnded, writableFinished } = this.#socket;
     const raw = rawSocket(this.#socket);
     if (raw.destroyed) return;
-    raw.resetAndDestroy();
+    // Of a socket whose end is on its way Node (26.10) forgets the descriptor: neither closed nor 'close'.
+    if (writableEnded && !writableFinished) raw.destroy();
+    else raw.resetAndDestroy();
   }
 
   renewSpace(): void {
