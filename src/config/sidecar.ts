@@ -175,8 +175,10 @@ const outbound = z
       .describe('when an endpoint of several is left out for a while'),
     limits: z
       .strictObject({
-        maxConnections: limit(10_000).describe('to it, streams counted; beyond them TCP is reset and HTTP waits'),
-        maxPending: limit(1_024).describe('that wait for a connection; more are refused'),
+        maxConnections: limit(10_000).describe(
+          'to it, not of http2, streams counted; beyond them TCP is reset and HTTP waits',
+        ),
+        maxPending: limit(1_024).describe('that wait for a connection, not of http2; more are refused'),
         maxRequests: limit(10_000).describe('HTTP requests under way; more are refused'),
       })
       .prefault({})

@@ -1,8 +1,10 @@
 import { once } from 'node:events';
+import type { ServerHttp2Stream } from 'node:http2';
 import { connect } from 'node:net';
 import t, { type Test } from 'tap';
 import type { UpstreamLimits } from '../../src/sidecar/options.ts';
 import { startHttp } from '../support/http-rig.ts';
+import { ask as askHttp2, startHttp2 } from '../support/http2-rig.ts';
 import { testAuthority } from '../support/identity-files.ts';
 import { until } from '../support/identity-rig.ts';
 import { echo, startApp, startNode } from '../support/mesh.ts';
@@ -77,6 +79,23 @@ t.test(
     t.same(new Set(statuses), new Set([503, 200]));
   },
 );
+
+t.test('HTTP/2 beyond maxRequests gets 503, and the streams beside it go on', async (t) => {
+  const held: ServerHttp2Stream[] = [];
+  const rig = await startHttp2(t, (stream) => void held.push(stream), { outbound: { limits: { maxRequests: 1 } } });
+  const session = rig.local();
+  for (const round of [1, 2]) {
+    const first = askHttp2(session, {});
+    await until(() => held.length === round);
+    t.match(await askHttp2(session, {}), {
+      status: 503,
+      headers: { 'x-sidelock-reason': 'limit', 'x-sidelock-code': 'SL-LIMIT-002' },
+    });
+    held.at(-1)?.respond({ ':status': 200 }, { endStream: true });
+    t.match(await first, { status: 200, ended: true });
+  }
+  t.equal(await rig.web.metric(LIMITED('maxRequests')), 2);
+});
 
 /** An app that answers when it is told to. */
 async function startHeld(t: Test, limits: Partial<UpstreamLimits>) {

@@ -2,7 +2,7 @@ import { type ClientHttp2Session, connect, createServer, type ServerHttp2Stream,
 import { connect as connectTls } from 'node:tls';
 import type { Test } from 'tap';
 import { listen } from '../../src/base/listen.ts';
-import type { HttpLimits, InboundOptions } from '../../src/sidecar/options.ts';
+import type { HttpLimits, InboundOptions, OutboundOptions } from '../../src/sidecar/options.ts';
 import { type Trio, testAuthority } from './identity-files.ts';
 import { startNode } from './mesh.ts';
 
@@ -19,6 +19,7 @@ export async function startHttp2(
     readonly endpoints?: number;
     readonly allow?: InboundOptions['allow'];
     readonly app?: ServerOptions;
+    readonly outbound?: Pick<OutboundOptions, 'limits'>;
   } = {},
 ) {
   const authority = testAuthority();
@@ -53,7 +54,7 @@ export async function startHttp2(
   const start = () => startNode(t, { service: 'orders', authority, protocol: 'http2', inbound, limits, accessLog: 1 });
   const orders = await start();
   const others = await Promise.all(Array.from({ length: (options.endpoints ?? 1) - 1 }, start));
-  const outbound = { service: 'orders', address: [orders, ...others].map(({ mtls }) => mtls) };
+  const outbound = { service: 'orders', address: [orders, ...others].map(({ mtls }) => mtls), ...options.outbound };
   const web = await startNode(t, { service: 'web', authority, protocol: 'http2', outbound, limits });
   return {
     authority,

@@ -2,6 +2,7 @@ import { type ClientHttp2Stream, constants, type ServerHttp2Stream } from 'node:
 import {
   BAD_RESPONSE,
   CLOSED_UPSTREAM,
+  CROWDED_UPSTREAM,
   LATE_RESPONSE,
   type OwnAnswer,
   type UpstreamFailure,
@@ -89,9 +90,10 @@ export class Exchange implements Taker, Served {
     });
   }
 
-  start(): void {
+  /** `crowded`: it is one too many, and gets that for an answer. */
+  start(crowded = false): void {
     const { owner, head, pool } = this.#options;
-    const denied = owner.denies?.(head.method, head.path);
+    const denied = crowded ? CROWDED_UPSTREAM : owner.denies?.(head.method, head.path);
     if (denied === undefined) pool.take(this);
     else this.#fail(denied);
   }

@@ -3,6 +3,7 @@ import type { NewConnection } from '../connections.ts';
 import type { DataPlane } from '../data-plane.ts';
 import { createHexSource } from '../http1/ids.ts';
 import { requestReport } from '../http1/listener.ts';
+import type { RequestRecord } from '../http1/relay-context.ts';
 import type { OpenLink } from '../http1/upstream.ts';
 import type { Link } from '../link.ts';
 import type { Listener } from '../listener.ts';
@@ -67,15 +68,23 @@ interface RelayOptions extends ListenerName, Pick<PoolOptions, 'pick'> {
   readonly open: OpenLink;
   /** How long a connection without requests is kept, ms. */
   readonly idleMs: number;
+  /** A request begins; false when it is one too many. Every one that begins is told to `left`. */
+  readonly entered?: () => boolean;
+  readonly left?: () => void;
 }
 
 /** HTTP/2 on both sides: the requests of all clients of a listener share a few connections. */
-export function createHttp2Relay({ direction, listener, open, pick, idleMs }: RelayOptions, plane: DataPlane) {
+export function createHttp2Relay(options: RelayOptions, plane: DataPlane) {
+  const { direction, listener, open, pick, idleMs, entered, left } = options;
   const server = createHttp2Server(
     { direction, listener },
     (request, context) => {
-      const exchange = new Exchange({ ...request, context, pool });
-      exchange.start();
+      const done = (record: RequestRecord) => {
+        left?.();
+        context.done(record);
+      };
+      const exchange = new Exchange({ ...request, context: left === undefined ? context : { ...context, done }, pool });
+      exchange.start(entered?.() === false);
       return exchange;
     },
     plane,

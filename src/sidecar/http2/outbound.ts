@@ -13,12 +13,14 @@ const IDLE_MS = 45 * SECOND;
 
 /** Requests of the local app, which speaks HTTP/2 without TLS, over shared mTLS connections to the peer. */
 export function createHttp2Outbound(upstream: Upstream) {
-  const { options, plane, endpoints } = upstream;
+  const { options, plane, endpoints, circuit } = upstream;
   const http = createHttp2Relay(
     {
       direction: 'outbound',
       listener: options.name,
       idleMs: IDLE_MS,
+      entered: () => circuit.requests.enter(),
+      left: () => circuit.requests.leave(),
       pick: (beside) => endpoints.pick(beside === undefined ? undefined : new Set([beside])),
       open: (load, done) => {
         let ours = false;
