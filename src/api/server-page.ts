@@ -35,10 +35,10 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /** The dashboard: the page at `/`, its data, and events when that changes. Read-only. */
-export async function pageRoutes(app: FastifyInstance, options: PageOptions): Promise<void> {
+export function pageRoutes(app: FastifyInstance, options: PageOptions): void {
   const { monitoring, files, host } = options;
   const events = createEvents(options);
-  await app.register(async (page) => {
+  app.register((page, _options, done) => {
     page.addHook('onRequest', async (request, reply) => {
       reply.headers(HEADERS);
       checkHost(request.host, host);
@@ -50,6 +50,7 @@ export async function pageRoutes(app: FastifyInstance, options: PageOptions): Pr
       const type = TYPES[name.slice(name.lastIndexOf('.') + 1)] ?? 'application/octet-stream';
       page.get(name === 'index.html' ? '/' : `/${name}`, async (_request, reply) => reply.type(type).send(content));
     }
+    done();
   });
 }
 

@@ -105,7 +105,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const listenHealth = options.health ?? { host: '127.0.0.1', port: 9444 };
   if (monitoring !== undefined) {
     const { signal } = stop;
-    await pageRoutes(healthApp, { monitoring, files: options.page, host: listenHealth.host, clock, log, signal });
+    pageRoutes(healthApp, { monitoring, files: options.page, host: listenHealth.host, clock, log, signal });
   }
   await Promise.all([publicApp.ready(), adminApp.ready(), healthApp.ready()]);
 

@@ -2,7 +2,18 @@ import { join } from 'node:path';
 import t from 'tap';
 import { cli, shortDirectory } from '../support/cli.ts';
 import { kubectl, programs, tryKubectl } from './kubectl.ts';
-import { deployment, ECHO_APP, freshNamespace, IDLE_APP, list, ready, run, service, template } from './pods.ts';
+import {
+  CALL_ORDERS,
+  deployment,
+  ECHO_APP,
+  freshNamespace,
+  IDLE_APP,
+  list,
+  ready,
+  run,
+  service,
+  template,
+} from './pods.ts';
 import { importSidecarImage, SIDECAR_IMAGE } from './sidecar-image.ts';
 import { ADMIN_KUBECONFIG } from './state.ts';
 
@@ -16,8 +27,6 @@ async function injected(objects: readonly object[]): Promise<string> {
   if (code !== 0) throw new Error(stderr);
   return stdout;
 }
-
-const CALL = `fetch(process.env.ORDERS_MTLS_URL).then(async (r) => console.log(r.status, await r.text()))`;
 
 t.before(async () => {
   importSidecarImage(programs());
@@ -50,7 +59,7 @@ t.test('what inject prints passes the API server, and its pods become ready unde
 });
 
 t.test('one app calls the other through both sidecars, by mTLS', async (t) => {
-  const answer = await run(NAMESPACE, 'deploy/web', 'app', CALL);
+  const answer = await run(NAMESPACE, 'deploy/web', 'app', CALL_ORDERS);
   t.match(answer, /^200 /);
   t.match(answer, `URI=spiffe://ai-teddy.local/ns/${NAMESPACE}/sa/web`, 'the app is told who called');
   const identity = await run(
@@ -70,7 +79,7 @@ t.test('one app calls the other through both sidecars, by mTLS', async (t) => {
 });
 
 t.test('a service that is not in allow gets nothing, and neither does a pod that speaks plaintext', async (t) => {
-  t.match(await run(NAMESPACE, 'deploy/thief', 'app', CALL), /^502 /);
+  t.match(await run(NAMESPACE, 'deploy/thief', 'app', CALL_ORDERS), /^502 /);
   const log = await kubectl(['-n', NAMESPACE, 'logs', 'deploy/orders', '-c', 'sidelock']);
   t.match(log, `spiffe://ai-teddy.local/ns/${NAMESPACE}/sa/thief`, 'the refusal names the caller');
   const address = `http://orders.${NAMESPACE}.svc.cluster.local:8443`;
@@ -79,7 +88,7 @@ t.test('a service that is not in allow gets nothing, and neither does a pod that
 });
 
 t.test('the app of a Job finds its sidecar at its first instruction, and the Job completes', async () => {
-  const report = template({ name: 'report', script: CALL, annotations: { service: 'report', ...UPSTREAM } });
+  const report = template({ name: 'report', script: CALL_ORDERS, annotations: { service: 'report', ...UPSTREAM } });
   const job = {
     apiVersion: 'batch/v1',
     kind: 'Job',

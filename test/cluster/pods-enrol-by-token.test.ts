@@ -8,7 +8,18 @@ import { cli, shortDirectory, startCli } from '../support/cli.ts';
 import { candidate } from '../support/manager/rig.ts';
 import { accountKubeconfig } from './account.ts';
 import { kubectl, programs } from './kubectl.ts';
-import { deployment, ECHO_APP, freshNamespace, IDLE_APP, list, ready, run, service, serviceAccount } from './pods.ts';
+import {
+  CALL_ORDERS,
+  deployment,
+  ECHO_APP,
+  freshNamespace,
+  IDLE_APP,
+  list,
+  ready,
+  run,
+  service,
+  serviceAccount,
+} from './pods.ts';
 import { importSidecarImage, SIDECAR_IMAGE } from './sidecar-image.ts';
 import { NODE_IP, path } from './state.ts';
 
@@ -104,8 +115,7 @@ t.test('a manager with three rights takes pods by their tokens', async (t) => {
   await ready(NAMESPACE, 'orders', 'web');
   t.equal(await kubectl(['-n', NAMESPACE, 'get', 'secrets', '-o', 'name']), '', 'and needs no Secret');
 
-  const call = 'fetch(process.env.ORDERS_MTLS_URL).then(async (r) => console.log(r.status, await r.text()))';
-  t.match(await run(NAMESPACE, 'deploy/web', 'app', call), `URI=spiffe://ai-teddy.local/ns/${NAMESPACE}/sa/web`);
+  t.match(await run(NAMESPACE, 'deploy/web', 'app', CALL_ORDERS), `URI=spiffe://ai-teddy.local/ns/${NAMESPACE}/sa/web`);
   const mounts = await run(
     NAMESPACE,
     'deploy/web',

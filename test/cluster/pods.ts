@@ -12,6 +12,18 @@ const RESTRICTED = {
   seccompProfile: { type: 'RuntimeDefault' },
 };
 
+/**
+ * Asks orders through the sidecar and prints status and text; again while nothing is reached: the rules of a new Service
+ * come to a node after its pods are ready.
+ */
+export const CALL_ORDERS = `(async () => {
+  for (let tries = 1; ; tries++) {
+    const response = await fetch('http://127.0.0.1:' + process.env.ORDERS_MTLS_PORT).catch(() => ({ status: 503 }));
+    if (response.status !== 503 || tries === 60) return console.log(response.status, await response.text?.());
+    await new Promise((again) => setTimeout(again, 250));
+  }
+})()`;
+
 interface App {
   readonly name: string;
   /** A few lines for Node. */

@@ -4,6 +4,7 @@ import { cli } from '../support/cli.ts';
 import { CHART, helm, images } from './helm.ts';
 import { kubectl, programs, tryKubectl } from './kubectl.ts';
 import {
+  CALL_ORDERS,
   deployment,
   ECHO_APP,
   freshNamespace,
@@ -28,7 +29,6 @@ const PROBED = {
   readinessProbe: { periodSeconds: 1, httpGet: { path: '/ready', port: 8080 } },
 };
 const UPSTREAMS = { upstreams: `${host('orders')}=orders` };
-const CALL = `fetch('http://127.0.0.1:' + process.env.ORDERS_MTLS_PORT).then(async (r) => console.log(r.status, await r.text()))`;
 /** Keeps a connection open, so that there is one to be seen. */
 const WEB_APP = `(function call() {
   const socket = require('node:net').connect(process.env.ORDERS_MTLS_PORT, '127.0.0.1');
@@ -129,7 +129,7 @@ t.test('plain Deployments in a labelled namespace come up with sidecars, and cal
   for (const app of ['orders', 'web', 'open']) t.equal(await sidecarsOf(app), 'sidelock', app);
   for (const app of ['wrong', 'legacy']) t.equal(await sidecarsOf(app), '', app);
 
-  t.match(await run(NAMESPACE, 'deploy/web', 'app', CALL), `URI=spiffe://ai-teddy.local/ns/${NAMESPACE}/sa/web`);
+  t.match(await run(NAMESPACE, 'deploy/web', 'app', CALL_ORDERS), `URI=spiffe://ai-teddy.local/ns/${NAMESPACE}/sa/web`);
   const show = `fetch('http://127.0.0.1:15020/connections').then(async (r) => console.log(await r.text()))`;
   for (const [pod, peer] of [
     ['web', 'orders'],
@@ -182,7 +182,12 @@ t.test('a pod that is deleted under load loses no request', async (t) => {
 });
 
 t.test('a Job with a sidecar completes', async (t) => {
-  const { metadata, spec } = template({ name: 'web', script: CALL, serviceAccount: 'web', annotations: UPSTREAMS });
+  const { metadata, spec } = template({
+    name: 'web',
+    script: CALL_ORDERS,
+    serviceAccount: 'web',
+    annotations: UPSTREAMS,
+  });
   const pod = { metadata: { ...metadata, labels: {} }, spec: { ...spec, restartPolicy: 'Never' } };
   const job = {
     apiVersion: 'batch/v1',
