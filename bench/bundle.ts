@@ -10,7 +10,7 @@ const MAIN = join(DIRECTORY, 'main.js');
 export const SIDECAR = {
   command: process.execPath,
   args: [
-    ...['--disable-sigusr1', '--expose-gc', '--max-semi-space-size=2', '--heap-growing-percent=20'],
+    ...['--disable-sigusr1', '--expose-gc', '--max-semi-space-size=4', '--heap-growing-percent=20'],
     ...[MAIN, 'sidecar'],
   ],
   env: { NODE_COMPILE_CACHE: join(DIRECTORY, 'cache'), MALLOC_ARENA_MAX: '1' },
