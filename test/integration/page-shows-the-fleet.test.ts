@@ -106,7 +106,7 @@ t.test('the page shows services, and an alert when it begins', async (t) => {
   t.equal(overflow, 0, 'a narrow screen need not be scrolled sideways');
   await picture(page, 'narrow');
   await page.select('select', 'light');
-  t.equal(await page.evaluate('document.documentElement.dataset.theme'), 'light');
+  await page.waitForSelector('html[data-theme=light]');
   t.strictSame(errors, []);
 });
 
