@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { readConnectHead } from './connect-head.ts';
 import type { DataPlane } from './data-plane.ts';
-import { remoteName } from './dial.ts';
+import { localCaller } from './http1/callers.ts';
 import { answerText, type OwnAnswer } from './http1/failures.ts';
 import { createHttpListener } from './http1/listener.ts';
 import { REJECTIONS, type Rejection } from './http1/reasons.ts';
@@ -11,7 +11,6 @@ import { bindListener, type Listener } from './listener.ts';
 import { loopback } from './loopback.ts';
 import { DEFAULT_HTTP_LIMITS, type HostPort } from './options.ts';
 import { admit, type Outbound } from './outbound.ts';
-import { socketLink } from './socket-link.ts';
 
 /** In logs and metrics. */
 export const FORWARD_PROXY = 'forward-proxy';
@@ -62,18 +61,7 @@ export async function bindForwardProxy(
     if (outbound === undefined) return refuse(UNKNOWN, host);
     return outbound.requests ?? refuse(NOT_HTTP1, host);
   };
-  const serveRequests = (local: Socket) =>
-    http.serve({
-      link: socketLink(local, plane),
-      callerFields: '',
-      denies: undefined,
-      kind: undefined,
-      peer: undefined,
-      self: undefined,
-      tls: undefined,
-      local: remoteName(local),
-      route,
-    });
+  const serveRequests = (local: Socket) => http.serve({ ...localCaller(local, plane), route });
   const connectTo = (local: Socket, authority: string) => {
     const outbound = find(authority);
     if (outbound === undefined) turnAway(local, refuse(UNKNOWN, authority), plane);

@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net';
 import type { DataPlane } from './data-plane.ts';
 import { BUSY_UPSTREAM, CROWDED_UPSTREAM, type OwnAnswer } from './http1/failures.ts';
-import { createHttpOutbound, failureOf } from './http1/outbound.ts';
+import { createHttpOutbound } from './http1/outbound.ts';
 import type { RelayContext } from './http1/relay-context.ts';
+import { failureOf } from './http1/to-peer.ts';
 import { bindListener, type Listener } from './listener.ts';
 import type { HostPort, OutboundOptions, UnixPath } from './options.ts';
 import { answerSslRequest } from './ssl-request.ts';

@@ -1,34 +1,10 @@
-import { once } from 'node:events';
 import { Metadata, status } from '@grpc/grpc-js';
-import t, { type Test } from 'tap';
-import { grpcClient, grpcClientTls, grpcServerTls, startGrpcServer } from '../support/grpc.ts';
+import t from 'tap';
+import { everyKindOfCall, grpcClient, grpcClientTls, grpcServerTls, startGrpcServer } from '../support/grpc.ts';
 import { spiffeIdOf, testAuthority } from '../support/identity-files.ts';
 import { startNode } from '../support/mesh.ts';
 
 const DENIED = { paths: ['/demo.Echo/Say', '/demo.Echo/Chat', '/demo.Echo/Never'] };
-
-async function everyKindOfCall(t: Test, client: ReturnType<typeof grpcClient>, seen: { cancelled: number }) {
-  const good = await client.say(Buffer.from('hello'));
-  t.equal(good.error, null);
-  t.equal(String(good.answer), 'hello');
-  t.same(good.trailers?.get('x-length'), ['5'], 'trailers arrive');
-  t.match((await client.say(Buffer.alloc(0))).error, { code: status.INVALID_ARGUMENT, details: 'empty' });
-
-  const chat = client.chat();
-  let received = 0;
-  chat.on('data', (message: Buffer) => {
-    received += message.length;
-  });
-  for (let i = 0; i < 50; i++) chat.write(Buffer.alloc(20_000, i));
-  chat.end();
-  const [end] = await once(chat, 'status');
-  t.equal(end.code, status.OK);
-  t.equal(received, 1_000_000, 'a stream both ways');
-
-  t.match((await client.never(300)).error, { code: status.DEADLINE_EXCEEDED });
-  while (seen.cancelled === 0) await new Promise((resolve) => setImmediate(resolve));
-  t.pass('the app sees that the caller gave up');
-}
 
 t.test('a gRPC client and a gRPC app that know nothing of TLS, through two sidecars', async (t) => {
   const authority = testAuthority();

@@ -1,33 +1,8 @@
-import { once } from 'node:events';
 import { connect } from 'node:tls';
-import { status } from '@grpc/grpc-js';
-import t, { type Test } from 'tap';
-import { grpcClient, grpcClientTls, grpcServerTls, startGrpcServer } from '../support/grpc.ts';
+import t from 'tap';
+import { everyKindOfCall, grpcClient, grpcClientTls, grpcServerTls, startGrpcServer } from '../support/grpc.ts';
 import { type TestAuthority, testAuthority } from '../support/identity-files.ts';
 import { startNode } from '../support/mesh.ts';
-
-async function everyKindOfCall(t: Test, client: ReturnType<typeof grpcClient>, seen: { cancelled: number }) {
-  const good = await client.say(Buffer.from('hello'));
-  t.equal(good.error, null);
-  t.equal(String(good.answer), 'hello');
-  t.same(good.trailers?.get('x-length'), ['5'], 'trailers arrive');
-  t.match((await client.say(Buffer.alloc(0))).error, { code: status.INVALID_ARGUMENT, details: 'empty' });
-
-  const chat = client.chat();
-  let received = 0;
-  chat.on('data', (message: Buffer) => {
-    received += message.length;
-  });
-  for (let i = 0; i < 50; i++) chat.write(Buffer.alloc(20_000, i));
-  chat.end();
-  const [end] = await once(chat, 'status');
-  t.equal(end.code, status.OK);
-  t.equal(received, 1_000_000, 'a stream both ways');
-
-  t.match((await client.never(300)).error, { code: status.DEADLINE_EXCEEDED });
-  while (seen.cancelled === 0) await new Promise((resolve) => setImmediate(resolve));
-  t.pass('the app sees that the caller gave up');
-}
 
 t.test('a gRPC client that does mTLS itself calls an h2c app behind protocol: tcp', async (t) => {
   const authority = testAuthority();

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import {
   type ChannelCredentials,
   type Client,
@@ -99,4 +100,28 @@ export function grpcClientTls({ cert, key, ca }: Trio): ChannelCredentials {
 export function grpcServerTls({ cert, key, ca }: Trio): ServerCredentials {
   const pair = { private_key: Buffer.from(key), cert_chain: Buffer.from(cert) };
   return ServerCredentials.createSsl(Buffer.from(ca), [pair], true);
+}
+
+/** Unary with trailers and an error, a stream both ways, and a call that is given up: all arrive as what they are. */
+export async function everyKindOfCall(t: Test, client: ReturnType<typeof grpcClient>, seen: { cancelled: number }) {
+  const good = await client.say(Buffer.from('hello'));
+  t.equal(good.error, null);
+  t.equal(String(good.answer), 'hello');
+  t.same(good.trailers?.get('x-length'), ['5'], 'trailers arrive');
+  t.match((await client.say(Buffer.alloc(0))).error, { code: status.INVALID_ARGUMENT, details: 'empty' });
+
+  const chat = client.chat();
+  let received = 0;
+  chat.on('data', (message: Buffer) => {
+    received += message.length;
+  });
+  for (let i = 0; i < 50; i++) chat.write(Buffer.alloc(20_000, i));
+  chat.end();
+  const [end] = await once(chat, 'status');
+  t.equal(end.code, status.OK);
+  t.equal(received, 1_000_000, 'a stream both ways');
+
+  t.match((await client.never(300)).error, { code: status.DEADLINE_EXCEEDED });
+  while (seen.cancelled === 0) await new Promise((resolve) => setImmediate(resolve));
+  t.pass('the app sees that the caller gave up');
 }

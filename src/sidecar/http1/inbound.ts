@@ -1,65 +1,25 @@
 import type { Socket } from 'node:net';
 import { SECOND } from '../../base/clock.ts';
 import type { DataPlane } from '../data-plane.ts';
-import { dial, remoteName, targetName } from '../dial.ts';
-import type { Listener } from '../listener.ts';
-import { onlyLoad } from '../load.ts';
+import { targetName } from '../dial.ts';
 import type { InboundOptions } from '../options.ts';
 import type { PeerLink } from '../peer-link.ts';
-import { plaintextInfo } from '../permissive.ts';
 import type { ListenerPolicy } from '../policy.ts';
-import { socketLink } from '../socket-link.ts';
-import { targetDown } from '../target.ts';
-import { callerFields, plaintextFields } from './caller-fields.ts';
+import { plaintextCaller, verifiedCaller } from './callers.ts';
 import { createHttpListener } from './listener.ts';
+import { toApp } from './to-app.ts';
 
 /** Below the five seconds after which a Node server closes an idle connection, the shortest that is common. */
 const IDLE_MS = 4 * SECOND;
 
 /** Requests of verified and allowed callers, over warm plaintext connections to the app. */
 export function createHttpInbound(options: InboundOptions, policy: ListenerPolicy, plane: DataPlane) {
-  const load = onlyLoad();
-  const http = createHttpListener(
-    {
-      direction: 'inbound',
-      listener: options.name,
-      idleMs: IDLE_MS,
-      pick: (beside) => (beside === undefined ? load : undefined),
-      open: (_load, done) => {
-        const app = dial(options.target, plane.limits.connectTimeoutMs, (failure) => {
-          if (failure === undefined) return done({ link: socketLink(app, plane), load });
-          targetDown(failure, options, plane);
-          done({ status: 503, reason: 'unreachable', code: 'SL-APP-001', sentence: 'the app does not answer' });
-        });
-      },
-    },
-    plane,
-  );
+  const http = createHttpListener({ ...toApp(options, plane), idleMs: IDLE_MS }, plane);
   const local = targetName(options.target);
   return {
-    serve(caller: PeerLink): void {
-      const { link, kind, peer, identity, tls } = caller;
-      http.serve({
-        link,
-        callerFields: callerFields(caller),
-        denies: (method, target) => policy.request(caller, method, target),
-        kind,
-        peer: { address: peer.address, id: peer.spiffeId.uri, serial: peer.leaf.serial },
-        self: { id: identity.spiffeId, serial: identity.serial, generation: identity.generation },
-        local,
-        tls,
-      });
-    },
-    /** Requests of a caller without TLS, whom nobody vouches for. */
-    servePlaintext(raw: Socket): void {
-      http.serve({
-        ...plaintextInfo(raw, local),
-        link: socketLink(raw, plane),
-        callerFields: plaintextFields(remoteName(raw)),
-        denies: undefined,
-      });
-    },
+    serve: (caller: PeerLink) => http.serve(verifiedCaller(caller, local, policy)),
+    servePlaintext: (raw: Socket) => http.serve(plaintextCaller(raw, local, plane)),
     open: http.open,
-    closeWith: (listener: Listener) => http.closeWith(listener),
+    closeWith: http.closeWith,
   };
 }

@@ -1,4 +1,3 @@
-import { SECOND } from '../../base/clock.ts';
 import type { Cell, HistogramCell } from '../../base/metrics.ts';
 import type { NewConnection } from '../connections.ts';
 import type { DataPlane } from '../data-plane.ts';
@@ -8,6 +7,7 @@ import { DEFAULT_HTTP_LIMITS } from '../options.ts';
 import { Client, type ClientOptions } from './client.ts';
 import { createHexSource } from './ids.ts';
 import { Pool, type PoolOptions } from './pool.ts';
+import { pooled } from './pooled.ts';
 import type { RelayContext, RequestRecord } from './relay-context.ts';
 import type { OpenLink } from './upstream.ts';
 
@@ -85,10 +85,6 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
       report(record);
     },
   };
-  const sweeper = setInterval(() => {
-    pool.sweep();
-    if (pool.over) clearInterval(sweeper);
-  }, SECOND).unref();
   return {
     context,
     serve({ link, callerFields, denies, route, ...info }) {
@@ -114,15 +110,7 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
       });
     },
     open: (one) => new Client(context, { ...one, received: { value: 0 }, sent: { value: 0 } }),
-    closeWith: (bound) => ({
-      address: bound.address,
-      where: bound.where,
-      serve: () => bound.serve(),
-      close() {
-        bound.close();
-        pool.close();
-      },
-    }),
+    closeWith: pooled(pool),
   };
 }
 

@@ -3,10 +3,10 @@ import type { NewConnection } from '../connections.ts';
 import type { DataPlane } from '../data-plane.ts';
 import { createHexSource } from '../http1/ids.ts';
 import { requestReport } from '../http1/listener.ts';
+import { pooled } from '../http1/pooled.ts';
 import type { RequestRecord } from '../http1/relay-context.ts';
 import type { OpenLink } from '../http1/upstream.ts';
 import type { Link } from '../link.ts';
-import type { Listener } from '../listener.ts';
 import type { Direction } from '../metrics.ts';
 import { DEFAULT_HTTP_LIMITS, DEFAULT_LINK_GRACE } from '../options.ts';
 import { Http2Client, type NewStream } from './client.ts';
@@ -91,22 +91,10 @@ export function createHttp2Relay(options: RelayOptions, plane: DataPlane) {
   );
   const openNow = plane.metrics.httpUpstreams.with({ direction, listener });
   const pool = new SessionPool({ open, pick, context: server.context, idleMs, openNow });
-  const sweeper = setInterval(() => {
-    pool.sweep();
-    if (pool.over) clearInterval(sweeper);
-  }, SECOND).unref();
   return {
     serve: (connection: Http2Connection) => server.serve(connection),
     /** The same port, which on close gives up its connections too. */
-    closeWith: (bound: Listener): Listener => ({
-      address: bound.address,
-      where: bound.where,
-      serve: () => bound.serve(),
-      close() {
-        bound.close();
-        pool.close();
-      },
-    }),
+    closeWith: pooled(pool),
   };
 }
 

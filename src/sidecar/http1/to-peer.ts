@@ -1,0 +1,56 @@
+import type { PeerLinkFailure } from '../endpoints/endpoint.ts';
+import type { Load } from '../load.ts';
+import type { PeerLink } from '../peer-link.ts';
+import type { Upstream } from '../upstream.ts';
+import type { UpstreamFailure } from './failures.ts';
+import type { OpenedLink, OpenLink } from './upstream.ts';
+
+/** For how long a link to that peer is given requests. */
+type Lasting = (peer: PeerLink) => Pick<OpenedLink, 'usable' | 'expiresAt'>;
+
+/** How requests of the app reach the endpoints of an upstream, within its limits. */
+export function toPeer(upstream: Upstream, lasting: Lasting) {
+  const { options, endpoints, circuit } = upstream;
+  const open: OpenLink = (load, done) => {
+    let ours = false;
+    upstream.connect(
+      {
+        left: () => ours,
+        failed: (failure) => done(failureOf(failure)),
+        ready: (peer, endpoint) => {
+          // From here on it counts requests.
+          endpoint.active--;
+          done({
+            link: peer.link,
+            load: endpoint,
+            ...lasting(peer),
+            leaving: () => {
+              ours = true;
+            },
+          });
+        },
+      },
+      load,
+    );
+  };
+  return {
+    direction: 'outbound',
+    listener: options.name,
+    entered: () => circuit.requests.enter(),
+    left: () => circuit.requests.leave(),
+    pick: (beside: Load | undefined) => endpoints.pick(beside === undefined ? undefined : new Set([beside])),
+    open,
+  } as const;
+}
+
+/** Why there is no connection, as a request is told. */
+export function failureOf({ stage, code }: PeerLinkFailure): UpstreamFailure {
+  switch (stage) {
+    case 'identity':
+      return { status: 503, reason: 'no_identity', code, sentence: 'this sidecar has no identity yet' };
+    case 'dial':
+      return { status: 503, reason: 'unreachable', code, sentence: 'the peer cannot be reached' };
+    case 'handshake':
+      return { status: 502, reason: 'handshake_failed', code, sentence: 'no mTLS connection to the peer' };
+  }
+}
