@@ -1,4 +1,4 @@
-/** What `sidelock explain CODE` prints and what the README's table is checked against. */
+/** What `sidelock explain CODE` prints and what the table of docs/reference/errors.md is made of. */
 interface ErrorPage {
   readonly title: string;
   readonly why: string;

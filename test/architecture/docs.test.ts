@@ -1,15 +1,21 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import t from 'tap';
 import { ERROR_PAGES } from '../../src/base/errors.ts';
 import { FILES, GENERATED, generate, root } from '../support/docs.ts';
 
-const DOCUMENTS = ['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md', 'bench/README.md'];
+const DOCUMENTS = [
+  ...['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'],
+  ...['bench/README.md', 'docker/README.md', 'k8s/README.md'],
+  ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.md'))
+    .map((path) => `docs/${path}`),
+];
 
-t.test('the table of error codes in README.md is that of the source, both ways', async (t) => {
-  const readme = await read('README.md');
-  const listed = [...readme.matchAll(/^\| `(SL-[A-Z]+-\d+)` \|/gm)].map(([, code]) => code);
+t.test('the table of error codes is that of the source, both ways', async (t) => {
+  const page = await read('docs/reference/errors.md');
+  const listed = [...page.matchAll(/^\| `(SL-[A-Z]+-\d+)` \|/gm)].map(([, code]) => code);
   t.strictSame(listed, Object.keys(ERROR_PAGES));
 });
 
@@ -49,6 +55,37 @@ t.test('documents name only files, scripts and codes that exist', async (t) => {
     );
   }
 });
+
+t.test('links lead to files that exist, and to headings they have', async (t) => {
+  for (const document of DOCUMENTS) {
+    const links = all(await read(document), /\]\((?!https?:)([^)\s]+)\)/g);
+    for (const link of links) {
+      const [path = '', anchor] = link.split('#');
+      const target = path === '' ? document : join(dirname(document), path);
+      t.ok(existsSync(join(root, target)), `${document}: ${link}`);
+      if (anchor !== undefined) t.ok(headings(await read(target)).includes(anchor), `${document}: ${link}`);
+    }
+  }
+});
+
+t.test('every document of docs/ can be found from its index', async (t) => {
+  const index = all(await read('docs/README.md'), /\]\(([^)\s]+)\)/g).map((link) => join('docs', link));
+  const pages = DOCUMENTS.filter((path) => path.startsWith('docs/') && path !== 'docs/README.md');
+  t.strictSame(
+    pages.filter((path) => !index.includes(path)),
+    [],
+  );
+});
+
+/** As the hosts of repositories make anchors of them. */
+function headings(text: string): string[] {
+  return all(text, /^#+ (.*)$/gm).map((heading) =>
+    heading
+      .toLowerCase()
+      .replace(/[^\w\s-]/g, '')
+      .replace(/\s/g, '-'),
+  );
+}
 
 function read(path: string): Promise<string> {
   return readFile(join(root, path), 'utf8');

@@ -5,11 +5,22 @@ import { ERROR_PAGES } from '../../src/base/errors.ts';
 import { packageVersion } from '../../src/cli/version.ts';
 import { printManifests } from '../../src/config/print.ts';
 import { installDefaults, installManifests } from '../../src/kubernetes/manifests.ts';
+import { commandHelp, commandTable, commonFlags } from './reference/commands.ts';
+import { configKeys } from './reference/config-keys.ts';
+import { metricsTable } from './reference/metrics.ts';
+import { table } from './reference/table.ts';
 
 /** Generated parts of the documents, by the name in their markers. `npm run docs` writes them. */
 const PARTS: Readonly<Record<string, () => string>> = {
+  'command-help': commandHelp,
+  commands: commandTable,
+  'common-flags': commonFlags,
+  'config-manager': () => configKeys('Manager'),
+  'config-sidecar': () => configKeys('Sidecar'),
+  'config-webhook': () => configKeys('Webhook'),
   'error-codes': errorCodes,
   layers: () => rules('layer-', 'layer'),
+  metrics: metricsTable,
   packages: () => rules('package-', 'package'),
 };
 
@@ -20,7 +31,10 @@ export const FILES: Readonly<Record<string, () => string>> = {
 };
 
 /** The documents that have such parts. */
-export const GENERATED = ['README.md', 'ARCHITECTURE.md'];
+export const GENERATED = [
+  'ARCHITECTURE.md',
+  ...['cli', 'config', 'errors', 'metrics'].map((name) => `docs/reference/${name}.md`),
+];
 export const root = join(import.meta.dirname, '../..');
 
 /** `text` with every marked part written anew. A marker without a known name throws. */
@@ -46,11 +60,6 @@ function rules(prefix: string, title: string): string {
     .filter(({ name }) => name.startsWith(prefix))
     .map(({ name, comment }) => [`\`${name.slice(prefix.length)}\``, comment]);
   return table([title, 'rule'], rows);
-}
-
-function table(header: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
-  const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |\n`;
-  return `${line(header)}|${'---|'.repeat(header.length)}\n${rows.map(line).join('')}`;
 }
 
 if (import.meta.main) {
