@@ -482,6 +482,11 @@ export const ERROR_PAGES = {
     why: 'It does not carry our label, so it is never written to.',
     fix: 'Rename or delete it, or choose another service name.',
   },
+  'SL-KUBE-005': {
+    title: 'sidelock is still in the cluster',
+    why: 'Somebody depends on it, or what was deleted has not ended; the message names them.',
+    fix: 'Do what the message says, then run sidelock uninstall --wait again: it may be repeated.',
+  },
 } as const satisfies Record<`SL-${string}-${number}`, ErrorPage>;
 
 export type ErrorCode = keyof typeof ERROR_PAGES;

@@ -31,6 +31,7 @@ import { sidecarCommand } from './sidecar.ts';
 import { checkSurroundings, nodeWarning, surroundings } from './surroundings.ts';
 import { tokenCommand } from './token.ts';
 import { trustCommand } from './trust.ts';
+import { uninstallCommand } from './uninstall.ts';
 import { validateCommand } from './validate.ts';
 import { packageVersion } from './version.ts';
 import { webhookCommand } from './webhook.ts';
@@ -109,6 +110,7 @@ export function buildProgram(context: Context): Command {
     .addCommand(caCommand(context))
     .commandsGroup('Kubernetes')
     .addCommand(installCommand(context))
+    .addCommand(uninstallCommand(context))
     .addCommand(webhookCommand(context))
     .addCommand(injectCommand(context))
     .addCommand(uninjectCommand(context))

@@ -23,6 +23,8 @@ export interface KubeApi {
    * Undefined where there is nothing of that kind.
    */
   apply(path: string, object: Json, options?: WriteOptions & { readonly force?: boolean }): Promise<Json | undefined>;
+  /** What depends on it goes after it. Undefined where there is none. */
+  remove(path: string): Promise<Json | undefined>;
 }
 
 const MANAGER = 'sidelock';
@@ -81,6 +83,7 @@ export async function connectKubernetes(): Promise<KubeApi> {
         type: APPLY_TYPE,
         missing: [404],
       }),
+    remove: (path) => ask('DELETE', `${path}?propagationPolicy=Background`, { missing: [404] }),
   };
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
-import { cli } from '../support/cli.ts';
+import { cli, startCli } from '../support/cli.ts';
 import { CHART, helm, images } from './helm.ts';
 import { kubectl, programs, tryKubectl } from './kubectl.ts';
 import {
@@ -17,6 +17,7 @@ import {
   template,
 } from './pods.ts';
 import { importSidecarImage } from './sidecar-image.ts';
+import { ADMIN_KUBECONFIG } from './state.ts';
 import { makeVolume, SYSTEM } from './volume.ts';
 
 const NAMESPACE = 'hooked';
@@ -274,4 +275,20 @@ t.test('without a webhook pods come without sidecar under Ignore, and not at all
   await until(async () => (await tryKubectl(['apply', '--dry-run=server', '-f', '-'], pod('failed'))).code !== 0);
   const { stderr } = await tryKubectl(['apply', '-f', '-'], pod('failed'));
   t.match(stderr, /failed calling webhook/);
+});
+
+t.test('uninstall waits for the last pod with a sidecar, and leaves nothing', async (t) => {
+  const running = startCli(['uninstall', '--wait', '--yes'], { env: { KUBECONFIG: ADMIN_KUBECONFIG } });
+  await running.saw(/still depend on it/);
+  await kubectl(['label', 'namespace', NAMESPACE, `${LABEL}-`]);
+  for (const name of ['orders', 'web', 'load', 'open']) await inNamespace('rollout', 'restart', `deployment/${name}`);
+  await inNamespace('delete', 'pods', '--field-selector=status.phase!=Running', '--wait=false');
+  await inNamespace('delete', 'pod', 'again', '--ignore-not-found', '--wait=false');
+  const { code, stdout, stderr } = await running.ended;
+  t.equal(code, 0, stderr);
+  t.match(stdout, /nothing of sidelock is left/);
+  const kinds = 'mutatingwebhookconfigurations,clusterroles,clusterrolebindings,namespaces,persistentvolumeclaims';
+  t.notMatch(await kubectl(['get', kinds, '-A', '-o', 'name']), /sidelock/);
+  t.equal((await helm('list', '-A', '-q')).stdout, '');
+  await ready(NAMESPACE, 'web');
 });
