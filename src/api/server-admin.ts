@@ -24,17 +24,24 @@ import { backupNote, type DeviceAnswer, deviceRequest, type ValidationAnswer } f
 /** One answer holds no more; what is beyond them is counted. */
 const MAX_FINDINGS = 1000;
 
+interface AdminContext {
+  readonly clock: Clock;
+  /** HOST:PORT of health and metrics. */
+  readonly health: () => string;
+}
+
 /** The calls of an operator. Registered on the unix socket only: who may open it is the file system's decision. */
-export function adminRoutes(app: FastifyInstance, manager: Manager, clock: Clock): void {
+export function adminRoutes(app: FastifyInstance, manager: Manager, { clock, health }: AdminContext): void {
   const record = async (entry: InventoryEntry): Promise<CertificateRecord> => {
     const { service, namespace, type, serial, spiffeId, sans, notBefore, notAfter, keyType } = entry;
-    const { fingerprint256, issuedAt, by, supersededBy } = entry;
+    const { fingerprint256, issuedAt, by, supersededBy, reported } = entry;
     const held = entry.by === 'generate' ? await manager.store.load(service) : undefined;
     const revoked = manager.revocations.get(serial);
     return {
       ...{ service, namespace, type, serial, spiffeId, sans: [...sans], notBefore, notAfter, keyType },
       ...{ fingerprint256, issuedAt, by },
       ...(supersededBy === undefined ? {} : { supersededBy }),
+      ...(reported === undefined ? {} : { reported }),
       ...(revoked === undefined ? {} : { revokedAt: revoked.at, revocationReason: revoked.reason }),
       ...(held?.leaf.serial === serial ? { directory: join(manager.store.storagePath, service) } : {}),
     };
@@ -115,6 +122,7 @@ export function adminRoutes(app: FastifyInstance, manager: Manager, clock: Clock
   app.get(PATHS.status, async (): Promise<StatusAnswer> => {
     const { caName, rootSha256, rootNotAfter } = manager.ca;
     const open = (await manager.tokens.list()).filter(({ state }) => state === 'open').length;
+    const { number, entries, thisUpdate, nextUpdate } = manager.revocations.crl();
     return {
       version: manager.version,
       caName,
@@ -123,7 +131,9 @@ export function adminRoutes(app: FastifyInstance, manager: Manager, clock: Clock
       rootNotAfter,
       certificates: manager.listAllCertificates().size,
       openTokens: open,
+      crl: { number, revoked: entries.size, thisUpdate, nextUpdate },
       address: manager.address(),
+      health: health(),
       storagePath: manager.store.storagePath,
       startedAt: manager.startedAt,
       time: clock.now(),

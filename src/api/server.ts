@@ -96,7 +96,9 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const publicApp = createApp({ log, bodyBytes, showAll: false });
   publicRoutes(publicApp, manager, limits, { clock, signal: stop.signal });
   const adminApp = createApp({ log, bodyBytes, showAll: true });
-  adminRoutes(adminApp, manager, clock);
+  let healthAddress: AddressInfo | undefined;
+  const shown = ({ address: host, port }: AddressInfo) => formatAddress({ host, port });
+  adminRoutes(adminApp, manager, { clock, health: () => (healthAddress === undefined ? '' : shown(healthAddress)) });
   healthRoutes(adminApp, manager, readiness, metrics);
   if (monitoring !== undefined) adminApp.get(PATHS.dashboard, () => monitoring.getDashboardData());
   trustRoutes(adminApp, manager);
@@ -128,15 +130,14 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const health = use(createHttpServer(checking, healthApp.routing));
 
   const address = await listen(https, options.listen ?? { host: '0.0.0.0', port: 9443 }, 'the API');
-  const healthAddress = await listen(health, listenHealth, 'health and metrics');
+  healthAddress = await listen(health, listenHealth, 'health and metrics');
   await listenOnSocket(admin, socketPath);
   opened.defer(() => removeSocket(socketPath));
   opened.defer(() => stop.abort());
   void keepIdentity(https, identity, { manager, clock, log, signal: stop.signal });
   readiness.unblock('starting');
-  const url = `https://${formatAddress({ host: address.address, port: address.port })}`;
-  const probes = formatAddress({ host: healthAddress.address, port: healthAddress.port });
-  log.info({ event: 'api_listening', url, socketPath, health: probes }, `API on ${url}`);
+  const url = `https://${shown(address)}`;
+  log.info({ event: 'api_listening', url, socketPath, health: shown(healthAddress) }, `API on ${url}`);
 
   const running = opened.move();
   return { address, url, health: healthAddress, [Symbol.asyncDispose]: () => running.disposeAsync() };

@@ -68,3 +68,17 @@ export const plaintextAnswer = z.object({
 export type PlaintextAnswer = Omit<z.infer<typeof plaintextAnswer>, 'permissive'> & {
   readonly permissive: readonly PlaintextListenerReport[];
 };
+
+/** GET /readyz, as much as is asked of it: why it is not ready. */
+export const readyAnswer = z.object({ blockers: z.array(z.object({ name: z.string(), why: z.string() })) });
+
+/** GET /identity, as much as is asked of it. */
+export const identityShown = z.object({
+  spiffeId: z.string(),
+  serial: z.string(),
+  notBefore: z.string(),
+  notAfter: z.string(),
+  /** Hash of its trust bundle. */
+  trustGeneration: z.string(),
+});
+export type IdentityShown = z.infer<typeof identityShown>;

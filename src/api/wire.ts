@@ -169,6 +169,8 @@ const certificateRecord = z.strictObject({
   supersededBy: z.string().optional(),
   revokedAt: time.optional(),
   revocationReason: z.string().optional(),
+  /** What the sidecar that serves it said last: the hash of its bundle, and when. */
+  reported: z.strictObject({ bundle: sha256, at: time }).optional(),
   /** Directory of cert.pem, key.pem and ca.pem, for a certificate whose key the manager holds. */
   directory: z.string().optional(),
 });
@@ -190,7 +192,10 @@ export const statusAnswer = z.strictObject({
   rootNotAfter: time,
   certificates: z.number().int(),
   openTokens: z.number().int(),
+  crl: z.strictObject({ number: z.number().int(), revoked: z.number().int(), thisUpdate: time, nextUpdate: time }),
   address: z.string(),
+  /** HOST:PORT of health and metrics. */
+  health: z.string(),
   storagePath: z.string(),
   startedAt: time,
   time,

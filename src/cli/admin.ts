@@ -8,15 +8,28 @@ import { nodeCode, SidelockError } from '../base/errors.ts';
  * @throws SL-ADMIN-001
  */
 export async function askAdmin(address: string, path: string): Promise<unknown> {
-  const url = `http://${address}${path}`;
+  const { status, body } = await fetchAdmin(address, path);
+  if (status !== 200) {
+    const what = `http://${address}${path} answered ${status}`;
+    throw new SidelockError('SL-ADMIN-001', what, { why: 'it may be another program' });
+  }
   try {
-    const { status, body } = await fetchText(url);
-    if (status === 200) return JSON.parse(body);
-    throw new SidelockError('SL-ADMIN-001', `${url} answered ${status}`, { why: 'it may be another program' });
+    return JSON.parse(body);
   } catch (cause) {
-    if (cause instanceof SidelockError) throw cause;
-    const why = cause instanceof SyntaxError ? 'its answer is no JSON' : nodeCode(cause);
+    const why = 'its answer is no JSON';
     throw new SidelockError('SL-ADMIN-001', `no sidecar answers on ${address}`, { why, cause });
+  }
+}
+
+/** Whatever is answered there, as text. @throws SL-ADMIN-001 when nothing is */
+export async function fetchAdmin(
+  address: string,
+  path: string,
+): Promise<{ readonly status: number; readonly body: string }> {
+  try {
+    return await fetchText(`http://${address}${path}`);
+  } catch (cause) {
+    throw new SidelockError('SL-ADMIN-001', `no sidecar answers on ${address}`, { why: nodeCode(cause), cause });
   }
 }
 

@@ -4,6 +4,7 @@ import { auditCommand } from './audit.ts';
 import { backupCommand, restoreCommand } from './backup.ts';
 import { bootstrapCommand } from './bootstrap.ts';
 import { caCommand } from './ca.ts';
+import { checkCommand } from './check.ts';
 import { type Context, command } from './command.ts';
 import { completionCommand } from './completion.ts';
 import { configCommand } from './config.ts';
@@ -100,6 +101,7 @@ export function buildProgram(context: Context): Command {
     .addCommand(rotateCommand(context))
     .addCommand(validateCommand(context))
     .addCommand(healthCommand(context))
+    .addCommand(checkCommand(context))
     .addCommand(tokenCommand(context))
     .addCommand(deviceCommand(context))
     .addCommand(auditCommand(context))

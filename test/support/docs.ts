@@ -2,6 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { ERROR_PAGES } from '../../src/base/errors.ts';
+import { CHECKS } from '../../src/cli/check/finding.ts';
 import { packageVersion } from '../../src/cli/version.ts';
 import { printManifests } from '../../src/config/print.ts';
 import { installDefaults, installManifests } from '../../src/kubernetes/manifests.ts';
@@ -19,6 +20,11 @@ const PARTS: Readonly<Record<string, () => string>> = {
   'config-sidecar': () => configKeys('Sidecar'),
   'config-webhook': () => configKeys('Webhook'),
   'error-codes': errorCodes,
+  checks: () =>
+    table(
+      ['check', 'what it asks'],
+      Object.entries(CHECKS).map(([id, what]) => [`\`${id}\``, what]),
+    ),
   layers: () => rules('layer-', 'layer'),
   metrics: metricsTable,
   packages: () => rules('package-', 'package'),
@@ -33,7 +39,7 @@ export const FILES: Readonly<Record<string, () => string>> = {
 /** The documents that have such parts. */
 export const GENERATED = [
   'ARCHITECTURE.md',
-  ...['cli', 'config', 'errors', 'metrics'].map((name) => `docs/reference/${name}.md`),
+  ...['checks', 'cli', 'config', 'errors', 'metrics'].map((name) => `docs/reference/${name}.md`),
 ];
 export const root = join(import.meta.dirname, '../..');
 
