@@ -302,6 +302,11 @@ export const ERROR_PAGES = {
     why: 'Nothing is allowed by accident: each inbound needs its list of callers.',
     fix: 'Add allow: [SERVICE], or the explicit word allow: any',
   },
+  'SL-CFG-006': {
+    title: 'config file cannot be edited',
+    why: 'The place is an alias, or not what it seems: what would come out was compared with what was wanted.',
+    fix: 'Make the change by hand; sidelock config validate FILE checks it.',
+  },
   'SL-TLS-001': {
     title: 'handshake failed',
     why: 'The reason in the line says what happened.',
@@ -426,6 +431,16 @@ export const ERROR_PAGES = {
     title: 'request not allowed',
     why: 'The caller may connect, but no allow rule for it has this method and path, or the path can be read in two ways.',
     fix: 'Add method and path to the rule of the caller.',
+  },
+  'SL-MODE-001': {
+    title: 'not ready for strict',
+    why: 'Somebody called the listener without TLS within the window, or it was not watched for so long.',
+    fix: 'Give those callers a sidecar and wait, or cut them off knowingly: --force',
+  },
+  'SL-MODE-002': {
+    title: 'change of mode not taken up',
+    why: 'The file has the new mode, but the running sidecar does not follow it: it was started with another one, or a variable or flag says otherwise.',
+    fix: 'Look at its log for config_reloaded, or restart it with --config FILE.',
   },
   'SL-ADMIN-001': {
     title: 'sidecar does not answer',

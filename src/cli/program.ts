@@ -37,7 +37,7 @@ import { validateCommand } from './validate.ts';
 import { packageVersion } from './version.ts';
 import { webhookCommand } from './webhook.ts';
 
-/** Commands that only read and print: they start in any surroundings. */
+/** Commands that touch no key and no peer: they start in any surroundings. */
 const HARMLESS = new Set([
   'explain',
   'completion',

@@ -19,7 +19,7 @@ interface ReloadOptions {
   readonly log: Logger;
 }
 
-/** Takes up what changes of `allow` and `policy` in the config file, and says which other changes need a restart. */
+/** Takes up what changes of `allow`, `policy` and `mode` in the config file, and says which other changes need a restart. */
 export interface ConfigReload extends AsyncDisposable {
   /** Now, and with a line in the log even when nothing changed. */
   reload(): Promise<void>;
@@ -29,8 +29,8 @@ export async function followConfig(options: ReloadOptions): Promise<ConfigReload
   const { file, config, load, sidecar, metrics, log } = options;
   const successful = metrics.gauge('sidelock_config_last_reload_successful', '0 while the config file is not usable.');
   successful.with({}).value = 1;
-  const [policies, others] = split(config);
-  let inForce = policies;
+  const [rules, others] = split(config);
+  let inForce = rules;
   let reported = JSON.stringify([[], true]);
 
   const reload = async (asked: boolean) => {
@@ -40,10 +40,10 @@ export async function followConfig(options: ReloadOptions): Promise<ConfigReload
     let closed = 0;
     try {
       const fresh = await load();
-      const [nextPolicies, nextOthers] = split(fresh);
-      changed = nextPolicies !== inForce;
-      if (changed) closed = await sidecar.setPolicies(sidecarOptions(fresh, undefined).inbound);
-      inForce = nextPolicies;
+      const [nextRules, nextOthers] = split(fresh);
+      changed = nextRules !== inForce;
+      if (changed) closed = await sidecar.setRules(sidecarOptions(fresh, undefined).inbound);
+      inForce = nextRules;
       restart = Object.keys(others).filter((key) => others[key] !== nextOthers[key]);
     } catch (error) {
       failure = error;
@@ -86,11 +86,11 @@ export async function followConfig(options: ReloadOptions): Promise<ConfigReload
 }
 
 /** What can change while it runs, as text to compare, and the rest by key. */
-function split(config: SidecarConfig): [policies: string, others: Readonly<Record<string, string>>] {
-  const policies = config.inbound.map(({ name, allow, policy }) => ({ name, allow, policy }));
-  const rest = { ...config, inbound: config.inbound.map(({ allow: _a, policy: _p, ...more }) => more) };
+function split(config: SidecarConfig): [rules: string, others: Readonly<Record<string, string>>] {
+  const rules = config.inbound.map(({ name, allow, policy, mode }) => ({ name, allow, policy, mode }));
+  const rest = { ...config, inbound: config.inbound.map(({ allow: _a, policy: _p, mode: _m, ...more }) => more) };
   return [
-    JSON.stringify(policies),
+    JSON.stringify(rules),
     Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, JSON.stringify(value) ?? ''])),
   ];
 }

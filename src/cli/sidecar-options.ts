@@ -16,11 +16,16 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
       fix: 'give --inbound 8443:8080 --allow SERVICE, or --upstream 9101=SERVICE@HOST:PORT',
     });
   }
+  const identity = identityOptions(config, token);
+  // The directories of the other sources are somebody else's.
+  const own = identity.source === 'manager' || identity.source === 'kubernetes';
+  const stateDirectory = config.state ?? (own ? join(identity.directory, 'seen') : undefined);
   return {
     ...(service === undefined ? {} : { service }),
     namespace,
     trustDomain,
-    identity: identityOptions(config, token),
+    identity,
+    ...(stateDirectory === undefined ? {} : { stateDirectory }),
     inbound: named(config.inbound, () => 'inbound'),
     outbound: named(config.outbound, ({ service: peer }) => peer.replace('/', '-')).map(outboundOptions),
     ...(config.forwardProxy === undefined ? {} : { forwardProxy: config.forwardProxy.listen }),

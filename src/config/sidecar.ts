@@ -239,6 +239,9 @@ export const sidecarSchema = z
       )
       .prefault([])
       .describe('probes of kubelet that the sidecar asks an app on loopback; `sidelock inject` writes them'),
+    state: path()
+      .optional()
+      .describe('who called without TLS is kept there over restarts; beside a key from the manager unless given'),
     streams: z
       .enum(['on', 'off'], { error: 'expected on or off' })
       .prefault('on')

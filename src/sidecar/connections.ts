@@ -79,8 +79,8 @@ export interface Connections {
   sweep(): void;
   /** Copies byte counts of live connections into the metrics. */
   report(): void;
-  /** Lets connections of which we know where one may stop end there. */
-  finishAll(direction: Direction): void;
+  /** Lets connections of which we know where one may stop end there; all, or those of `only`. */
+  finishAll(direction: Direction, only?: (connection: ConnectionInfo) => boolean): void;
   resetAll(direction: Direction): void;
   /** Resets those with this peer, which is no longer accepted. How many. */
   cut(direction: Direction, id: string, serial: string): number;
@@ -185,8 +185,8 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     report() {
       for (const c of live) reportOne(c);
     },
-    finishAll(direction) {
-      for (const c of live) if (c.direction === direction && c.finish !== undefined) c.finish();
+    finishAll(direction, only = () => true) {
+      for (const c of live) if (c.direction === direction && only(c)) c.finish?.();
     },
     cut: (direction, id, serial) =>
       resetWhere((c) => c.direction === direction && c.peer?.id === id && c.peer.serial === serial, 'reauth'),

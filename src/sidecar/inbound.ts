@@ -11,7 +11,7 @@ import { STREAMS_PROTOCOL } from './mux/alpn.ts';
 import { startSharedLink } from './mux/shared-link.ts';
 import type { InboundOptions } from './options.ts';
 import type { PeerLink, VerifiedPeer } from './peer-link.ts';
-import { createPermissive, type Permissive } from './permissive.ts';
+import { createPlaintextGate, type PlaintextGate } from './permissive.ts';
 import type { ListenerPolicy } from './policy.ts';
 import { encodeProxyHeader } from './proxy-header.ts';
 import { ownLink, secure } from './secure.ts';
@@ -29,14 +29,14 @@ export async function bindInbound(
   plane: DataPlane,
 ): Promise<InboundListener> {
   const http = await frontOf(options, policy, plane);
-  const permissive = createPermissive({ options, plane, serve: http?.servePlaintext });
+  const plaintext = createPlaintextGate({ options, plane, serve: http?.servePlaintext });
   const inbound: Inbound = {
     options,
     plane,
     policy,
     alpn: serverAlpn(options, plane.streams),
     isFront: trustedFronts(options.acceptProxyHeader ?? []),
-    permissive,
+    plaintext,
     serve: http?.serve ?? ((link) => connectTarget(link, options, plane)),
     bridge: http?.bridge,
   };
@@ -48,12 +48,11 @@ export async function bindInbound(
     sharing: plane.sharing,
     accept: (raw) => accept(raw, inbound),
   });
-  return { ...(http === undefined ? listener : http.closeWith(listener)), permissive };
+  return { ...(http === undefined ? listener : http.closeWith(listener)), plaintext };
 }
 
 interface InboundListener extends Listener {
-  /** Undefined where it is strict. */
-  readonly permissive: Permissive | undefined;
+  readonly plaintext: PlaintextGate;
 }
 
 interface Inbound {
@@ -63,7 +62,7 @@ interface Inbound {
   readonly alpn: ServerAlpn;
   /** Whether who connects from there speaks for others, and says for whom. */
   readonly isFront: (address: string | undefined) => boolean;
-  readonly permissive: Permissive | undefined;
+  readonly plaintext: PlaintextGate;
   /** Takes over a link to a verified and allowed caller. */
   readonly serve: (link: PeerLink) => void;
   /** The same of one who speaks HTTP/2 to an app of HTTP/1.1. */
@@ -107,7 +106,7 @@ function withBridge(
 }
 
 function accept(raw: Socket, inbound: Inbound): void {
-  const { options, plane, permissive } = inbound;
+  const { options, plane, plaintext } = inbound;
   const listener = options.name;
   const identity = plane.identity.current();
   if (identity === undefined || !plane.connections.admit()) {
@@ -116,10 +115,7 @@ function accept(raw: Socket, inbound: Inbound): void {
     raw.destroy();
     return;
   }
-  const start = () => {
-    if (permissive === undefined) startTls(raw, identity, inbound);
-    else permissive.accept(raw, () => startTls(raw, identity, inbound));
-  };
+  const start = () => plaintext.accept(raw, () => startTls(raw, identity, inbound));
   if (!inbound.isFront(raw.remoteAddress)) {
     start();
     return;

@@ -60,6 +60,12 @@ export function dataPlaneMetrics(metrics: Metrics) {
       ['listener'],
       'max',
     ),
+    permissive: metrics.gauge(
+      'sidelock_permissive',
+      '1 where mode is permissive: callers without TLS are served.',
+      ['listener'],
+      'max',
+    ),
     targetErrors: metrics.counter(
       'sidelock_target_errors_total',
       'Connects to the app behind an inbound that failed.',

@@ -295,6 +295,8 @@ export interface SidecarOptions {
   readonly health?: HostPort;
   /** What the health listener asks the app for kubelet. */
   readonly probes?: readonly AppProbeOptions[];
+  /** Where the record of callers without TLS is kept over restarts; nowhere unless given. */
+  readonly stateDirectory?: string;
   readonly limits: SidecarLimits;
   /** How names of `outbound` are resolved. */
   readonly dns?: {

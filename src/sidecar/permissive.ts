@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net';
 import type { PlaintextListenerReport } from '../api/wire-sidecar.ts';
+import type { ConnectionInfo } from './connections.ts';
 import type { DataPlane } from './data-plane.ts';
 import { dial, localName, remoteName } from './dial.ts';
 import { firstByte } from './first-byte.ts';
 import type { InboundOptions } from './options.ts';
-import { createPlaintextCallers } from './plaintext-callers.ts';
+import { createPlaintextCallers, type PlaintextCallers } from './plaintext-callers.ts';
 import { encodeProxyHeader } from './proxy-header.ts';
 import { relay } from './relay.ts';
 import { socketLink } from './socket-link.ts';
@@ -17,31 +18,52 @@ import { targetDown } from './target.ts';
  */
 const SILENCE_MS = 300;
 
-/** An inbound on its way from plaintext to mTLS: it takes both, and keeps who comes without. */
-export interface Permissive {
-  /** Calls `tls` for a caller that begins a handshake, serves one that does not. Admitted already. */
+/** Whether an inbound takes callers without TLS too, which can change while it serves; keeps who comes without. */
+export interface PlaintextGate {
+  /** Calls `tls` for a caller that begins a handshake; serves one that does not, where that is permitted. Admitted already. */
   accept(raw: Socket, tls: () => void): void;
-  report(): PlaintextListenerReport;
+  /** For connections from now on. Of those without TLS that are open, HTTP ends between requests, others when they end. */
+  setMode(mode: ListenerMode): void;
+  /** Undefined where it is strict. */
+  report(): PlaintextListenerReport | undefined;
 }
 
-interface PermissiveOptions {
+export type ListenerMode = NonNullable<InboundOptions['mode']>;
+
+interface Watch {
+  readonly since: string;
+  readonly callers: PlaintextCallers;
+}
+
+interface GateOptions {
   readonly options: InboundOptions;
   readonly plane: DataPlane;
   /** Takes over a plaintext connection; unless given its bytes go to the app. */
   readonly serve: ((raw: Socket) => void) | undefined;
 }
 
-/** Undefined for a strict listener. */
-export function createPermissive({ options, plane, serve }: PermissiveOptions): Permissive | undefined {
+export function createPlaintextGate({ options, plane, serve }: GateOptions): PlaintextGate {
   const listener = options.name;
-  if (options.mode !== 'permissive') return undefined;
-  const since = new Date(plane.clock.now()).toISOString();
-  const callers = createPlaintextCallers(plane.clock);
-  plane.log.warn(
-    { event: 'permissive', listener, fix: 'sidelock migrate   says when mode: strict is safe' },
-    `inbound "${listener}" lets anybody in without TLS: mode is permissive`,
-  );
-  const plaintext = (raw: Socket) => {
+  const gauge = plane.metrics.permissive.with({ listener });
+  const isOpen = (c: ConnectionInfo) => c.plaintext === true && c.listener === listener;
+  const open = () => plane.connections.list().filter(isOpen).length;
+  let watch: Watch | undefined;
+
+  const begin = () => {
+    watch = { since: new Date(plane.clock.now()).toISOString(), callers: createPlaintextCallers(plane.clock) };
+    gauge.value = 1;
+    plane.log.warn(
+      { event: 'permissive', listener, fix: 'sidelock migrate   says when mode: strict is safe' },
+      `inbound "${listener}" lets anybody in without TLS: mode is permissive`,
+    );
+  };
+  const end = () => {
+    watch = undefined;
+    gauge.value = 0;
+    plane.log.info({ event: 'strict', listener, open: open() }, `inbound "${listener}" takes mTLS alone from now on`);
+    plane.connections.finishAll('inbound', isOpen);
+  };
+  const plaintext = (raw: Socket, callers: PlaintextCallers) => {
     const address = remoteName(raw);
     callers.note(address);
     plane.refusals.warn(
@@ -52,12 +74,19 @@ export function createPermissive({ options, plane, serve }: PermissiveOptions): 
     if (serve === undefined) relayPlaintext(raw, options, plane);
     else serve(raw);
   };
+  if (options.mode === 'permissive') begin();
   return {
     accept(raw, tls) {
+      // What is in force now holds for the whole connection, also when its first byte comes after a change.
+      const now = watch;
+      if (now === undefined) {
+        tls();
+        return;
+      }
       const http = options.protocol !== 'tcp';
       firstByte(raw, http ? plane.limits.handshakeTimeoutMs : SILENCE_MS, (what) => {
         if (what === 'tls') tls();
-        else if (what === 'plaintext' || (what === 'silent' && !http)) plaintext(raw);
+        else if (what === 'plaintext' || (what === 'silent' && !http)) plaintext(raw, now.callers);
         else {
           plane.connections.dismiss();
           plane.metrics.refused.with({ direction: 'inbound', listener, reason: 'silent' }).value++;
@@ -65,13 +94,19 @@ export function createPermissive({ options, plane, serve }: PermissiveOptions): 
         }
       });
     },
-    report: () => ({
-      listener,
-      since,
-      callers: callers.list(),
-      other: callers.other,
-      open: plane.connections.list().filter((c) => c.plaintext === true && c.listener === listener).length,
-    }),
+    setMode(mode) {
+      if (mode === (watch === undefined ? 'strict' : 'permissive')) return;
+      if (mode === 'permissive') begin();
+      else end();
+    },
+    report: () =>
+      watch && {
+        listener,
+        since: watch.since,
+        callers: watch.callers.list(),
+        other: watch.callers.other,
+        open: open(),
+      },
   };
 }
 

@@ -2,7 +2,7 @@ import type { PlaintextCaller } from '../api/wire-sidecar.ts';
 import type { Clock } from '../base/clock.ts';
 
 /** Addresses that are told apart; connections from more are counted, not kept. */
-const MAX_CALLERS = 256;
+export const MAX_CALLERS = 256;
 
 /** Who still calls a permissive listener without TLS; of bounded size. */
 export interface PlaintextCallers {

@@ -15,6 +15,7 @@ import type { NoticesOut } from './notices-out.ts';
 import { createOpenPeers } from './open-peers.ts';
 import { DEFAULT_DNS_REFRESH, DEFAULT_LINK_GRACE, type SidecarDependencies, type SidecarOptions } from './options.ts';
 import { bindOutbound, createOutbound, type Outbound } from './outbound.ts';
+import type { ListenerMode } from './permissive.ts';
 import { createPolicy, type PolicyRules } from './policy.ts';
 import { reauthorise } from './reauthorise.ts';
 import { createRefusals } from './refusals.ts';
@@ -23,7 +24,13 @@ import type { TlsContexts } from './tls.ts';
 import { endpointsReport } from './upstream.ts';
 
 /** What the listeners need; plain values, so that another thread can be given them. */
-export type ServingOptions = Omit<SidecarOptions, 'service' | 'identity' | 'admin' | 'health' | 'probes' | 'workers'>;
+export type ServingOptions = Omit<
+  SidecarOptions,
+  'service' | 'identity' | 'admin' | 'health' | 'probes' | 'workers' | 'stateDirectory'
+>;
+
+/** What of an inbound can change while it serves. Without `mode` it stays as it is. */
+export type InboundRules = PolicyRules & { readonly mode?: ListenerMode };
 
 export interface BoundListener {
   readonly name: string;
@@ -55,8 +62,8 @@ export interface Serving extends AsyncDisposable {
   /** Asks callers to go elsewhere, and serves them as long as they do not. */
   leave(): void;
   look<K extends keyof View>(what: K): View[K] | Promise<View[K]>;
-  /** See Sidecar.setPolicies. */
-  setPolicies(rules: readonly PolicyRules[]): number | Promise<number>;
+  /** See Sidecar.setRules. */
+  setRules(rules: readonly InboundRules[]): number | Promise<number>;
   /**
    * Closes the ports of one direction and lets what is open finish; what is left when `deadline` aborts is reset.
    * Resolves false when something had to be.
@@ -151,8 +158,8 @@ export async function openServing(options: ServingOptions, deps: ServingDependen
     connections: () => connections.list(),
     policy: () => policies.map(({ rules }) => rules.report()),
     plaintext: () => ({
-      strict: inbound.flatMap(({ name, listener }) => (listener.permissive === undefined ? [name] : [])),
-      permissive: inbound.flatMap(({ listener }) => listener.permissive?.report() ?? []),
+      strict: inbound.flatMap(({ name, listener }) => (listener.plaintext.report() === undefined ? [name] : [])),
+      permissive: inbound.flatMap(({ listener }) => listener.plaintext.report() ?? []),
     }),
     endpoints: () => upstreams.map(endpointsReport),
     roots: () => plane.openPeers.byRoot(),
@@ -178,10 +185,14 @@ export async function openServing(options: ServingOptions, deps: ServingDependen
       }, SECOND).unref();
     },
     look: (what) => views[what](),
-    setPolicies(all) {
+    setRules(all) {
       const byName = new Map(policies.map(({ name, rules }) => [name, rules]));
       const swaps = all.map((one) => byName.get(one.name)?.prepare(one));
       for (const swap of swaps) swap?.();
+      for (const { name, listener } of inbound) {
+        const mode = all.find((one) => one.name === name)?.mode;
+        if (mode !== undefined) listener.plaintext.setMode(mode);
+      }
       return reauthorise(byName, plane);
     },
     async drain(direction, deadline) {

@@ -8,10 +8,10 @@ import { readPath } from './node-internals.ts';
 import { createNoticesIn } from './notices-in.ts';
 import { createNoticesOut } from './notices-out.ts';
 import { DEFAULT_ADMIN, type HostPort, type SidecarDependencies, type SidecarOptions } from './options.ts';
-import type { PolicyRules } from './policy.ts';
+import { keepPlaintextRecord } from './plaintext-record.ts';
 import { createRefusals } from './refusals.ts';
 import { createRevocationHolder } from './revocation.ts';
-import { type BoundListener, openServing, type Serving } from './serving.ts';
+import { type BoundListener, type InboundRules, openServing, type Serving } from './serving.ts';
 import { startIdentitySource } from './sources/start.ts';
 import { createTlsContexts } from './tls.ts';
 
@@ -27,11 +27,11 @@ export interface Sidecar extends AsyncDisposable {
   /** Those of this thread: with several workers `/connections` of the admin port has them. */
   connections(): readonly ShownConnection[];
   /**
-   * Takes up new rules for inbounds of these names, all or none, and closes open connections that they deny. The number of
-   * those.
+   * Takes up new rules, and modes, for inbounds of these names, all or none, and closes open connections that the rules
+   * deny. The number of those.
    * @throws SL-CFG-003 (an entry of `allow`), and nothing has changed
    */
-  setPolicies(rules: readonly PolicyRules[]): Promise<number>;
+  setRules(rules: readonly InboundRules[]): Promise<number>;
   /** Asks the identity source for something newer now; see IdentitySource.renewNow. */
   renew(): Promise<void>;
   /**
@@ -49,7 +49,7 @@ export interface Sidecar extends AsyncDisposable {
 export async function startSidecar(options: SidecarOptions, deps: SidecarDependencies): Promise<Sidecar> {
   const { clock, log } = deps;
   const { service: _s, identity: _i, admin: wantedAdmin, health: wantedHealth, probes, ...others } = options;
-  const { workers = 1, ...plain } = others;
+  const { workers = 1, stateDirectory, ...plain } = others;
   const { trustDomain, namespace } = options;
   const stop = new AbortController();
   const readiness = new Readiness();
@@ -71,6 +71,8 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const serving: Serving = undo.use(
     local ?? (await (await import('./workers/workers.ts')).startWorkers(plain, { ...open, readiness, count: workers })),
   );
+  const look = async () => await serving.look('plaintext');
+  const record = undo.use(await keepPlaintextRecord({ directory: stateDirectory, look, clock, log }));
   const source = undo.use(
     await startIdentitySource(options, {
       holder,
@@ -109,7 +111,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
             policy: async () => ({ trustDomain, namespace, listeners: [...(await serving.look('policy'))] }),
             plaintext: async () => ({
               now: new Date(clock.now()).toISOString(),
-              ...(await serving.look('plaintext')),
+              ...(await record.report()),
             }),
             shutdown: () => void shutdown(),
             leave,
@@ -151,7 +153,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
     ready,
     identity: () => holder.current(),
     connections: () => local?.look('connections') ?? [],
-    setPolicies: async (rules) => await serving.setPolicies(rules),
+    setRules: async (rules) => await serving.setRules(rules),
     renew: () => source.renewNow(),
     shutdown,
     async [Symbol.asyncDispose]() {

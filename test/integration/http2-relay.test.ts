@@ -182,10 +182,10 @@ t.test('GOAWAY: for a drain, a new identity and new rules', async (t) => {
 
   const second = rig.peer();
   t.match(await ask(second, {}), { status: 200 });
-  await orders.sidecar.setPolicies([{ name: 'in', allow: ['other'] }]);
+  await orders.sidecar.setRules([{ name: 'in', allow: ['other'] }]);
   await closed(second);
   t.match(orders.events('connection_closed'), [{ reason: 'denied' }]);
-  await orders.sidecar.setPolicies([{ name: 'in', allow: ['web'] }]);
+  await orders.sidecar.setRules([{ name: 'in', allow: ['web'] }]);
 
   const third = rig.peer();
   const last = ask(third, { ':path': '/slow' });

@@ -65,7 +65,7 @@ for (const streams of [true, false]) {
     open.write('ping');
     await once(open, 'data');
     t.equal(shop.events('refused_by_peer').length, 0, 'whom it is not about hears nothing');
-    await orders.sidecar.setPolicies([{ name: 'in', allow: ['web'], policy: 'enforce' }]);
+    await orders.sidecar.setRules([{ name: 'in', allow: ['web'], policy: 'enforce' }]);
     await until(() => shop.events('refused_by_peer').length > 0);
     t.match(shop.events('refused_by_peer'), [{ reason: 'not_allowed' }], 'new rules that end an open connection');
   });

@@ -16,12 +16,12 @@ for (const streams of [true, false]) {
     socket.on('error', () => {});
     socket.write('x');
     await once(socket, 'data');
-    const rules = (allow: string[]) => orders.sidecar.setPolicies([{ name: 'in', allow }]);
+    const rules = (allow: string[]) => orders.sidecar.setRules([{ name: 'in', allow }]);
     t.equal(await rules(['web', 'other']), 0);
     socket.write('y');
     await once(socket, 'data');
     await t.rejects(rules(['ok', 'NOT']), { code: 'SL-CFG-003' });
-    await t.rejects(orders.sidecar.setPolicies([{ name: 'in', allow: [{ service: 'web', paths: ['/a'] }] }]), {
+    await t.rejects(orders.sidecar.setRules([{ name: 'in', allow: [{ service: 'web', paths: ['/a'] }] }]), {
       code: 'SL-CFG-003',
     });
     socket.write('z');
@@ -57,10 +57,10 @@ t.test(
       return (await client.response())?.status;
     };
     t.equal(await ask('/a'), 200);
-    await rig.orders.sidecar.setPolicies([{ name: 'in', allow: [{ service: 'web', paths: ['/b'] }] }]);
+    await rig.orders.sidecar.setRules([{ name: 'in', allow: [{ service: 'web', paths: ['/b'] }] }]);
     t.equal(await ask('/a'), 403);
     t.equal(await ask('/b'), 200);
-    await rig.orders.sidecar.setPolicies([{ name: 'in', allow: ['other'] }]);
+    await rig.orders.sidecar.setRules([{ name: 'in', allow: ['other'] }]);
     await client.closed;
   },
 );

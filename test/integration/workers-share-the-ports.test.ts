@@ -48,9 +48,9 @@ t.test('two workers serve as one', async (t) => {
   });
 
   await t.test('new rules reach both, and close what they deny', async (t) => {
-    await t.rejects(orders.sidecar.setPolicies([{ name: 'in', allow: ['NOT'] }]), { code: 'SL-CFG-003' });
+    await t.rejects(orders.sidecar.setRules([{ name: 'in', allow: ['NOT'] }]), { code: 'SL-CFG-003' });
     const closed = callers.map(gone);
-    t.equal(await orders.sidecar.setPolicies([{ name: 'in', allow: ['other'] }]), 16);
+    t.equal(await orders.sidecar.setRules([{ name: 'in', allow: ['other'] }]), 16);
     await Promise.all(closed);
     t.ok(await answers(strangers), 'others stay');
     t.equal(

@@ -4,8 +4,7 @@ import type { LogLevel } from '../../base/log.ts';
 import type { MetricsSnapshot } from '../../base/metrics.ts';
 import type { PortSharing } from '../listener.ts';
 import type { Direction } from '../metrics.ts';
-import type { PolicyRules } from '../policy.ts';
-import type { BoundListener, ServingOptions, View } from '../serving.ts';
+import type { BoundListener, InboundRules, ServingOptions, View } from '../serving.ts';
 
 /** What a worker thread starts with. No secrets: tools show it. */
 export interface ThreadData {
@@ -22,8 +21,8 @@ export interface Questions {
   readonly endpoints: readonly [given: undefined, answer: View['endpoints']];
   readonly roots: readonly [given: undefined, answer: View['roots']];
   readonly metrics: readonly [given: undefined, answer: MetricsSnapshot];
-  /** As `Serving.setPolicies`. */
-  readonly rules: readonly [given: readonly PolicyRules[], answer: number];
+  /** As `Serving.setRules`. */
+  readonly rules: readonly [given: readonly InboundRules[], answer: number];
   /** As `Serving.drain`; the deadline is a message of its own. */
   readonly drain: readonly [given: Direction, answer: boolean];
 }

@@ -49,7 +49,7 @@ async function run(port: MessagePort, { options, sharing, logLevel }: ThreadData
     endpoints: () => serving.look('endpoints'),
     roots: () => serving.look('roots'),
     metrics: () => registry.snapshot(),
-    rules: (rules) => serving.setPolicies(rules),
+    rules: (rules) => serving.setRules(rules),
     drain: (direction) => serving.drain(direction, deadline.signal),
   };
   const reply = async <K extends keyof Questions>({ id, what, given }: Ask<K>) =>

@@ -121,7 +121,7 @@ const LEVELS: Readonly<Record<number, Exclude<LogLevel, 'silent'>>> = {
 };
 
 /** What each worker says of the config once is said by the first. */
-const OF_CONFIG: ReadonlySet<unknown> = new Set(['policy_audit', 'permissive']);
+const OF_CONFIG: ReadonlySet<unknown> = new Set(['policy_audit', 'permissive', 'strict']);
 
 /** One log for all: its level, form and place are decided in the main thread. */
 function repeat(line: string, log: Logger, worker: number): void {

@@ -112,7 +112,7 @@ export async function startWorkers(options: ServingOptions, deps: WorkersDepende
       crew.post({ is: 'leave' });
     },
     look: (what) => views[what](),
-    async setPolicies(rules) {
+    async setRules(rules) {
       const inbound = current.inbound.map((one): InboundOptions => {
         const next = rules.find(({ name }) => name === one.name);
         if (next === undefined) return one;
