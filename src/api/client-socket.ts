@@ -20,6 +20,7 @@ import {
   tokenAnswer,
   tokenList,
 } from './wire.ts';
+import { type CaImportAnswer, type CaImportRequest, type CaRootRequest, caImportAnswer } from './wire-ca.ts';
 import {
   backupNoted,
   type DeviceAnswer,
@@ -50,6 +51,10 @@ interface SocketClient {
   trustStatus(): Promise<TrustStatusAnswer>;
   /** A step of the succession of roots; with `dryRun` only what stands against it. */
   trustStep(request: TrustStepRequest): Promise<TrustStatusAnswer>;
+  /** Makes somebody's CA the next root; with `dryRun` only says what is wrong with it. The key passes this socket alone. */
+  importCa(request: CaImportRequest): Promise<CaImportAnswer>;
+  /** Without `key` that of the root leaves the storage, with it it comes back. */
+  rootKey(request: CaRootRequest): Promise<TrustStatusAnswer>;
   status(): Promise<StatusAnswer>;
   dashboard(): Promise<DashboardAnswer>;
 }
@@ -97,6 +102,8 @@ export function socketClient(socketPath: string, timeoutMs: number = 30 * SECOND
     createDevice: (body) => exchange(transport, { method: 'POST', path: PATHS.devices, body }, deviceAnswer),
     trustStatus: () => exchange(transport, { method: 'GET', path: PATHS.trustState }, trustStatus),
     trustStep: (body) => exchange(transport, { method: 'POST', path: PATHS.trustState, body }, trustStatus),
+    importCa: (body) => exchange(transport, { method: 'POST', path: PATHS.caImport, body }, caImportAnswer),
+    rootKey: (body) => exchange(transport, { method: 'POST', path: PATHS.caRoot, body }, trustStatus),
     status: () => exchange(transport, { method: 'GET', path: PATHS.status }, statusAnswer),
   };
 }

@@ -15,7 +15,7 @@ import { type PageFiles, pageRoutes } from './server-page.ts';
 import { type PublicLimits, publicRoutes } from './server-public.ts';
 import { listenOnSocket, removeSocket } from './server-socket.ts';
 import { contextOptions, keepIdentity } from './server-tls.ts';
-import { trustRoutes } from './server-trust.ts';
+import { caRoutes, trustRoutes } from './server-trust.ts';
 import { PATHS } from './wire.ts';
 
 interface ListenAddress {
@@ -102,6 +102,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   healthRoutes(adminApp, manager, readiness, metrics);
   if (monitoring !== undefined) adminApp.get(PATHS.dashboard, () => monitoring.getDashboardData());
   trustRoutes(adminApp, manager);
+  caRoutes(adminApp, manager);
   const healthApp = createApp({ log, bodyBytes, showAll: false });
   healthRoutes(healthApp, manager, readiness, metrics);
   const listenHealth = options.health ?? { host: '127.0.0.1', port: 9444 };

@@ -32,6 +32,7 @@ export const trustStatus = z.strictObject({
       sha256,
       notAfter: time,
       state: z.enum(['signs', 'next', 'old', 'gone']),
+      key: z.enum(['here', 'offline', 'destroyed']),
       certificates: z.number().int(),
     }),
   ),

@@ -21,6 +21,8 @@ export const PATHS = {
   validation: '/v1/validation',
   backups: '/v1/backups',
   devices: '/v1/devices',
+  caImport: '/v1/ca/import',
+  caRoot: '/v1/ca/root',
 } as const;
 
 const PEM_LIMIT = 512 * 1024;

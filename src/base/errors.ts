@@ -157,6 +157,21 @@ export const ERROR_PAGES = {
     why: 'The CA certificate is out of date, or the clock is before the newest certificate it signed.',
     fix: 'Check the clock of this machine.',
   },
+  'SL-CA-004': {
+    title: 'certificate authority cannot be imported',
+    why: 'Something is wrong with it; nothing was changed.',
+    fix: 'sidelock ca import --dry-run   says all that is wrong, each with what to do',
+  },
+  'SL-CA-005': {
+    title: 'key of the root is offline',
+    why: 'Only the root itself can sign this, and its key was taken out of the storage.',
+    fix: 'Put it back: sidelock ca online FILE, and afterwards sidelock ca offline again.',
+  },
+  'SL-CA-006': {
+    title: 'key of the root cannot be taken offline or put back',
+    why: 'Nothing else could sign, or the file does not hold the key of this root. Nothing was changed.',
+    fix: 'sidelock trust status   shows the roots and where their keys are.',
+  },
   'SL-TRUST-001': {
     title: 'somebody is not ready for this step on trust',
     why: 'The step would leave parties that cannot talk to each other.',

@@ -1,9 +1,12 @@
 import { type Command, Option } from 'commander';
 import { systemClock } from '../base/clock.ts';
 import { SidelockError } from '../base/errors.ts';
+import { importCommand } from './ca-import.ts';
+import { offlineCommand, onlineCommand } from './ca-root.ts';
 import { type Context, command } from './command.ts';
 import { createLogging } from './logging.ts';
 import { loadManagerConfig, type ManagerFlags, readSecret } from './manager-options.ts';
+import { longEnough, MIN_PASSPHRASE } from './passphrase.ts';
 import { addStorageFlags } from './with-manager.ts';
 
 interface PassphraseFlags extends ManagerFlags {
@@ -12,14 +15,21 @@ interface PassphraseFlags extends ManagerFlags {
   readonly remove?: boolean;
 }
 
-const MIN_PASSPHRASE = 12;
-
 export function caCommand(context: Context): Command {
   return command('ca', {
-    summary: 'the keys of the certificate authority at rest',
-    description: 'For a storage on which no manager runs.',
-    examples: [['sidelock ca passphrase --new-passphrase-file ca.pass', 'encrypt the keys']],
-  }).addCommand(passphraseCommand(context));
+    summary: 'another certificate authority, and where its keys lie',
+    description:
+      'import, offline and online work beside a running manager and on a storage where none runs; passphrase only on the latter.',
+    examples: [
+      ['sidelock ca import --cert ca.pem --key ca.key --dry-run', 'what is wrong with a CA, before it is taken over'],
+      ['sidelock ca offline --output root.key --passphrase-file root.pass', 'the key of the root leaves the storage'],
+      ['sidelock ca passphrase --new-passphrase-file ca.pass', 'encrypt the keys'],
+    ],
+  })
+    .addCommand(importCommand(context))
+    .addCommand(offlineCommand(context))
+    .addCommand(onlineCommand(context))
+    .addCommand(passphraseCommand(context));
 }
 
 function passphraseCommand(context: Context): Command {
@@ -27,7 +37,7 @@ function passphraseCommand(context: Context): Command {
   const made = command('passphrase', {
     summary: 'encrypt the keys of the CA at rest, change the passphrase, or take it away',
     description:
-      'Every key is opened before the first is written, so a wrong passphrase changes nothing. What was interrupted is finished by running it again. The manager then needs ca.passphraseFile (MTLS_CA_PASSPHRASE_FILE). Backups made before keep the old passphrase inside.',
+      'For a storage on which no manager runs. Every key is opened before the first is written, so a wrong passphrase changes nothing. What was interrupted is finished by running it again. The manager then needs ca.passphraseFile (MTLS_CA_PASSPHRASE_FILE). Backups made before keep the old passphrase inside.',
     examples: [
       ['sidelock ca passphrase --new-passphrase-file ca.pass', 'encrypt keys that lie open'],
       ['sidelock ca passphrase --passphrase-file ca.pass --new-passphrase-file next.pass', 'another passphrase'],
@@ -66,14 +76,5 @@ function passphraseCommand(context: Context): Command {
           next === undefined ? '' : `  next  set ca.passphraseFile to ${newPassphraseFile}, and make a new backup\n`,
         ].join(''),
     );
-  });
-}
-
-function longEnough(path: string): string {
-  const passphrase = readSecret(path, 'passphrase');
-  if (passphrase.length >= MIN_PASSPHRASE) return passphrase;
-  throw new SidelockError('SL-CA-002', `the passphrase in ${path} is too short`, {
-    why: `it has ${passphrase.length} characters; at least ${MIN_PASSPHRASE} are needed`,
-    fix: `openssl rand -base64 24 > ${path}`,
   });
 }

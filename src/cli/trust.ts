@@ -167,7 +167,7 @@ function show({ output }: Context, status: TrustStatusAnswer): void {
     const ends = deadline === undefined ? '' : `, the old root ends in ${roughly(Math.max(0, deadline - now))}`;
     const rows = roots.map((root) => [
       ...[String(root.number), root.state, printable(root.subject), day(root.notAfter)],
-      ...[String(root.certificates), root.sha256.slice(0, 16)],
+      ...[root.key, String(root.certificates), root.sha256.slice(0, 16)],
     ]);
     const behind = lacking
       .slice(0, SHOWN)
@@ -178,7 +178,7 @@ function show({ output }: Context, status: TrustStatusAnswer): void {
     const more = lacking.length + left - behind.length;
     return [
       `trust  ${output.style('bold', phase)} for ${roughly(now - since)}, generation ${generation}${ends}\n\n`,
-      table(['root', 'state', 'name', 'ends', 'certificates', 'sha256'], rows, { width: output.width }),
+      table(['root', 'state', 'name', 'ends', 'key', 'certificates', 'sha256'], rows, { width: output.width }),
       `\nsidecars  ${sidecars.confirmed} of ${sidecars.total} have confirmed the bundle\n`,
       behind.length === 0
         ? ''

@@ -10,6 +10,9 @@ import type { ManagerMetrics } from './metrics.ts';
 
 type AuditAction =
   | 'ca_created'
+  | 'ca_imported'
+  | 'ca_root_offline'
+  | 'ca_root_online'
   | 'certificate_issued'
   | 'certificate_renewed'
   | 'certificate_repeated'

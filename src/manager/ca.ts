@@ -1,4 +1,4 @@
-import { createPublicKey } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
@@ -11,6 +11,7 @@ import { pemEncode } from '../pki/pem.ts';
 import { readRegularFile, syncDirectory, writeNewFile } from '../store/files.ts';
 import { CERT_MODE, KEY_MODE } from '../store/layout.ts';
 import { checkRights } from '../store/rights.ts';
+import { OFFLINE_FILE, type OfflineRoot, offlineText, readOffline } from './root-offline.ts';
 
 /** What signs leaves, and what proves it. */
 export interface Authority {
@@ -19,9 +20,11 @@ export interface Authority {
   readonly number: number;
   readonly root: Certificate;
   readonly signer: Signer;
-  /** Signs further issuers; the same as `signer` without an issuing tier. */
-  readonly rootSigner: Signer;
-  /** The issuing certificate; empty when the root signs. */
+  /** Signs further issuers; the same as `signer` without an issuing tier. Undefined while its key is elsewhere. */
+  readonly rootSigner: Signer | undefined;
+  /** Why and since when the root's key is not here. */
+  readonly offline: OfflineRoot | undefined;
+  /** The issuing certificate and what lies between it and the root; empty when the root signs. */
   readonly issuerPem: string;
   /** What is sent after a leaf: `issuerPem`, and `crossPem` while the root before is trusted. */
   readonly chainPem: string;
@@ -51,6 +54,13 @@ export interface AuthorityOptions {
   readonly onProgress: (text: string) => void;
 }
 
+/** A CA that was made elsewhere. */
+export interface GivenCa {
+  /** The certificate of the key, its issuers, the root. */
+  readonly path: readonly Certificate[];
+  readonly key: KeyObject;
+}
+
 const TEMPORARY = 'ca.new-';
 
 /**
@@ -68,7 +78,7 @@ export async function openAuthority({
   const directory = authorityDirectory(stateDirectory, 1);
   const created = (await filesIn(directory)) === undefined;
   if (created && usedBefore) throw broken(directory, 'it is gone, but certificates were issued here before');
-  if (created) await createCa(directory, options);
+  if (created) await createCa(directory, options, { number: 1 });
   return { ...(await readCa(directory, options, 1)), created };
 }
 
@@ -82,13 +92,21 @@ export async function readAuthority(options: AuthorityOptions, number: number): 
   return { ...(await readCa(authorityDirectory(options.stateDirectory, number), options, number)), created: false };
 }
 
+interface Making {
+  readonly number: number;
+  /** By which the new root is cross-signed; not at all unless given. */
+  readonly previous?: Signer | undefined;
+  /** Taken over in place of one made here. */
+  readonly given?: GivenCa | undefined;
+}
+
 /**
- * Makes the CA that follows `previous`, cross-signed by it. It appears when it is whole; whose crash it survives unused
- * decides the caller. @throws SidelockError SL-FS-003
+ * Makes the CA of that number, the first or one that follows `previous`. It appears when it is whole; whose crash it
+ * survives unused decides the caller. @throws SidelockError SL-FS-003
  */
-export async function makeAuthority(options: AuthorityOptions, number: number, previous: Signer): Promise<Authority> {
-  await createCa(authorityDirectory(options.stateDirectory, number), options, { number, previous });
-  return await readAuthority(options, number);
+export async function makeAuthority(options: AuthorityOptions, making: Making): Promise<Authority> {
+  await createCa(authorityDirectory(options.stateDirectory, making.number), options, making);
+  return await readAuthority(options, making.number);
 }
 
 /** Takes away what a crash left of a CA that was being made. Only while nobody makes one. */
@@ -107,47 +125,70 @@ async function filesIn(directory: string): Promise<string[] | undefined> {
   }
 }
 
-interface Succession {
-  readonly number: number;
-  readonly previous: Signer;
-}
-
-async function createCa(directory: string, options: AuthorityOptions, next?: Succession): Promise<void> {
-  const { name, keySize, validityYears, passphrase, clock, onProgress, stateDirectory } = options;
-  const called = next === undefined ? name : `${name} (${next.number})`;
-  onProgress(`making the certificate authority ${called}: RSA ${keySize} key, valid ${validityYears} years`);
-  const key = await generateKey(`rsa-${keySize}`);
+async function createCa(directory: string, options: AuthorityOptions, making: Making): Promise<void> {
+  const { passphrase, clock, onProgress, stateDirectory, validityYears, trustDomain, dnsDomains } = options;
+  const { number, previous, given } = making;
+  const called = number === 1 ? options.name : `${options.name} (${number})`;
   const now = clock.now();
-  const root = await createRoot({ name, key, now, validityYears, generation: next?.number ?? 1 });
-  const files: Record<string, string> = {
-    'root.crt': pemEncode('CERTIFICATE', root.der),
-    'root.key': privateKeyToPem(key, passphrase),
-  };
-  if (next !== undefined) {
-    files['cross.crt'] = pemEncode('CERTIFICATE', (await crossSign(root, next.previous, now)).der);
+  const { root, files, rootKey } =
+    given === undefined ? await newRoot(called, options, making) : givenRoot(given, options);
+  if (previous !== undefined) {
+    files['cross.crt'] = pemEncode('CERTIFICATE', (await crossSign(root, previous, now)).der);
   }
-  if (options.issuer) {
-    onProgress(`making its issuing certificate: RSA ${keySize} key`);
-    const issuerKey = await generateKey(`rsa-${keySize}`);
+  if (options.issuer && rootKey !== undefined) {
+    onProgress(`making its issuing certificate: RSA ${options.keySize} key`);
+    const issuerKey = await generateKey(`rsa-${options.keySize}`);
     const issuer = await createIssuer({
       name: `${called} Issuing`,
-      issuer: { certificate: root, key },
+      issuer: { certificate: root, key: rootKey },
       publicKey: createPublicKey(issuerKey),
-      now,
-      validityYears,
-      trustDomain: options.trustDomain,
-      dnsDomains: options.dnsDomains,
+      ...{ now, validityYears, trustDomain, dnsDomains },
     });
     files['issuer.crt'] = pemEncode('CERTIFICATE', issuer.der);
     files['issuer.key'] = privateKeyToPem(issuerKey, passphrase);
   }
   const temporary = await mkdtemp(join(stateDirectory, TEMPORARY));
   for (const [file, data] of Object.entries(files)) {
-    await writeNewFile(join(temporary, file), data, file.endsWith('.key') ? KEY_MODE : CERT_MODE);
+    await writeNewFile(join(temporary, file), data, file.endsWith('.crt') ? CERT_MODE : KEY_MODE);
   }
   await syncDirectory(temporary);
   await rename(temporary, directory);
   await syncDirectory(stateDirectory);
+}
+
+interface Made {
+  readonly root: Certificate;
+  readonly rootKey: KeyObject | undefined;
+  readonly files: Record<string, string>;
+}
+
+async function newRoot(called: string, options: AuthorityOptions, { number }: Making): Promise<Made> {
+  const { name, keySize, validityYears, passphrase, clock, onProgress } = options;
+  onProgress(`making the certificate authority ${called}: RSA ${keySize} key, valid ${validityYears} years`);
+  const key = await generateKey(`rsa-${keySize}`);
+  const root = await createRoot({ name, key, now: clock.now(), validityYears, generation: number });
+  const files = { 'root.crt': pemEncode('CERTIFICATE', root.der), 'root.key': privateKeyToPem(key, passphrase) };
+  return { root, rootKey: key, files };
+}
+
+/** Of an intermediate the root's key is not given, and so is offline from the beginning. */
+function givenRoot({ path, key }: GivenCa, { passphrase, clock }: AuthorityOptions): Made {
+  const [own, ...above] = path;
+  const root = above.at(-1) ?? own;
+  if (own === undefined || root === undefined) throw new TypeError('a path has a certificate');
+  const pem = (...certificates: readonly Certificate[]) =>
+    certificates.map(({ der }) => pemEncode('CERTIFICATE', der)).join('');
+  const keyPem = privateKeyToPem(key, passphrase);
+  if (root === own) return { root, rootKey: key, files: { 'root.crt': pem(root), 'root.key': keyPem } };
+  const files: Record<string, string> = {
+    'root.crt': pem(root),
+    'issuer.crt': pem(own),
+    'issuer.key': keyPem,
+    [OFFLINE_FILE]: offlineText({ since: clock.now(), how: 'imported' }),
+  };
+  const between = above.slice(0, -1);
+  if (between.length > 0) files['between.crt'] = pem(...between);
+  return { root, rootKey: undefined, files };
 }
 
 async function readCa(
@@ -156,8 +197,10 @@ async function readCa(
   number: number,
 ): Promise<Omit<Authority, 'created'>> {
   const files = (await filesIn(directory)) ?? [];
-  const root = await readPair(directory, 'root', options);
-  if (!root.certificate.issuerDer.equals(root.certificate.subjectDer)) {
+  const offline = await readOffline(directory);
+  const rootSigner = offline === undefined ? await readSigner(directory, 'root', options) : undefined;
+  const root = rootSigner?.certificate ?? (await readOwn(directory, 'root'));
+  if (!root.issuerDer.equals(root.subjectDer)) {
     throw broken(join(directory, 'root.crt'), 'it is not a self-signed root');
   }
   const tiered = files.some((file) => file.startsWith('issuer.'));
@@ -167,35 +210,53 @@ async function readCa(
       fix: 'set ca.issuer to false, or begin with a new storage directory',
     });
   }
-  const signer = tiered ? await readPair(directory, 'issuer', options) : root;
-  if (tiered && !signer.certificate.x509.verify(root.certificate.x509.publicKey)) {
-    throw broken(join(directory, 'issuer.crt'), 'root.crt did not sign it');
+  const signer = tiered ? await readSigner(directory, 'issuer', options) : rootSigner;
+  if (signer === undefined) throw broken(directory, 'the key of the root is offline, and no issuer is here');
+  const between = files.includes('between.crt') ? await readCertificates(join(directory, 'between.crt')) : [];
+  const path = [signer.certificate, ...(tiered ? [...between, root] : [])];
+  for (const [i, issuer] of path.slice(1).entries()) {
+    if (path[i]?.x509.verify(issuer.x509.publicKey) !== true) {
+      throw broken(join(directory, 'issuer.crt'), `${issuer === root ? 'root.crt' : 'between.crt'} did not sign it`);
+    }
   }
-  const issuerPem = tiered ? pemEncode('CERTIFICATE', signer.certificate.der) : '';
+  const issuerPem = path
+    .slice(0, -1)
+    .map(({ der }) => pemEncode('CERTIFICATE', der))
+    .join('');
   return Object.freeze({
     name: options.name,
     number,
-    root: root.certificate,
+    root,
     signer,
-    rootSigner: root,
+    rootSigner,
+    offline,
     issuerPem,
     chainPem: issuerPem,
-    crossPem: files.includes('cross.crt') ? await readCross(directory, root.certificate) : '',
-    bundlePem: pemEncode('CERTIFICATE', root.certificate.der),
-    ownKeys: new Set([root.certificate.spkiSha256, signer.certificate.spkiSha256]),
+    crossPem: files.includes('cross.crt') ? await readCross(directory, root) : '',
+    bundlePem: pemEncode('CERTIFICATE', root.der),
+    ownKeys: new Set([root.spkiSha256, signer.certificate.spkiSha256]),
   });
 }
 
-async function readPair(directory: string, name: 'root' | 'issuer', options: AuthorityOptions): Promise<Signer> {
-  const certPath = join(directory, `${name}.crt`);
-  const keyPath = join(directory, `${name}.key`);
+async function readOwn(directory: string, name: 'root' | 'issuer'): Promise<Certificate> {
+  const path = join(directory, `${name}.crt`);
   try {
-    const [certificate, ...more] = certificatesFromPem((await readRegularFile(certPath)).data, certPath);
-    if (certificate === undefined || more.length > 0) throw broken(certPath, 'it must hold exactly one certificate');
-    if (certificate.isCa !== true) throw broken(certPath, 'it is no CA certificate');
-    const key = privateKeyFromPem(await readKeyFile(keyPath, options.log), keyPath, options.passphrase);
+    const [certificate, ...more] = await readCertificates(path);
+    if (certificate === undefined || more.length > 0) throw broken(path, 'it must hold exactly one certificate');
+    if (certificate.isCa !== true) throw broken(path, 'it is no CA certificate');
+    return certificate;
+  } catch (error) {
+    throw explain(error, directory);
+  }
+}
+
+async function readSigner(directory: string, name: 'root' | 'issuer', options: AuthorityOptions): Promise<Signer> {
+  const certificate = await readOwn(directory, name);
+  const path = join(directory, `${name}.key`);
+  try {
+    const key = privateKeyFromPem(await readKeyFile(path, options.log), path, options.passphrase);
     if (spkiSha256(createPublicKey(key)) !== certificate.spkiSha256) {
-      throw broken(keyPath, `its public key is not the one of ${name}.crt (sha256:${certificate.spkiSha256})`);
+      throw broken(path, `its public key is not the one of ${name}.crt (sha256:${certificate.spkiSha256})`);
     }
     return { certificate, key };
   } catch (error) {
@@ -203,9 +264,13 @@ async function readPair(directory: string, name: 'root' | 'issuer', options: Aut
   }
 }
 
+async function readCertificates(path: string): Promise<Certificate[]> {
+  return certificatesFromPem((await readRegularFile(path)).data, path);
+}
+
 async function readCross(directory: string, root: Certificate): Promise<string> {
   const path = join(directory, 'cross.crt');
-  const [cross] = certificatesFromPem((await readRegularFile(path)).data, path);
+  const [cross] = await readCertificates(path);
   if (cross?.spkiSha256 !== root.spkiSha256) throw broken(path, 'it is not of the key of root.crt');
   return pemEncode('CERTIFICATE', cross.der);
 }

@@ -10,6 +10,7 @@ import { pemEncode } from '../pki/pem.ts';
 import { readRegularFile, syncDirectory, writeNewFile } from '../store/files.ts';
 import { CERT_MODE, KEY_MODE } from '../store/layout.ts';
 import type { Authority } from './ca.ts';
+import { rootSignerOf } from './root-offline.ts';
 
 export interface DeviceIssuerOptions {
   readonly authority: Authority;
@@ -56,7 +57,7 @@ async function create(directory: string, options: DeviceIssuerOptions): Promise<
   const key = await generateKey('ecdsa-p256');
   const certificate = await createIssuer({
     name: `${authority.name} Devices`,
-    issuer: authority.rootSigner,
+    issuer: rootSignerOf(authority, 'the issuer of devices cannot be made'),
     publicKey: createPublicKey(key),
     now: clock.now(),
     validityYears,

@@ -43,6 +43,8 @@ export function createDevices({ authority, issuer, issuing, subjectOf }: Devices
     return current.opening;
   };
   return {
+    /** Makes the issuer, while the root can. @throws SL-CA-005 */
+    prepare: open,
     async create({ device, additionalSans }: DeviceRequest): Promise<DeviceIdentity> {
       const asked = subjectOf({ service: device, namespace: DEVICE_NAMESPACE, additionalSans });
       const own = `${device}.${DEVICE_DOMAIN}`;

@@ -6,7 +6,7 @@ import { isSidelockError, SidelockError } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
 import type { TrustBundle } from '../pki/bundle.ts';
 import type { IdentityMaterial } from '../pki/material.ts';
-import type { ServiceType } from '../pki/profiles.ts';
+import { profileOf, type ServiceType } from '../pki/profiles.ts';
 import { nextRenewal } from '../pki/renewal.ts';
 import { openFileStore } from '../store/file-store.ts';
 import { DIRECTORY_MODE, STATE_DIR } from '../store/layout.ts';
@@ -14,6 +14,7 @@ import { lockDirectory } from '../store/lock.ts';
 import { checkDirectory } from '../store/rights.ts';
 import type { CertStore, ServiceCertificate } from '../store/store.ts';
 import { type AuditLog, openAuditLog } from './audit.ts';
+import { type CaCare, createCaCare } from './ca-care.ts';
 import { createDevices } from './devices.ts';
 import { createEnrolment, type Enrolment } from './enrolment.ts';
 import { refuseOtherNamespace } from './held-names.ts';
@@ -92,6 +93,7 @@ export interface Manager extends Enrolment, AsyncDisposable {
   readonly rotationManager: RotationManager;
   readonly revocations: Revocations;
   readonly notices: Notices;
+  readonly caCare: CaCare;
   /** How one root follows another. */
   readonly trust: Omit<Trust, 'heard' | 'watch'>;
   /** Notes what a sidecar serves with; see {@link createFollow}. */
@@ -283,6 +285,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     ...{ store, storagePath, stateDirectory, inventory, authority, bundle: trust.bundle },
     ...{ trustDomain, thresholdMs, clock },
   };
+  const devices = createDevices({ authority, issuing, subjectOf, issuer: authorityOptions });
   const contexts = new Map<string, { readonly fingerprint: string; readonly context: SslContext }>();
   showTrust(options.metrics, trust);
   const watching = trust.watch();
@@ -352,12 +355,10 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
         return revoked;
       },
     },
-    devices: createDevices({
-      ...{ authority, issuing, subjectOf },
-      issuer: {
-        ...{ stateDirectory, passphrase: ca.passphrase, trustDomain, dnsDomains, clock },
-        validityYears: ca.validityYears ?? 10,
-      },
+    devices,
+    caCare: createCaCare({
+      ...{ trust, authority: authorityOptions, audit, prepare: devices.prepare },
+      leafMs: certificates.validityMs ?? profileOf('api_service').validityDays * DAY,
     }),
     rotationManager,
     revocations,

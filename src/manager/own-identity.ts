@@ -2,6 +2,7 @@ import { createPublicKey } from 'node:crypto';
 import { type Clock, DAY } from '../base/clock.ts';
 import { isSidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { certificatesFromPem, EXTENSION } from '../pki/certificate.ts';
 import { issueLeaf } from '../pki/issue.ts';
 import { generateKey, privateKeyToPem } from '../pki/keys.ts';
 import { type IdentityMaterial, readIdentity } from '../pki/material.ts';
@@ -92,13 +93,13 @@ async function issue(
 }
 
 /**
- * For people with curl; sidecars check the SPIFFE id. An issuing tier may vouch for names of services only, so the
- * address and the names of this machine are left out under one, as is a host that is no name of the PKI.
+ * For people with curl; sidecars check the SPIFFE id. Name constraints let an issuer vouch for names of services only, so
+ * the address and the names of this machine are left out under them, as is a host that is no name of the PKI.
  */
 function ownNames(authority: Authority, address: string, trustDomain: string): San[] {
   const host = URL.parse(address)?.hostname.replace(/^\[|\]$/g, '') ?? 'localhost';
   const service = dnsNamesFor({ service: 'manager', namespace: MANAGER_NAMESPACE, trustDomain });
-  const machine = authority.signer === authority.rootSigner ? ['localhost', '127.0.0.1', '::1', host] : [];
+  const machine = constrained(authority) ? [] : ['localhost', '127.0.0.1', '::1', host];
   return [...new Set([...service, ...machine])].flatMap((name) => {
     try {
       return [parseSan(name)];
@@ -106,4 +107,10 @@ function ownNames(authority: Authority, address: string, trustDomain: string): S
       return [];
     }
   });
+}
+
+function constrained({ issuerPem, bundlePem }: Authority): boolean {
+  return certificatesFromPem(issuerPem + bundlePem, 'the CA').some(({ extensions }) =>
+    extensions.some(({ oid }) => oid === EXTENSION.nameConstraints),
+  );
 }

@@ -15,6 +15,7 @@ import {
   removeHalfMade,
 } from './ca.ts';
 import { deviceDirectory } from './device-issuer.ts';
+import { finishOffline } from './root-key.ts';
 import { FIRST, nextNumber, oldRoots, readTrustState, type TrustState, writeTrustState } from './trust-state.ts';
 
 /** The roots of one state, opened. Replaced as a whole. */
@@ -29,6 +30,8 @@ export interface Roots {
   readonly signers: readonly Signer[];
   /** Each root that is or was trusted, by number. */
   readonly roots: ReadonlyMap<number, Certificate>;
+  /** Those of them that are trusted, and whose key is elsewhere. */
+  readonly offline: ReadonlySet<number>;
 }
 
 /**
@@ -58,6 +61,7 @@ export async function openState(
   const unused = others.filter((number) => number >= nextNumber(found));
   for (const number of unused) await rm(authorityDirectory(stateDirectory, number), { recursive: true, force: true });
   await destroyRetired(stateDirectory, found);
+  for (const number of found.trusted) await finishOffline(authorityDirectory(stateDirectory, number));
   return { state: found, created: false };
 }
 
@@ -91,6 +95,7 @@ export async function openRoots(options: AuthorityOptions, state: TrustState): P
     proving: former === '' ? bundle : parseBundle(bundlePem + former, 'the roots that were', now),
     signers: trusted.map(({ signer }) => signer),
     roots: new Map([...retired, ...trusted.map(({ number, root }) => [number, root] as const)]),
+    offline: new Set(trusted.flatMap(({ number, offline }) => (offline === undefined ? [] : [number]))),
   });
 }
 

@@ -3,10 +3,12 @@ import { HOUR, MINUTE, SECOND } from '../base/clock.ts';
 import { isAbort, SidelockError } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
 import type { TrustBundle } from '../pki/bundle.ts';
+import type { Certificate } from '../pki/certificate.ts';
 import type { Signer } from '../pki/issue.ts';
 import type { AuditLog } from './audit.ts';
-import { type Authority, type AuthorityOptions, makeAuthority } from './ca.ts';
+import { type Authority, type AuthorityOptions, type GivenCa, makeAuthority } from './ca.ts';
 import type { Inventory, InventoryEntry } from './inventory.ts';
+import { rootSignerOf } from './root-offline.ts';
 import type { TokenRecord } from './tokens.ts';
 import { type Holding, type Lacking, lackingBundle, lackingEnd, needsOld } from './trust-lacking.ts';
 import { destroyRetired, openRoots, type Roots, rootOf } from './trust-roots.ts';
@@ -19,6 +21,8 @@ export interface RootRecord {
   /** ms since the epoch. */
   readonly notAfter: number;
   readonly state: 'signs' | 'next' | 'old' | 'gone';
+  /** Where the key of the root itself is. */
+  readonly key: 'here' | 'offline' | 'destroyed';
   /** Certificates in use that it vouches for. */
   readonly certificates: number;
 }
@@ -55,6 +59,8 @@ interface StepOptions extends Patience {
   readonly dryRun?: boolean | undefined;
   /** Of `compromise`: when the old roots go at the latest, ms from now; 5 minutes unless given. */
   readonly withinMs?: number | undefined;
+  /** Of `stage`: a CA from elsewhere in place of a new one. */
+  readonly given?: GivenCa | undefined;
 }
 
 /** The roots of this CA, and how one follows another without a moment in which two parties cannot talk. */
@@ -65,6 +71,10 @@ export interface Trust {
   /** By which a sidecar that missed steps can still prove who it is. */
   proving(): TrustBundle;
   signers(): readonly Signer[];
+  /** Each root that is or was trusted, by number. */
+  roots(): ReadonlyMap<number, Certificate>;
+  /** Runs `work`, which changes what lies in the directories of the roots, between two steps, and opens them anew. */
+  reopen(work: () => Promise<void>): Promise<void>;
   generation(): number;
   phase(): TrustPhase;
   /** True when a root before the one that signs vouches for this certificate: it should be renewed. */
@@ -182,6 +192,7 @@ export function createTrust(options: TrustOptions): Trust {
           sha256: root.fingerprint256,
           notAfter: root.notAfter,
           state: stateOf(number, state),
+          key: keyOf(number, roots),
           certificates: all.filter(({ entry }) => rootFor(entry) === number).length,
         })),
       sidecars: { total: enrolled.length, confirmed },
@@ -213,11 +224,18 @@ export function createTrust(options: TrustOptions): Trust {
     news.emit('changed');
   };
 
-  const perform = async (step: TrustStep, next: TrustState) => {
+  /** What signs the next root once more. A stolen key is not waited for, nor one that nobody can bring. */
+  const crossSigner = (step: TrustStep): Signer | undefined => {
+    const { authority } = roots;
+    const waits = step === 'stage' && authority.offline?.how !== 'imported';
+    return waits ? rootSignerOf(authority, 'the next root cannot be cross-signed') : authority.rootSigner;
+  };
+
+  const perform = async (step: TrustStep, next: TrustState, given?: GivenCa) => {
     const number = next.trusted.at(-1) ?? 0;
     const made = step === 'stage' || step === 'compromise';
     const root = made
-      ? (await makeAuthority(options.authority, number, roots.authority.rootSigner)).root
+      ? (await makeAuthority(options.authority, { number, previous: crossSigner(step), given })).root
       : roots.authority.root;
     // The journal first: after a crash there is a line too many, never a step without one.
     await audit.append({
@@ -253,6 +271,13 @@ export function createTrust(options: TrustOptions): Trust {
     bundle: () => roots.bundle,
     proving: () => roots.proving,
     signers: () => roots.signers,
+    roots: () => roots.roots,
+    reopen: (work) =>
+      inTurn('step', async () => {
+        await work();
+        roots = await openRoots(options.authority, roots.state);
+        vouching = new WeakMap();
+      }),
     generation: () => roots.state.generation,
     phase: () => phaseOf(roots.state),
     isOld,
@@ -265,15 +290,16 @@ export function createTrust(options: TrustOptions): Trust {
     },
     status,
     watch,
-    take(step, { dryRun = false, withinMs = WITHIN_MS, ...patience } = {}) {
+    take(step, { dryRun = false, withinMs = WITHIN_MS, given, ...patience } = {}) {
       return inTurn('step', async () => {
         const now = clock.now();
         const next =
           step === 'compromise' ? STEPS.compromise(roots.state, now, withinMs) : STEPS[step](roots.state, now);
+        if (step === 'stage') crossSigner(step);
         const before = await status(patience);
         if (dryRun) return before;
         if (before.lacking.length > 0 && (step === 'activate' || step === 'retire')) throw notYet(step, before.lacking);
-        await perform(step, next);
+        await perform(step, next, given);
         return await status();
       });
     },
@@ -310,6 +336,11 @@ function stateOf(number: number, { signing, trusted }: TrustState): RootRecord['
   if (!trusted.includes(number)) return 'gone';
   if (number === signing) return 'signs';
   return number > signing ? 'next' : 'old';
+}
+
+function keyOf(number: number, { state, offline }: Roots): RootRecord['key'] {
+  if (!state.trusted.includes(number)) return 'destroyed';
+  return offline.has(number) ? 'offline' : 'here';
 }
 
 /** So many are named in the message; the status has all. */

@@ -136,7 +136,8 @@ export async function crossSign(root: Certificate, issuer: Signer, now: number):
     extensions: [
       basicConstraints(true),
       keyUsage('keyCertSign', 'cRLSign'),
-      subjectKeyIdentifier(keyIdOf(publicKey)),
+      // Its own: what it issued names the key by it, whoever made it.
+      subjectKeyIdentifier(keyIdOfSigner({ certificate: root })),
       authorityKeyIdentifier(keyIdOfSigner(issuer)),
     ],
   });

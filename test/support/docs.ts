@@ -6,6 +6,7 @@ import { CHECKS } from '../../src/cli/check/finding.ts';
 import { packageVersion } from '../../src/cli/version.ts';
 import { printManifests } from '../../src/config/print.ts';
 import { installDefaults, installManifests } from '../../src/kubernetes/manifests.ts';
+import { CA_FINDINGS } from '../../src/pki/ca-findings.ts';
 import { commandHelp, commandTable, commonFlags } from './reference/commands.ts';
 import { configKeys } from './reference/config-keys.ts';
 import { metricsTable } from './reference/metrics.ts';
@@ -25,6 +26,7 @@ const PARTS: Readonly<Record<string, () => string>> = {
       ['check', 'what it asks'],
       Object.entries(CHECKS).map(([id, what]) => [`\`${id}\``, what]),
     ),
+  'ca-findings': caFindings,
   layers: () => rules('layer-', 'layer'),
   metrics: metricsTable,
   packages: () => rules('package-', 'package'),
@@ -40,6 +42,7 @@ export const FILES: Readonly<Record<string, () => string>> = {
 export const GENERATED = [
   'ARCHITECTURE.md',
   ...['checks', 'cli', 'config', 'errors', 'metrics'].map((name) => `docs/reference/${name}.md`),
+  'docs/how-to/your-own-ca.md',
 ];
 export const root = join(import.meta.dirname, '../..');
 
@@ -55,6 +58,11 @@ export function generate(text: string): string {
 function errorCodes(): string {
   const rows = Object.entries(ERROR_PAGES).map(([code, { title, fix }]) => [`\`${code}\``, title, fix]);
   return table(['code', 'what it says', 'what to do'], rows);
+}
+
+function caFindings(): string {
+  const rows = Object.entries(CA_FINDINGS).map(([code, { level, fix }]) => [`\`${code}\``, level, fix]);
+  return table(['code', 'level', 'what to do'], rows);
 }
 
 /** The sentences of the rules whose name begins with `prefix`. */
