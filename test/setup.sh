@@ -16,6 +16,8 @@ wanted=(
   '/usr/lib/postgresql/*/bin/postgres=postgresql'
   redis-server=redis-server
   redis-cli=redis-tools
+  mariadbd=mariadb-server
+  mariadb=mariadb-client
   # Alerts and rules are given to the real ones.
   prometheus-alertmanager=prometheus-alertmanager
   promtool=prometheus

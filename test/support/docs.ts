@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import { packageVersion } from '../../src/cli/version.ts';
 import { printManifests } from '../../src/config/print.ts';
 import { installDefaults, installManifests } from '../../src/kubernetes/manifests.ts';
 import { CA_FINDINGS } from '../../src/pki/ca-findings.ts';
+import { clientTable } from './reference/clients.ts';
 import { commandHelp, commandTable, commonFlags } from './reference/commands.ts';
 import { configKeys } from './reference/config-keys.ts';
 import { metricsTable } from './reference/metrics.ts';
@@ -14,6 +16,7 @@ import { table } from './reference/table.ts';
 
 /** Generated parts of the documents, by the name in their markers. `npm run docs` writes them. */
 const PARTS: Readonly<Record<string, () => string>> = {
+  clients: clientTable,
   'command-help': commandHelp,
   commands: commandTable,
   'common-flags': commonFlags,
@@ -38,13 +41,20 @@ export const FILES: Readonly<Record<string, () => string>> = {
     `# What \`sidelock install\` prints with its defaults; \`npm run docs\` writes it.\n${printManifests(installManifests(installDefaults(packageVersion())))}`,
 };
 
-/** The documents that have such parts. */
-export const GENERATED = [
-  'ARCHITECTURE.md',
-  ...['checks', 'cli', 'config', 'errors', 'metrics'].map((name) => `docs/reference/${name}.md`),
-  'docs/how-to/your-own-ca.md',
-];
 export const root = join(import.meta.dirname, '../..');
+const docs = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' });
+
+/** Every document that is ours. */
+export const DOCUMENTS = [
+  ...['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'CHANGELOG.md'],
+  ...['bench/README.md', 'docker/README.md', 'k8s/README.md'],
+  ...docs.filter((path) => path.endsWith('.md')).map((path) => `docs/${path}`),
+];
+
+/** The documents that have such parts. */
+export const GENERATED = DOCUMENTS.filter((path) =>
+  readFileSync(join(root, path), 'utf8').includes('<!-- generated: '),
+);
 
 /** `text` with every marked part written anew. A marker without a known name throws. */
 export function generate(text: string): string {

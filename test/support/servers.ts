@@ -53,6 +53,20 @@ export async function startRedis(t: Test, redis: string): Promise<number> {
   return port;
 }
 
+/** A MariaDB whose `root` has no password, on loopback, until the end of the test. */
+export async function startMariadb(t: Test, mariadbd: string): Promise<number> {
+  const directory = await mkdtemp(join(tmpdir(), 'sidelock-mariadb-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const port = await freePort();
+  const data = `--datadir=${join(directory, 'data')}`;
+  // It refuses to run as root unless that is said.
+  const common = ['--no-defaults', data, ...(process.getuid?.() === 0 ? ['--user=root'] : [])];
+  await run('mariadb-install-db', [...common, '--auth-root-authentication-method=normal', '--skip-test-db']);
+  const where = [`--port=${port}`, '--bind-address=127.0.0.1', `--socket=${join(directory, 's')}`];
+  await startServer(t, mariadbd, [...common, ...where, '--innodb-flush-log-at-trx-commit=0'], port);
+  return port;
+}
+
 /** A program until the end of the test, once its loopback port takes connections. */
 export async function startServer(t: Test, program: string, args: readonly string[], port: number): Promise<void> {
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
