@@ -7,6 +7,7 @@ import type { Signer } from '../src/pki/issue.ts';
 import { generateKey, type KeyType, privateKeyToPem } from '../src/pki/keys.ts';
 import { readIdentity } from '../src/pki/material.ts';
 import { dataPlaneMetrics } from '../src/sidecar/metrics.ts';
+import { createTickets } from '../src/sidecar/tickets.ts';
 import { createTlsContexts } from '../src/sidecar/tls.ts';
 import { openFileStore } from '../src/store/file-store.ts';
 import { issueFor, pemOf, writeMaterial } from './material.ts';
@@ -85,6 +86,7 @@ async function prepare(directory: string): Promise<readonly Timed[]> {
   });
   const identity = readIdentity(files, { now: systemClock.now() });
   const metrics = dataPlaneMetrics(createMetrics());
+  const tickets = createTickets(systemClock);
   return [
     {
       name: 'certificate load, disk',
@@ -105,7 +107,7 @@ async function prepare(directory: string): Promise<readonly Timed[]> {
       operations: 500,
       targetMs: 50,
       budgetMs: 2,
-      once: timing(() => createTlsContexts(metrics, 'TLSv1.3').of(identity, 'server')),
+      once: timing(() => createTlsContexts(metrics, 'TLSv1.3', tickets).of(identity, 'server')),
     },
     {
       name: 'validation',

@@ -78,6 +78,8 @@ const protocol = () =>
 
 const alpn = (what: string) => z.array(alpnName()).min(1).optional().describe(what);
 
+const resumption = (what: string) => z.boolean().prefault(false).describe(what);
+
 const inbound = z
   .strictObject({
     name: label().optional().describe('in logs and metrics'),
@@ -108,6 +110,7 @@ const inbound = z
       .enum(['enforce', 'audit'], { error: 'expected enforce or audit' })
       .prefault('enforce')
       .describe('audit lets through and records what allow refuses'),
+    resumption: resumption('give callers tickets to resume TLS sessions with; every connection is judged anew'),
   })
   .superRefine(checkProtocol)
   .superRefine(checkAlpn)
@@ -187,6 +190,7 @@ const outbound = z
       .boolean()
       .prefault(false)
       .describe('tell a PostgreSQL client that asks for TLS no, so that sslmode=prefer works'),
+    resumption: resumption('resume TLS sessions with it; every peer is judged anew'),
   })
   .superRefine(checkAlpn)
   .superRefine(({ protocol: spoken, answerSslRequest }, context) => {

@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts';
 import { Drain } from '../base/lifecycle.ts';
 import type { Cell } from '../base/metrics.ts';
 import type { CloseReason, DataPlaneMetrics, Direction } from './metrics.ts';
-import type { LinkKind } from './peer-link.ts';
+import type { LinkKind, TlsFacts } from './peer-link.ts';
 import type { Relay } from './relay.ts';
 
 interface Peer {
@@ -24,7 +24,7 @@ export interface ConnectionInfo {
   readonly self: { readonly id: string; readonly serial: string; readonly generation: number } | undefined;
   /** The plaintext side: the app behind an inbound, or the local caller of an outbound. */
   readonly local: string;
-  readonly tls: { readonly version: string; readonly cipher: string; readonly group: string | undefined } | undefined;
+  readonly tls: TlsFacts | undefined;
   /** The caller of a permissive listener has no TLS: of `peer` only the address is known. */
   readonly plaintext?: boolean;
   /** ms since the epoch. */

@@ -1,5 +1,6 @@
 import type { Clock, Random } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
+import type { CrlSet } from '../pki/crl-set.ts';
 import type { Connections } from './connections.ts';
 import type { Resolver } from './endpoints/resolver.ts';
 import type { IdentityReader } from './identity.ts';
@@ -11,6 +12,7 @@ import type { NoticesOut } from './notices-out.ts';
 import type { OpenPeers } from './open-peers.ts';
 import type { SidecarLimits } from './options.ts';
 import type { Refusals } from './refusals.ts';
+import type { SentChains } from './sent-chains.ts';
 import type { TlsContexts } from './tls.ts';
 
 /** What the inbound and outbound listeners of one sidecar share. */
@@ -18,6 +20,9 @@ export interface DataPlane {
   readonly identity: IdentityReader;
   readonly contexts: TlsContexts;
   readonly judge: PeerJudge;
+  readonly chains: SentChains;
+  /** The newest revocation lists. */
+  readonly crl: () => CrlSet | undefined;
   readonly connections: Connections;
   readonly links: Links;
   readonly openPeers: OpenPeers;

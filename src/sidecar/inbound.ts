@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { TLSSocket } from 'node:tls';
+import { type SecureContext, TLSSocket } from 'node:tls';
 import { type ServerAlpn, serverAlpn } from './alpn.ts';
 import type { DataPlane } from './data-plane.ts';
 import { dial, remoteName, speaksFor } from './dial.ts';
@@ -138,7 +138,7 @@ function startTls(raw: Socket, identity: Identity, inbound: Inbound): void {
   // Asking for a certificate and refusing its absence lets OpenSSL send the alert that tells a caller what is missing.
   const socket = new TLSSocket(raw, {
     isServer: true,
-    secureContext: plane.contexts.of(identity.material, 'server'),
+    secureContext: contextOf(inbound, identity),
     requestCert: true,
     rejectUnauthorized: true,
     ...(alpn.choose === undefined ? {} : { ALPNCallback: alpn.choose }),
@@ -151,6 +151,7 @@ function startTls(raw: Socket, identity: Identity, inbound: Inbound): void {
       socket,
       address: remoteName(raw),
       identity,
+      resumption: options.resumption === true,
       check: () =>
         alpn.permits(socket.alpnProtocol) ? undefined : { reason: 'alpn_mismatch', detail: 'it offers none at all' },
       failed: () => plane.connections.dismiss(),
@@ -165,6 +166,13 @@ function startTls(raw: Socket, identity: Identity, inbound: Inbound): void {
     },
     plane,
   );
+}
+
+/** Tickets are good for as long as trust, revocation lists, rules and our own certificate are those of now. */
+function contextOf({ options, policy, plane }: Inbound, { material }: Identity): SecureContext {
+  return options.resumption === true
+    ? plane.contexts.giving(material, options.name, [plane.crl()?.sha256 ?? '', policy.revision])
+    : plane.contexts.of(material, 'server');
 }
 
 /** The connection keeps the place it was admitted to, and every stream takes one more. */

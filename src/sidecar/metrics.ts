@@ -30,6 +30,11 @@ export function dataPlaneMetrics(metrics: Metrics) {
       HANDSHAKE_BUCKETS,
       listener,
     ),
+    resumed: metrics.counter(
+      'sidelock_handshakes_resumed_total',
+      'Of the handshakes that went well, those that resumed an earlier connection.',
+      listener,
+    ),
     connections: metrics.gauge('sidelock_connections', 'Connections relayed now.', [...listener, 'tls']),
     opened: metrics.counter('sidelock_connections_total', 'Connections relayed since start.', [...listener, 'tls']),
     closed: metrics.counter('sidelock_connections_closed_total', 'Relayed connections that ended, by reason.', [

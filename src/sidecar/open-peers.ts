@@ -1,6 +1,7 @@
 import type { TLSSocket } from 'node:tls';
 import type { Logger } from '../base/log.ts';
-import type { PeerPurpose, PeerReason, PeerVerdict } from '../pki/peer.ts';
+import type { PeerPurpose, PeerReason, PeerSource, PeerVerdict } from '../pki/peer.ts';
+import { peerSource } from '../pki/peer-chain.ts';
 import type { Connections } from './connections.ts';
 import type { IdentityReader } from './identity.ts';
 import type { PeerJudge } from './judge.ts';
@@ -15,6 +16,8 @@ interface OpenPeer {
   readonly verified: VerifiedPeer;
   /** SHA-256 of the root that vouches for the peer. */
   readonly root: string;
+  /** Its certificates, where the session has not all of them. */
+  readonly shown: PeerSource | undefined;
   /** ms since the epoch. */
   readonly since: number;
 }
@@ -75,7 +78,7 @@ export function createOpenPeers(): OpenPeers {
         if (socket.destroyed) continue;
         const { direction, verified } = peer;
         const key = `${direction} ${verified.peer.leaf.fingerprint256}`;
-        const verdict = verdicts.get(key) ?? plane.judge(socket, identity, roleIn(direction));
+        const verdict = verdicts.get(key) ?? plane.judge(peer.shown ?? peerSource(socket), identity, roleIn(direction));
         verdicts.set(key, verdict);
         if (verdict.ok) open.set(socket, { ...peer, root: verdict.root.fingerprint256 });
         // A connection may outlive the dates it began with: its age is bounded elsewhere.

@@ -100,6 +100,11 @@ export interface InboundOptions {
   readonly socketMode?: number | undefined;
   /** `enforce` unless given. */
   readonly policy?: PolicyMode;
+  /**
+   * Callers may resume an earlier TLS session, by tickets that are good for an hour and until trust, revocation lists,
+   * rules or our certificate change; every connection is judged as a new one. False unless given.
+   */
+  readonly resumption?: boolean;
 }
 
 /** A peer, and the local plaintext port that leads to it. */
@@ -123,6 +128,11 @@ export interface OutboundOptions {
   readonly expect: readonly string[];
   /** A PostgreSQL client that asks for TLS is told no, in place of the server; false unless given. `tcp` only. */
   readonly answerSslRequest?: boolean;
+  /**
+   * A connection may resume an earlier TLS session with the same endpoint, until our identity or a revocation list
+   * changes; the peer is judged as by a new one. False unless given.
+   */
+  readonly resumption?: boolean;
 }
 
 /** How soon a changed directory is looked at; all of them have defaults that suit a running sidecar. */

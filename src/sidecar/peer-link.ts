@@ -3,6 +3,16 @@ import type { SpiffeId } from '../pki/names.ts';
 import type { Identity } from './identity.ts';
 import type { Link } from './link.ts';
 
+/** What was agreed in a handshake. */
+export interface TlsFacts {
+  readonly version: string;
+  readonly cipher: string;
+  /** Of the key exchange. Node tells it on the client side only. */
+  readonly group: string | undefined;
+  /** By a ticket of an earlier connection. */
+  readonly resumed?: true;
+}
+
 /** Who is at the other end of a connection, and what was agreed. */
 export interface VerifiedPeer {
   readonly peer: {
@@ -16,7 +26,7 @@ export interface VerifiedPeer {
   readonly local: string;
   /** Ours, as the peer saw it. */
   readonly identity: Identity;
-  readonly tls: { readonly version: string; readonly cipher: string; readonly group: string | undefined };
+  readonly tls: TlsFacts;
 }
 
 /** `own` is a connection for one conversation; `shared` carries many, as streams. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { ListenerPolicyReport } from '../api/wire-sidecar.ts';
 import { SidelockError } from '../base/errors.ts';
 import type { Certificate } from '../pki/certificate.ts';
@@ -28,6 +29,8 @@ export interface ListenerPolicy {
   /** Whether the caller would still be let in; not counted. */
   permits(id: SpiffeId): boolean;
   report(): ListenerPolicyReport;
+  /** Another one with each other rule. */
+  readonly revision: string;
 }
 
 /** A policy whose rules can be exchanged while it is in use. */
@@ -48,6 +51,9 @@ export function createPolicy(rules: CompiledRules, plane: DataPlane): LivePolicy
     request: (caller, method, target) => current.request(caller, method, target),
     permits: (id) => current.permits(id),
     report: () => current.report(),
+    get revision() {
+      return current.revision;
+    },
     prepare(next) {
       const compiled = compile({ ...next, protocol: rules.protocol }, plane);
       return () => {
@@ -135,6 +141,7 @@ function compile(
       if (deny(verdict, caller, { method, target })) return undefined;
       return { status: 403, reason: verdict, code: 'SL-AUTHZ-002', sentence: SENTENCES[verdict] };
     },
+    revision: createHash('sha256').update(JSON.stringify({ allow, policy })).digest('hex'),
     permits: (id) => audit || authorize(id) !== undefined,
     report: () => ({ listener, policy, since, callers: seen?.callers() ?? [], other: seen?.other ?? 0 }),
   };

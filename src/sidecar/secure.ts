@@ -3,6 +3,7 @@ import type { TLSSocket } from 'node:tls';
 import { nodeCode } from '../base/errors.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { SpiffeId } from '../pki/names.ts';
+import type { PeerSource } from '../pki/peer.ts';
 import type { DataPlane } from './data-plane.ts';
 import { localName } from './dial.ts';
 import { classify, type HandshakeReason } from './handshake.ts';
@@ -27,6 +28,10 @@ interface Handshake {
   /** A last rule on a peer that verified: undefined, or why it is not the right one. */
   readonly check?: (id: SpiffeId) => { reason: HandshakeReason; detail: string } | undefined;
   readonly verified: (peer: VerifiedPeer, socket: TLSSocket) => void;
+  /** Whether what an accepted caller showed is wanted again, when it resumes. */
+  readonly resumption?: boolean;
+  /** The peer of the session that this handshake may resume: Node tells a client none then. */
+  readonly known?: PeerSource | undefined;
   /** Asked before a failure is counted and explained; true when it is not one, because another way is tried. */
   readonly forgive?: (reason: HandshakeReason) => boolean;
   /** Called once instead of `verified`, unless forgiven; counted, explained and destroyed by then. */
@@ -64,8 +69,11 @@ export function secure(handshake: Handshake, plane: DataPlane): void {
   };
   const closed = () => broke();
   const judge = () => {
+    // Resumed or not: OpenSSL looks at nothing again when it resumes, not even at dates.
+    const resumed = socket.isSessionReused();
+    const shown = resumed && handshake.known !== undefined ? handshake.known : plane.chains.of(socket);
     const verdict = plane.judge(
-      socket,
+      shown,
       plane.identity.current() ?? identity,
       direction === 'inbound' ? 'client' : 'server',
     );
@@ -81,6 +89,8 @@ export function secure(handshake: Handshake, plane: DataPlane): void {
     settle();
     releaseControl(socket);
     plane.metrics.handshakes.with({ direction, listener, result: 'ok', reason: '' }).value++;
+    if (resumed) plane.metrics.resumed.with({ direction, listener }).value++;
+    else if (handshake.resumption === true) plane.chains.keep(shown);
     plane.metrics.handshakeSeconds.with({ direction, listener }).observe((performance.now() - started) / 1000);
     const verified = {
       peer: { address, spiffeId: verdict.spiffeId, leaf: verdict.leaf, root: verdict.root.fingerprint256 },
@@ -95,6 +105,7 @@ export function secure(handshake: Handshake, plane: DataPlane): void {
       kind,
       verified,
       root: verified.peer.root,
+      shown: resumed ? shown : undefined,
       since: plane.clock.now(),
     });
     handshake.verified(verified, socket);
@@ -124,5 +135,6 @@ function tlsFacts(socket: TLSSocket, direction: Direction): VerifiedPeer['tls'] 
     version: socket.getProtocol() ?? 'unknown',
     cipher: socket.getCipher().name,
     group: key !== null && 'name' in key && typeof key.name === 'string' ? key.name : undefined,
+    ...(socket.isSessionReused() ? { resumed: true as const } : {}),
   };
 }

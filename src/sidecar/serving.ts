@@ -20,6 +20,7 @@ import { createPolicy, type PolicyRules } from './policy.ts';
 import { reauthorise } from './reauthorise.ts';
 import { createRefusals } from './refusals.ts';
 import type { RevocationHolder } from './revocation.ts';
+import { createSentChains } from './sent-chains.ts';
 import type { TlsContexts } from './tls.ts';
 import { endpointsReport } from './upstream.ts';
 
@@ -102,6 +103,8 @@ export async function openServing(options: ServingOptions, deps: ServingDependen
     identity,
     contexts: deps.contexts,
     judge: createPeerJudge(trustDomain, clock, () => revocation.current()),
+    chains: createSentChains(),
+    crl: () => revocation.current(),
     connections,
     links,
     openPeers: createOpenPeers(),

@@ -13,6 +13,7 @@ import { createRefusals } from './refusals.ts';
 import { createRevocationHolder } from './revocation.ts';
 import { type BoundListener, type InboundRules, openServing, type Serving } from './serving.ts';
 import { startIdentitySource } from './sources/start.ts';
+import { createTickets } from './tickets.ts';
 import { createTlsContexts } from './tls.ts';
 
 export interface Sidecar extends AsyncDisposable {
@@ -55,7 +56,8 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const readiness = new Readiness();
   readiness.block('starting', 'ports are being bound');
   const metrics = dataPlaneMetrics(deps.metrics);
-  const contexts = createTlsContexts(metrics, options.minVersion ?? 'TLSv1.3');
+  const tickets = createTickets(clock);
+  const contexts = createTlsContexts(metrics, options.minVersion ?? 'TLSv1.3', tickets);
   const holder = createIdentityHolder({ log, prepare: contexts.prepare });
   const revocation = createRevocationHolder();
   const refusals = createRefusals(log, clock);
@@ -69,7 +71,10 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const local =
     workers > 1 ? undefined : await openServing(plain, { ...open, contexts, metrics, onScrape, sharing: 'alone' });
   const serving: Serving = undo.use(
-    local ?? (await (await import('./workers/workers.ts')).startWorkers(plain, { ...open, readiness, count: workers })),
+    local ??
+      (await (
+        await import('./workers/workers.ts')
+      ).startWorkers(plain, { ...open, tickets, readiness, count: workers })),
   );
   const look = async () => await serving.look('plaintext');
   const record = undo.use(await keepPlaintextRecord({ directory: stateDirectory, look, clock, log }));

@@ -57,6 +57,7 @@ export function createUpstream(options: OutboundOptions, plane: DataPlane): Upst
         found,
         alpn,
         plane,
+        resumption: options.resumption === true,
         check,
         failed,
         down: (failure, address) => upstreamDown(failure, address, options, plane),

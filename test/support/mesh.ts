@@ -4,7 +4,7 @@ import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
-import { systemClock } from '../../src/base/clock.ts';
+import { type Clock, systemClock } from '../../src/base/clock.ts';
 import { createMetrics } from '../../src/base/metrics.ts';
 import {
   DEFAULT_LIMITS,
@@ -30,6 +30,8 @@ interface NodeOptions {
   readonly userBuffers?: boolean;
   readonly streams?: boolean;
   readonly workers?: number;
+  readonly minVersion?: SidecarOptions['minVersion'];
+  readonly clock?: Clock;
   readonly protocol?: Protocol;
   readonly accessLog?: number;
   readonly tracing?: boolean;
@@ -69,8 +71,9 @@ export async function startNode(t: Test, options: NodeOptions) {
       ...(options.userBuffers === undefined ? {} : { userBuffers: options.userBuffers }),
       ...(options.streams === undefined ? {} : { streams: options.streams }),
       ...(options.workers === undefined ? {} : { workers: options.workers }),
+      ...(options.minVersion === undefined ? {} : { minVersion: options.minVersion }),
     },
-    { clock: systemClock, random: Math.random, log, metrics },
+    { clock: options.clock ?? systemClock, random: Math.random, log, metrics },
   );
   t.teardown(() => sidecar.shutdown());
   await sidecar.ready;

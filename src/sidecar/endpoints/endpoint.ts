@@ -4,10 +4,12 @@ import { MINUTE, SECOND } from '../../base/clock.ts';
 import type { ErrorCode } from '../../base/errors.ts';
 import { formatAddress } from '../../base/listen.ts';
 import type { SpiffeId } from '../../pki/names.ts';
+import type { PeerSource } from '../../pki/peer.ts';
 import type { ClientAlpn } from '../alpn.ts';
 import type { DataPlane } from '../data-plane.ts';
 import { type DialFailure, dial } from '../dial.ts';
 import { explain, type HandshakeReason } from '../handshake.ts';
+import type { Identity } from '../identity.ts';
 import type { SharedLink } from '../links.ts';
 import type { Load } from '../load.ts';
 import { STREAMS_PROTOCOL } from '../mux/alpn.ts';
@@ -17,6 +19,7 @@ import { DEFAULT_LINK_GRACE } from '../options.ts';
 import type { PeerLink, VerifiedPeer } from '../peer-link.ts';
 import { reportHandshakeFailure } from '../report.ts';
 import { ownLink, secure } from '../secure.ts';
+import { keptSource } from '../sent-chains.ts';
 import type { Candidate } from './choose.ts';
 import type { Found } from './discovery.ts';
 import { type FailureKind, Health } from './health.ts';
@@ -51,6 +54,8 @@ interface EndpointOptions {
   readonly found: Found;
   readonly alpn: ClientAlpn;
   readonly plane: DataPlane;
+  /** Whether a connection may resume an earlier one. */
+  readonly resumption: boolean;
   /** Whether it is who is expected there. */
   readonly check: (id: SpiffeId) => { reason: HandshakeReason; detail: string } | undefined;
   /** Counts and explains that nobody answers there. */
@@ -81,6 +86,9 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
   const health = new Health();
   const shared = new Set<SharedLink>();
   const waiting: LinkCaller[] = [];
+  const { resumption } = options;
+  /** The newest TLS session, used again and again: a server of Node's gives no new ticket when it resumes. */
+  let kept: { readonly scope: string; readonly session: Buffer; readonly of: PeerSource } | undefined;
   let connecting = false;
   let retired = false;
   /** What the peer said last. */
@@ -101,6 +109,9 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
 
   const goAway = (link: SharedLink) => link.goAway(plane.limits.linkGraceMs ?? DEFAULT_LINK_GRACE);
 
+  /** A session of before does not outlive a change of what the peer is judged by. */
+  const scopeOf = ({ generation }: Identity) => `${generation} ${plane.crl()?.sha256}`;
+
   /** Makes one connection for those whom `callers` names when it stands. */
   const attempt = (callers: () => LinkCaller[], settled: () => void, timeoutMs: number): void => {
     const fail = (stage: PeerLinkFailure['stage'], code: ErrorCode) => {
@@ -119,16 +130,31 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
         fail('dial', 'SL-UP-001');
         return;
       }
+      const scope = scopeOf(identity);
+      const known = kept?.scope === scope ? kept : undefined;
       const offers = alpn.offer.length > 0 && (alpn.demands || plane.clock.now() >= refusesOfferUntil);
       const socket = tlsConnect({
         socket: raw,
-        secureContext: plane.contexts.of(identity.material, 'client'),
+        secureContext: resumption
+          ? plane.contexts.resuming(identity.material)
+          : plane.contexts.of(identity.material, 'client'),
+        ...(known === undefined ? {} : { session: known.session }),
         ...(servername === undefined ? {} : { servername }),
         ...(offers ? { ALPNProtocols: [...alpn.offer] } : {}),
         // The verdict is taken in `secure`, which explains it; nothing is sent before.
         rejectUnauthorized: false,
         checkServerIdentity: () => undefined,
       });
+      if (resumption) {
+        socket.on('session', (session: Buffer) => {
+          if (plane.identity.current()?.generation !== identity.generation) return;
+          kept = {
+            scope,
+            session,
+            of: socket.isSessionReused() && known !== undefined ? known.of : keptSource(socket),
+          };
+        });
+      }
       secure(
         {
           direction: 'outbound',
@@ -137,6 +163,7 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
           socket,
           address: name,
           identity,
+          known: known?.of,
           check: (id) => options.check(id) ?? (alpn.demands && socket.alpnProtocol === false ? NOT_AGREED : undefined),
           forgive(reason) {
             if (!offers || alpn.demands || reason !== 'alpn_mismatch') return false;
@@ -145,6 +172,7 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
             return true;
           },
           failed(reason) {
+            kept = undefined;
             options.failed(reason === 'peer_wrong_identity' ? 'wrong_identity' : 'handshake');
             fail('handshake', explain(reason, undefined).code);
           },
@@ -209,6 +237,7 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
   };
 
   const refused = ({ peer, identity }: VerifiedPeer) => {
+    kept = undefined;
     options.failed('refused');
     reportHandshakeFailure(plane, {
       direction: 'outbound',

@@ -5,6 +5,7 @@ import type { MetricsSnapshot } from '../../base/metrics.ts';
 import type { PortSharing } from '../listener.ts';
 import type { Direction } from '../metrics.ts';
 import type { BoundListener, InboundRules, ServingOptions, View } from '../serving.ts';
+import type { TicketSecret } from '../tickets.ts';
 
 /** What a worker thread starts with. No secrets: tools show it. */
 export interface ThreadData {
@@ -56,6 +57,8 @@ export type ToWorker =
   | IdentityMessage
   /** Revocation lists that the main thread has verified. */
   | { readonly is: 'crl'; readonly pem: string }
+  /** So that a ticket of one worker is good with another. */
+  | ({ readonly is: 'tickets' } & TicketSecret)
   | { readonly is: 'serve' }
   | { readonly is: 'leave' }
   | Ask<keyof Questions>

@@ -10,6 +10,7 @@ import { dataPlaneMetrics } from '../metrics.ts';
 import { createNoticesOut } from '../notices-out.ts';
 import { createRevocationHolder } from '../revocation.ts';
 import { openServing, type Serving } from '../serving.ts';
+import { createTickets } from '../tickets.ts';
 import { createTlsContexts } from '../tls.ts';
 import type { Ask, FromWorker, Questions, ThreadData, ToWorker } from './messages.ts';
 
@@ -21,7 +22,8 @@ async function run(port: MessagePort, { options, sharing, logLevel }: ThreadData
   const log = createLogger({ level: logLevel, stream: { write: (line) => post({ is: 'log', line }) } });
   const registry = createMetrics();
   const metrics = dataPlaneMetrics(registry);
-  const contexts = createTlsContexts(metrics, options.minVersion ?? 'TLSv1.3');
+  const tickets = createTickets(systemClock);
+  const contexts = createTlsContexts(metrics, options.minVersion ?? 'TLSv1.3', tickets);
   const identity = createIdentityHolder({ log, prepare: contexts.prepare });
   const revocation = createRevocationHolder();
   const notices = createNoticesOut({ clock: systemClock, random: systemRandom, log });
@@ -71,6 +73,9 @@ async function run(port: MessagePort, { options, sharing, logLevel }: ThreadData
       }
       case 'crl':
         revocation.repeat(readCrlSet(message.pem, 'of the main thread'));
+        break;
+      case 'tickets':
+        tickets.repeat(message);
         break;
       case 'serve':
         serving.serve();

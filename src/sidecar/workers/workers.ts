@@ -7,6 +7,7 @@ import type { InboundOptions, SidecarDependencies } from '../options.ts';
 import { checkRules } from '../policy.ts';
 import type { RevocationHolder } from '../revocation.ts';
 import type { Serving, ServingOptions, View } from '../serving.ts';
+import type { Tickets } from '../tickets.ts';
 import { startCrew } from './crew.ts';
 import type { Questions, ToWorker } from './messages.ts';
 import { uniteCounts, unitePlaintext, unitePolicies } from './union.ts';
@@ -25,6 +26,7 @@ interface WorkersDependencies extends SidecarDependencies {
   readonly identity: IdentityReader;
   readonly revocation: RevocationHolder;
   readonly notices: Pick<NoticesOut, 'add'>;
+  readonly tickets: Tickets;
   readonly readiness: Readiness;
 }
 
@@ -34,7 +36,7 @@ interface WorkersDependencies extends SidecarDependencies {
  * @throws SL-NET-001, SL-NET-002, SL-NET-003, SL-CFG-003
  */
 export async function startWorkers(options: ServingOptions, deps: WorkersDependencies): Promise<Serving> {
-  const { count, identity, revocation, notices, readiness, clock, metrics } = deps;
+  const { count, identity, revocation, notices, tickets, readiness, clock, metrics } = deps;
   checkPorts(options);
   let current = divided(options, count);
   const serving = metrics.gauge('sidelock_workers', 'Threads that serve now; only with more than one.').with({});
@@ -69,6 +71,7 @@ export async function startWorkers(options: ServingOptions, deps: WorkersDepende
     ...deps,
     options: () => current,
     greeting: () => [
+      { is: 'tickets', ...tickets.current() } as const,
       ...identityMessages(),
       ...crlMessages(),
       ...(released ? [{ is: 'serve' } as const] : []),
