@@ -2,7 +2,7 @@ import type { NewsAnswer, Notice } from '../api/wire-news.ts';
 import { type Clock, type Random, SECOND } from '../base/clock.ts';
 import { isAbort, isSidelockError, SidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { backoffDelay } from '../base/retry.ts';
+import { askedToWait, backoffDelay } from '../base/retry.ts';
 import type { IdentityMaterial } from '../pki/material.ts';
 import type { Conversation } from './conversation.ts';
 import type { IdentityReader } from './identity.ts';
@@ -39,6 +39,7 @@ export async function followNews(options: FollowerOptions): Promise<void> {
   const { conversation, reader, revocation, clock, random, log, signal } = options;
   let heard = 0;
   let failed = 0;
+  let atLeast = 0;
   /** A list that does not pass, as when our clock is behind, is asked for again later: notices come meanwhile. */
   let refused = { number: 0, until: 0 };
 
@@ -94,6 +95,7 @@ export async function followNews(options: FollowerOptions): Promise<void> {
     } catch (error) {
       signal.throwIfAborted();
       if (renewed.signal.aborted && isAbort(error)) return true;
+      atLeast = askedToWait(error, random);
       if (++failed === 1) {
         const code = isSidelockError(error) ? error.code : undefined;
         log.warn(
@@ -111,7 +113,7 @@ export async function followNews(options: FollowerOptions): Promise<void> {
       const identity = reader.current();
       const news = identity === undefined ? false : await askAs(identity.material);
       if (news !== undefined) failed = 0;
-      const wait = news === undefined ? backoffDelay(failed, RETRY, random) : SECOND / 2;
+      const wait = news === undefined ? Math.max(atLeast, backoffDelay(failed, RETRY, random)) : SECOND / 2;
       if (news !== true) await clock.sleep(wait, signal);
     }
   } catch (error) {

@@ -2,7 +2,7 @@ import { MAX_NOTICES, type NoticeReport } from '../api/wire-news.ts';
 import { type Clock, MINUTE, type Random, SECOND } from '../base/clock.ts';
 import { isAbort } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { backoffDelay } from '../base/retry.ts';
+import { askedToWait, backoffDelay } from '../base/retry.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { PeerPurpose, RefusalReason } from '../pki/peer-reasons.ts';
 
@@ -48,7 +48,7 @@ export function createNoticesOut({ clock, random, log }: NoticesOutOptions): Not
   let delivering = false;
   let wake = () => {};
 
-  const send = async (deliver: (refused: readonly NoticeReport[]) => Promise<void>): Promise<boolean> => {
+  const send = async (deliver: (refused: readonly NoticeReport[]) => Promise<void>): Promise<true | number> => {
     const batch = pending;
     pending = [];
     try {
@@ -59,7 +59,7 @@ export function createNoticesOut({ clock, random, log }: NoticesOutOptions): Not
       log.debug({ event: 'notices_failed', err: error }, 'the manager did not take who was refused here');
       const young = batch.filter(({ at }) => clock.now() - at < MINUTE);
       pending = [...young, ...pending].slice(0, MAX_NOTICES);
-      return false;
+      return askedToWait(error, random);
     }
   };
 
@@ -92,8 +92,10 @@ export function createNoticesOut({ clock, random, log }: NoticesOutOptions): Not
           signal.throwIfAborted();
           await promise;
           signal.removeEventListener('abort', aborted);
-          failed = (await send(to)) ? 0 : failed + 1;
-          await clock.sleep(failed === 0 ? SECOND / 2 : backoffDelay(failed - 1, RETRY, random), signal);
+          const sent = await send(to);
+          failed = sent === true ? 0 : failed + 1;
+          const wait = sent === true ? SECOND / 2 : Math.max(sent, backoffDelay(failed - 1, RETRY, random));
+          await clock.sleep(wait, signal);
         }
       } catch (error) {
         if (!isAbort(error)) throw error;

@@ -8,8 +8,8 @@ interface RenewLoopOptions {
   readonly due: () => number;
   /** When what is to be renewed ends, ms since the epoch; undefined when there is nothing yet. */
   readonly end?: () => number | undefined;
-  /** One attempt; true when it ended well. Must not reject but for an abort. */
-  readonly attempt: () => Promise<boolean>;
+  /** One attempt; true when it ended well, else how long the next is to wait at least, ms. Must not reject but for an abort. */
+  readonly attempt: () => Promise<true | number>;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -29,13 +29,15 @@ const RETRY = { min: SECOND, max: 30 * SECOND };
 
 /**
  * Runs `attempt` when due, one at a time, until the signal aborts; after a failure again with back-off up to 30 s, or
- * up to a quarter of what is left before `end`, so that a short leaf gets several attempts.
+ * up to a quarter of what is left before `end`, so that a short leaf gets several attempts; what the manager asks for is
+ * waited in any case.
  * The due time is compared with the wall clock every 30 s, so a clock that jumps or a machine that slept is noticed.
  */
 export function startRenewLoop(options: RenewLoopOptions): RenewLoop {
   const { due, attempt, clock, random, log, signal } = options;
   let nap = new AbortController();
   let failures = 0;
+  let atLeast = 0;
   let asked: Array<PromiseWithResolvers<void>> = [];
   /** Those whom the attempt under way answers. */
   let answered: Array<PromiseWithResolvers<void>> = [];
@@ -53,7 +55,7 @@ export function startRenewLoop(options: RenewLoopOptions): RenewLoop {
   const pause = () => {
     const left = (options.end?.() ?? Number.POSITIVE_INFINITY) - clock.now();
     const max = left <= 0 ? RETRY.max : Math.max(RETRY.min, Math.min(RETRY.max, left / 4));
-    return backoffDelay(failures - 1, { ...RETRY, max }, random);
+    return Math.max(atLeast, backoffDelay(failures - 1, { ...RETRY, max }, random));
   };
 
   const run = async () => {
@@ -65,8 +67,9 @@ export function startRenewLoop(options: RenewLoopOptions): RenewLoop {
       if (needless) continue;
       answered = asked;
       asked = [];
-      const good = await attempt();
-      failures = good ? 0 : failures + 1;
+      const outcome = await attempt();
+      failures = outcome === true ? 0 : failures + 1;
+      atLeast = outcome === true ? 0 : outcome;
       for (const { resolve } of answered) resolve();
     }
   };

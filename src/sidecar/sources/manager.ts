@@ -3,6 +3,7 @@ import { DAY, SECOND } from '../../base/clock.ts';
 import { isAbort, isSidelockError, SidelockError } from '../../base/errors.ts';
 import { createTurns } from '../../base/in-turn.ts';
 import type { Metrics } from '../../base/metrics.ts';
+import { askedToWait } from '../../base/retry.ts';
 import { type IdentityMaterial, readIdentity } from '../../pki/material.ts';
 import { serviceSpiffeId } from '../../pki/names.ts';
 import { nextRenewal } from '../../pki/renewal.ts';
@@ -142,7 +143,7 @@ export async function startManagerSource(
     await reloader.reload();
   };
 
-  const attempt = async () => {
+  const attempt = async (): Promise<true | number> => {
     try {
       if (pending !== undefined && pending.obtained.material.leaf.notAfter <= clock.now()) pending = undefined;
       pending ??= await ask();
@@ -152,7 +153,7 @@ export async function startManagerSource(
     } catch (error) {
       if (isAbort(error) && signal.aborted) throw error;
       report.failed(error);
-      return false;
+      return askedToWait(error, random);
     }
   };
 

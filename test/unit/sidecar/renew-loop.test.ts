@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap';
 import { DAY, HOUR, MINUTE, SECOND } from '../../../src/base/clock.ts';
-import { isAbort } from '../../../src/base/errors.ts';
+import { isAbort, SidelockError } from '../../../src/base/errors.ts';
 import { createLogger } from '../../../src/base/log.ts';
+import { askedToWait } from '../../../src/base/retry.ts';
 import { startRenewLoop } from '../../../src/sidecar/renew-loop.ts';
 import { fakeClock, settle } from '../../support/fake-clock.ts';
 
@@ -11,7 +12,7 @@ function start(t: Test, { dueIn = HOUR, random = (): number => 1, endIn = Number
   const clock = fakeClock();
   const stop = new AbortController();
   const began = clock.now();
-  const state = { due: began + dueIn, good: true, attempts: [] as number[], inFlight: 0, most: 0 };
+  const state = { due: began + dueIn, good: true as true | number, attempts: [] as number[], inFlight: 0, most: 0 };
   let hold: Promise<void> | undefined;
   const loop = startRenewLoop({
     clock,
@@ -25,7 +26,7 @@ function start(t: Test, { dueIn = HOUR, random = (): number => 1, endIn = Number
       state.most = Math.max(state.most, ++state.inFlight);
       await hold;
       state.inFlight--;
-      if (state.good) state.due = clock.now() + dueIn;
+      if (state.good === true) state.due = clock.now() + dueIn;
       return state.good;
     },
   });
@@ -44,9 +45,34 @@ t.test('renews when due, again and again, and not before', async (t) => {
   t.same(state.attempts, [HOUR, 2 * HOUR]);
 });
 
+t.test(
+  'F26 what a busy manager asks for is waited, and a half more at most, so that not all come back at once',
+  async (t) => {
+    const { clock, state } = start(t);
+    const busy = new SidelockError('SL-API-003', 'too many requests', { data: { retryAfterMs: 20 * SECOND } });
+    state.good = askedToWait(busy, () => 0.5);
+    await clock.advance(HOUR + MINUTE);
+    t.same(
+      state.attempts.slice(0, 3).map((at) => (at - HOUR) / SECOND),
+      [0, 25, 50],
+    );
+    const endless = new SidelockError('SL-API-003', 'too many requests', { data: { retryAfterMs: 1000 * DAY } });
+    t.equal(
+      askedToWait(endless, () => 1),
+      7.5 * MINUTE,
+      'but not for ever',
+    );
+    for (const other of [new SidelockError('SL-MGR-001', 'away'), new Error('x')])
+      t.equal(
+        askedToWait(other, () => 1),
+        0,
+      );
+  },
+);
+
 t.test('backs off to 30 s while it fails and starts over when it works', async (t) => {
   const { clock, state } = start(t);
-  state.good = false;
+  state.good = 0;
   await clock.advance(HOUR + 3 * MINUTE);
   const gaps = state.attempts.slice(1).map((at, i) => (at - (state.attempts[i] ?? 0)) / SECOND);
   t.same(gaps.slice(0, 8), [1, 2, 4, 8, 16, 30, 30, 30]);
@@ -61,7 +87,7 @@ t.test('backs off to 30 s while it fails and starts over when it works', async (
 
 t.test('back-off has jitter', async (t) => {
   const { clock, state } = start(t, { random: () => 0 });
-  state.good = false;
+  state.good = 0;
   await clock.advance(HOUR + 3 * SECOND);
   t.same(
     state.attempts.map((at) => at - HOUR),
@@ -71,7 +97,7 @@ t.test('back-off has jitter', async (t) => {
 
 t.test('F8: away at the due time and back after an hour', async (t) => {
   const { clock, state } = start(t, { dueIn: DAY });
-  state.good = false;
+  state.good = 0;
   await clock.advance(DAY + HOUR);
   state.good = true;
   const before = state.attempts.length;
@@ -100,7 +126,7 @@ t.test('now() does not wait for the due time, nor for the end of a back-off', as
   const { clock, state, loop } = start(t);
   await loop.now();
   t.same(state.attempts, [0]);
-  state.good = false;
+  state.good = 0;
   await clock.advance(HOUR);
   state.good = true;
   await loop.now();
@@ -109,7 +135,7 @@ t.test('now() does not wait for the due time, nor for the end of a back-off', as
 
 t.test('another identity ends the back-off and moves the due time', async (t) => {
   const { clock, state, loop } = start(t);
-  state.good = false;
+  state.good = 0;
   await clock.advance(HOUR + 10 * MINUTE);
   const before = state.attempts.length;
   state.due = clock.now() + HOUR;
@@ -148,7 +174,7 @@ t.test('F20: a due time 60 days away never makes one long timer', async (t) => {
 
 t.test('a back-off is not prolonged by a clock that is set back', async (t) => {
   const { clock, state } = start(t);
-  state.good = false;
+  state.good = 0;
   await clock.advance(HOUR);
   clock.jump(-30 * MINUTE);
   await clock.advance(SECOND);
@@ -174,7 +200,7 @@ t.test('the end: no attempt more, and who waits hears of it', async (t) => {
 
 t.test('a leaf that ends soon is asked for several times before its end', async (t) => {
   const { clock, state } = start(t, { dueIn: 20 * SECOND, endIn: 30 * SECOND });
-  state.good = false;
+  state.good = 0;
   for (let i = 0; i < 60; i++) await clock.advance(SECOND / 2);
   const before = state.attempts.filter((at) => at < 30 * SECOND);
   t.ok(before.length >= 5, `${before.length} attempts in the last ten seconds: ${before}`);
