@@ -1,10 +1,10 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isSidelockError } from '../base/errors.ts';
+import { isSidelockError, nodeCode } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
 import type { KeyType } from '../pki/keys.ts';
-import { writeFileDurable } from '../store/files.ts';
+import { appendDurable, writeFileDurable } from '../store/files.ts';
 import { DIRECTORY_MODE, KEY_MODE } from '../store/layout.ts';
 import { readJsonFile } from './json-file.ts';
 import type { IssuedBy } from './metrics.ts';
@@ -44,6 +44,10 @@ export interface Inventory {
   supersede(serial: string, successor: string, now: number): Promise<void>;
   /** Notes what the holder of `serial` reports. */
   report(serial: string, reported: NonNullable<InventoryEntry['reported']>): Promise<void>;
+  /** Removes what is known of these certificates, but for whom their keys belong to. */
+  forget(serials: readonly string[]): Promise<void>;
+  /** Whether no later certificate of its identity is known. */
+  isNewest(entry: InventoryEntry): boolean;
   get(serial: string): InventoryEntry | undefined;
   /** The SPIFFE id a key was ever certified for, expired or not. */
   ownerOfKey(spkiSha256: string): string | undefined;
@@ -64,12 +68,16 @@ export interface Inventory {
 /** Files opened together: reading 10,000 one after the other is most of a start. */
 const READ_AT_ONCE = 64;
 
+/** A line for each key whose certificates were forgotten: its hash, and whose it was. */
+const KEYS_FILE = 'keys.log';
+
 /** What was issued, one file a serial. A file that cannot be read is reported and left out. */
 export async function openInventory(directory: string, log: Logger): Promise<Inventory> {
   await mkdir(directory, { recursive: true, mode: DIRECTORY_MODE });
   const bySerial = new Map<string, InventoryEntry>();
   const newestByKey = new Map<string, InventoryEntry>();
   const newestById = new Map<string, InventoryEntry>();
+  const formerOwners = await readOwners(join(directory, KEYS_FILE));
   const inTurn = createTurns();
   let newestIssuedAt = 0;
 
@@ -119,8 +127,26 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
       await change(serial, { supersededBy: successor, ...again });
     },
     report: (serial, reported) => change(serial, { reported }),
+    async forget(serials) {
+      const entries = serials.flatMap((serial) => bySerial.get(serial) ?? []);
+      const lines = entries.map(({ spkiSha256, spiffeId }) => `${spkiSha256} ${spiffeId}\n`).join('');
+      // Before the files go: a crash between leaves a line too many.
+      if (lines !== '') await appendDurable(join(directory, KEYS_FILE), lines, KEY_MODE);
+      for (const entry of entries) {
+        await inTurn(entry.serial, () => rm(join(directory, `${entry.serial}.json`), { force: true }));
+        bySerial.delete(entry.serial);
+        formerOwners.set(entry.spkiSha256, entry.spiffeId);
+        for (const [map, key] of [
+          [newestByKey, entry.spkiSha256],
+          [newestById, entry.spiffeId],
+        ] as const) {
+          if (map.get(key)?.serial === entry.serial) map.delete(key);
+        }
+      }
+    },
+    isNewest: ({ serial, spiffeId }) => newestById.get(spiffeId)?.serial === serial,
     get: (serial) => bySerial.get(serial),
-    ownerOfKey: (spki) => newestByKey.get(spki)?.spiffeId,
+    ownerOfKey: (spki) => newestByKey.get(spki)?.spiffeId ?? formerOwners.get(spki),
     newestOfKey: (spki) => newestByKey.get(spki),
     newestForKey(spki, spiffeId) {
       const entry = newestByKey.get(spki);
@@ -136,6 +162,19 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
       return bySerial.size;
     },
   };
+}
+
+async function readOwners(path: string): Promise<Map<string, string>> {
+  const owners = new Map<string, string>();
+  try {
+    for (const line of (await readFile(path, 'utf8')).split('\n')) {
+      const [spki, spiffeId] = line.split(' ');
+      if (spki !== undefined && spiffeId !== undefined) owners.set(spki, spiffeId);
+    }
+  } catch (error) {
+    if (nodeCode(error) !== 'ENOENT') throw error;
+  }
+  return owners;
 }
 
 function keepNewest(map: Map<string, InventoryEntry>, key: string, entry: InventoryEntry): void {

@@ -19,6 +19,7 @@ import { createDevices } from './devices.ts';
 import { createEnrolment, type Enrolment } from './enrolment.ts';
 import { refuseOtherNamespace } from './held-names.ts';
 import { type InventoryEntry, openInventory } from './inventory.ts';
+import { pruneInventory } from './inventory-prune.ts';
 import { type Caller, checkClock, createIssuer } from './issuer.ts';
 import { createManagerMetrics } from './metrics.ts';
 import { createFollow, type Follower, type Report } from './news.ts';
@@ -288,9 +289,10 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   const devices = createDevices({ authority, issuing, subjectOf, issuer: authorityOptions });
   const contexts = new Map<string, { readonly fingerprint: string; readonly context: SslContext }>();
   showTrust(options.metrics, trust);
+  const pruning = pruneInventory({ inventory, graceMs: expiredGraceMs, clock, log, signal: stop.signal });
   const watching = trust.watch();
   // Whoever gets the lock next must be the only one who writes.
-  opened.defer(() => Promise.all([ended, watching]).then(() => {}));
+  opened.defer(() => Promise.all([ended, watching, pruning]).then(() => {}));
   const running = opened.move();
 
   return {
