@@ -2,8 +2,8 @@ import { Client } from 'undici';
 import { ERROR_PAGES, type ErrorCode, isSidelockError, nodeCode, SidelockError } from '../base/errors.ts';
 import { describeIssues, errorAnswer, type Schema } from './wire.ts';
 
-/** More than any answer of a manager to a sidecar takes. */
-const MAX_ANSWER = 5 << 18;
+/** More than any answer of a manager to a sidecar takes, but for news. */
+export const MAX_ANSWER = 5 << 18;
 
 /** How to reach one manager. */
 export interface Transport {

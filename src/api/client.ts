@@ -5,13 +5,14 @@ import { type Clock, SECOND } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import { parseBundle, type TrustBundle } from '../pki/bundle.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
+import { MAX_CRL } from '../pki/crl.ts';
 import { verifyCsr } from '../pki/csr.ts';
 import type { IdentityMaterial } from '../pki/material.ts';
 import { serviceSpiffeId } from '../pki/names.ts';
 import { verifyPeer } from '../pki/peer.ts';
 import { peerChain } from '../pki/peer-chain.ts';
 import { pemEncode } from '../pki/pem.ts';
-import { exchange, openClient, type Transport, unusable } from './client-transport.ts';
+import { exchange, MAX_ANSWER, openClient, type Transport, unusable } from './client-transport.ts';
 import { decodeToken } from './token.ts';
 import { type IdentityAnswer, identityAnswer, PATHS, type TrustAnswer, trustAnswer } from './wire.ts';
 import { type NewsAnswer, type NewsMarks, type NoticeReport, newsAnswer, noticeAnswer } from './wire-news.ts';
@@ -54,6 +55,8 @@ interface ManagerClient {
 
 /** A manager that has nothing new says so after about this long. */
 const NEWS_HELD_MS = 30 * SECOND;
+/** Revocation lists, of which JSON escapes every line's end, and the rest. */
+const MAX_NEWS = MAX_CRL + (1 << 20);
 
 interface ExpectedRoots {
   readonly trustDomain: string;
@@ -76,11 +79,13 @@ const MANAGER = { namespace: 'sidelock-system', service: 'manager' };
 export function createManagerClient(options: ManagerClientOptions): ManagerClient {
   const { address, clock, identity } = options;
 
-  const transport = (trusted: Trusted | undefined, shown?: IdentityMaterial): Transport => ({
+  const transport = (trusted?: Trusted, shown?: IdentityMaterial, maxAnswer: number = MAX_ANSWER): Transport => ({
     where: address,
     timeoutMs: options.timeoutMs ?? 10 * SECOND,
     signal: options.signal,
-    connect: (signal) => openClient(address, { connect: connector({ address, trusted, shown, clock, signal }) }),
+    maxAnswer,
+    connect: (signal) =>
+      openClient(address, { connect: connector({ address, trusted, shown, clock, signal }) }, maxAnswer),
   });
   const own = (): IdentityMaterial => {
     const shown = identity?.();
@@ -130,7 +135,7 @@ export function createManagerClient(options: ManagerClientOptions): ManagerClien
     async news(seen) {
       const shown = own();
       const timeoutMs = (options.timeoutMs ?? 10 * SECOND) + NEWS_HELD_MS;
-      const held = { ...transport(trustedBy(shown), shown), timeoutMs };
+      const held = { ...transport(trustedBy(shown), shown, MAX_NEWS), timeoutMs };
       return await exchange(held, { method: 'GET', path: `${PATHS.news}?${newsQuery(seen)}` }, newsAnswer);
     },
 

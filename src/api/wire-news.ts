@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_CRL } from '../pki/crl.ts';
 import { REFUSAL_REASONS } from '../pki/peer-reasons.ts';
 
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
@@ -46,10 +47,7 @@ export type Notice = z.infer<typeof notice>;
 export const newsAnswer = z.strictObject({
   crl: z
     .strictObject({
-      pem: z
-        .string()
-        .min(1)
-        .max(1024 * 1024),
+      pem: z.string().min(1).max(MAX_CRL),
       number: z.number().int().nonnegative(),
       /** Certificates of those who made a list and are no roots. */
       issuers: z.string().max(64 * 1024),

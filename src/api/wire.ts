@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { REVOCATION_REASONS, type RevocationReason } from '../pki/crl.ts';
+import { MAX_CRL, REVOCATION_REASONS, type RevocationReason } from '../pki/crl.ts';
 
 /** Where each call lives. The admin calls exist only on the unix socket of the manager. */
 export const PATHS = {
@@ -87,10 +87,7 @@ export type IdentityAnswer = z.infer<typeof identityAnswer>;
 
 /** GET /v1/crl?after=NUMBER: held while NUMBER is the one in force, for half a minute at most. */
 export const crlAnswer = z.strictObject({
-  crl: z
-    .string()
-    .min(1)
-    .max(1024 * 1024),
+  crl: z.string().min(1).max(MAX_CRL),
   number: z.number().int().nonnegative(),
   time,
 });

@@ -275,7 +275,7 @@ export const ERROR_PAGES = {
   'SL-CRL-001': {
     title: 'revocation list refused',
     why: 'It is empty, damaged, of another issuer, out of date or older than one already seen; the one before stays in force.',
-    fix: 'Put the current list of the issuer there; that of a sidelock manager is at /v1/crl.',
+    fix: 'Put the current list of the issuer there; that of a sidelock manager is crl.pem in its storage.',
   },
   'SL-NET-001': {
     title: 'port in use',
@@ -381,6 +381,11 @@ export const ERROR_PAGES = {
     title: 'certificate of the peer is revoked',
     why: 'The revocation list of its issuer names it.',
     fix: 'If the service is still wanted, give it a new identity: sidelock token create SERVICE',
+  },
+  'SL-TLS-013': {
+    title: 'whether the peer is revoked is not known',
+    why: 'Our revocation list is out of date, or there is none, and revocation.onStaleCrl is fail.',
+    fix: 'Look why there is no newer list (crl_failed in the log), or set revocation.onStaleCrl: warn.',
   },
   'SL-LINK-001': {
     title: 'shared connection broke',

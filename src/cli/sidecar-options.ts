@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { nodeCode, SidelockError } from '../base/errors.ts';
 import type { SidecarConfig } from '../config/sidecar.ts';
-import type { IdentityOptions, OutboundOptions, SidecarOptions } from '../sidecar/options.ts';
+import type { IdentityOptions, OutboundOptions, RevocationOptions, SidecarOptions } from '../sidecar/options.ts';
 
 /** A default directory for identities, in the working directory. */
 export const IDENTITY_HOME = '.sidelock';
@@ -48,9 +48,14 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
       linkGraceMs: limits.linkGrace,
       http: { requestTimeoutMs: limits.requestTimeout },
     },
+    revocation: revocationOptions(config),
     accessLog: config.accessLog,
     tracing: config.tracing,
   };
+}
+
+function revocationOptions({ revocation: { file, keep, onStaleCrl } }: SidecarConfig): RevocationOptions {
+  return { ...(file === undefined ? {} : { file }), ...(keep === undefined ? {} : { keep }), onStaleCrl };
 }
 
 type Outbound = SidecarConfig['outbound'][number] & { readonly name: string };

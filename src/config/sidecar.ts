@@ -268,9 +268,31 @@ export const sidecarSchema = z
         linkGrace: duration().prefault('1h').describe('longest wait for the streams of a connection that was replaced'),
       })
       .prefault({}),
+    revocation: z
+      .strictObject({
+        file: path()
+          .optional()
+          .describe('PEM file with revocation lists, rotated by somebody else; with identity.source files or bundle'),
+        keep: path()
+          .optional()
+          .describe('directory that keeps the newest lists over restarts; that of the identity with a manager'),
+        onStaleCrl: z
+          .enum(['warn', 'fail'], { error: 'expected warn or fail' })
+          .prefault('warn')
+          .describe('with a list that is out of date go on, or let in no new peer'),
+      })
+      .prefault({}),
     accessLog: z.number().min(0).max(1).prefault(0).describe('share of HTTP requests that get a line in the log'),
     tracing: z.boolean().prefault(false).describe('start a trace for HTTP requests that carry none'),
     log: logSettings(),
+  })
+  .superRefine(({ identity: { source }, revocation: { file, keep, onStaleCrl } }, context) => {
+    const ofFiles = source === 'files' || source === 'bundle';
+    const refuse = (key: string, message: string) =>
+      context.addIssue({ code: 'custom', path: ['revocation', key], message });
+    if (file !== undefined && !ofFiles) refuse('file', 'does nothing here: the manager brings the lists');
+    if (file === undefined && ofFiles && onStaleCrl === 'fail') refuse('onStaleCrl', 'fail needs revocation.file');
+    if (file === undefined && ofFiles && keep !== undefined) refuse('keep', 'does nothing without revocation.file');
   })
   .superRefine(({ outbound: all, forwardProxy }, context) => {
     if (forwardProxy !== undefined) return;

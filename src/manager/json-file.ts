@@ -4,12 +4,12 @@ import { readRegularFile } from '../store/files.ts';
 /**
  * A file that this program wrote, or undefined when it is not there. Its shape is taken on trust: it lies in a
  * directory that nobody else may write, and is always written as a whole.
- * @throws SidelockError SL-STORE-003 when it is not JSON.
+ * @throws SidelockError SL-STORE-003 when it is not JSON, SL-FS-001 when it is larger than `maxBytes` (1 MiB)
  */
-export async function readJsonFile<T>(path: string): Promise<T | undefined> {
+export async function readJsonFile<T>(path: string, maxBytes?: number): Promise<T | undefined> {
   let text: string;
   try {
-    text = (await readRegularFile(path)).data.toString('utf8');
+    text = (await readRegularFile(path, maxBytes)).data.toString('utf8');
   } catch (error) {
     if (nodeCode(error) === 'ENOENT') return undefined;
     throw error;

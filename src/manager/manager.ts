@@ -9,7 +9,7 @@ import type { IdentityMaterial } from '../pki/material.ts';
 import { profileOf, type ServiceType } from '../pki/profiles.ts';
 import { nextRenewal } from '../pki/renewal.ts';
 import { openFileStore } from '../store/file-store.ts';
-import { DIRECTORY_MODE, STATE_DIR } from '../store/layout.ts';
+import { CRL_FILE, DIRECTORY_MODE, STATE_DIR } from '../store/layout.ts';
 import { lockDirectory } from '../store/lock.ts';
 import { checkDirectory } from '../store/rights.ts';
 import type { CertStore, ServiceCertificate } from '../store/store.ts';
@@ -186,6 +186,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   const expiredGraceMs = certificates.expiredGraceMs ?? DAY;
   const revocations = await openRevocations({
     stateDirectory,
+    published: join(storagePath, CRL_FILE),
     signers: trust.signers,
     inventory,
     audit,

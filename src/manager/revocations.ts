@@ -1,6 +1,6 @@
 import { EventEmitter, once } from 'node:events';
 import { join } from 'node:path';
-import { type Clock, DAY, MINUTE } from '../base/clock.ts';
+import { type Clock, DAY, MINUTE, SECOND } from '../base/clock.ts';
 import { isAbort, SidelockError } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
@@ -10,7 +10,7 @@ import { createCrl } from '../pki/crl-build.ts';
 import { type CrlSet, crlSet } from '../pki/crl-set.ts';
 import { keyIdOfSigner, type Signer } from '../pki/issue.ts';
 import { writeFileDurable } from '../store/files.ts';
-import { KEY_MODE } from '../store/layout.ts';
+import { CERT_MODE, KEY_MODE } from '../store/layout.ts';
 import type { AuditLog } from './audit.ts';
 import type { Inventory, InventoryEntry } from './inventory.ts';
 import { readJsonFile } from './json-file.ts';
@@ -40,6 +40,8 @@ export interface Revocations {
 
 interface RevocationsOptions {
   readonly stateDirectory: string;
+  /** The lists as PEM, for sidecars that live on files. */
+  readonly published: string;
   /** Whose certificates count now; each gets a list. */
   readonly signers: () => readonly Signer[];
   readonly inventory: Inventory;
@@ -61,6 +63,8 @@ interface State {
 type Revoked = readonly [serial: string, reason: RevocationReason, at: number, until: number, issuer?: string];
 
 const FILE = 'revocations.json';
+/** Half a million revocations; the lists have their own limit (`MAX_CRL`) well before. */
+const MAX_FILE = 64 << 20;
 const VALID_MS = 7 * DAY;
 const REFRESH_MS = DAY;
 
@@ -70,18 +74,20 @@ const REFRESH_MS = DAY;
  * @throws SL-STORE-003 when the file is damaged
  */
 export async function openRevocations(options: RevocationsOptions): Promise<Revocations> {
-  const { stateDirectory, signers, inventory, audit, graceMs, clock, log, signal } = options;
+  const { stateDirectory, published, signers, inventory, audit, graceMs, clock, log, signal } = options;
   const path = join(stateDirectory, FILE);
   const inTurn = createTurns();
   const news = new EventEmitter().setMaxListeners(0);
-  let state: State = (await readJsonFile<State>(path)) ?? { number: 0, revoked: [] };
+  let state: State = (await readJsonFile<State>(path, MAX_FILE)) ?? { number: 0, revoked: [] };
   let bySerial = index(state);
 
   const make = async (revoked: State['revoked']): Promise<CrlSet> => {
     const now = clock.now();
     // A list names what is out of date for one more round, as RFC 5280 3.3 asks.
     const kept = revoked.filter(([, , , until]) => until + graceMs + VALID_MS > now);
-    const next: State = { number: state.number + 1, revoked: kept };
+    // By the clock, so that a manager that was restored from a backup is not behind what its sidecars have seen.
+    const number = Math.max(state.number + 1, Math.floor(now / SECOND));
+    const next: State = { number, revoked: kept };
     const lists = signers().map((signer) => {
       const keyId = keyIdOfSigner(signer).toString('hex');
       const own = kept.filter(([, , , , issuer = keyId]) => issuer === keyId);
@@ -90,6 +96,13 @@ export async function openRevocations(options: RevocationsOptions): Promise<Revo
     });
     const made = crlSet(await Promise.all(lists));
     await writeFileDurable(path, JSON.stringify(next), KEY_MODE);
+    // In force all the same: whoever reads the file keeps the list before, which is out of date in a week.
+    await writeFileDurable(published, made.pem, CERT_MODE).catch((err: unknown) =>
+      log.error(
+        { event: 'crl_not_published', err, path: published },
+        'the revocation list could not be written as a file',
+      ),
+    );
     state = next;
     bySerial = index(next);
     return made;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Certificate } from './certificate.ts';
 import { certificatesFromPem } from './certificate.ts';
-import { type Crl, crlError, type RevokedEntry, readCrl, revocationOf } from './crl.ts';
+import { type Crl, crlError, MAX_CRL, type RevokedEntry, readCrl, revocationOf } from './crl.ts';
 import { pemBlocks, pemEncode } from './pem.ts';
 import { caFault } from './rules.ts';
 
@@ -42,7 +42,7 @@ export function crlSet(lists: readonly Crl[]): CrlSet {
  */
 export function readCrlSet(pem: string, file: string): CrlSet {
   if (pem.trim() === '') return crlSet([readCrl(pem, file)]);
-  const lists = pemBlocks(pem, file).map(({ label, der }) => readCrl(pemEncode(label, der), file));
+  const lists = pemBlocks(pem, file, MAX_CRL).map(({ label, der }) => readCrl(pemEncode(label, der), file));
   if (new Set(lists.map(({ aki }) => aki)).size < lists.length) {
     throw crlError(file, 'malformed', 'it holds two lists of one issuer');
   }

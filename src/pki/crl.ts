@@ -30,6 +30,9 @@ export const REVOCATION_REASONS = {
 } as const;
 export type RevocationReason = keyof typeof REVOCATION_REASONS;
 
+/** Bytes of revocation lists as PEM text: about 100,000 entries. */
+export const MAX_CRL = 8 << 20;
+
 export const CRL_EXTENSION = { crlNumber: '2.5.29.20', reasonCode: '2.5.29.21', aki: '2.5.29.35' } as const;
 
 export interface RevokedEntry {
@@ -63,7 +66,7 @@ export interface Crl {
  */
 export function readCrl(pem: string | Buffer, file: string): Crl {
   if (pem.toString('latin1').trim() === '') throw crlError(file, 'empty', 'it is empty');
-  const [block, ...more] = pemBlocks(pem, file);
+  const [block, ...more] = pemBlocks(pem, file, MAX_CRL);
   if (block === undefined || block.label !== 'X509 CRL') {
     throw crlError(file, 'malformed', `it holds a ${block?.label} block, not an X509 CRL`);
   }

@@ -38,6 +38,7 @@ export const PEER_REASONS = [
   'name_constraints',
   'issuer_wrong_eku',
   'revoked',
+  'crl_stale',
 ] as const;
 
 export type PeerReason = (typeof PEER_REASONS)[number];

@@ -9,7 +9,7 @@ export interface PemBlock {
 }
 
 /** Far above any trust bundle; all public CAs of a browser take a quarter of it. */
-const MAX_LENGTH = 1024 * 1024;
+const MAX_PEM = 1024 * 1024;
 const BEGIN = /^-----BEGIN ([A-Z0-9]{1,20}(?: [A-Z0-9]{1,20}){0,3})-----$/;
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
@@ -18,9 +18,9 @@ const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
  * not base64 inside one are not. Takes time linear in the length. Messages name `file` and line, never the content.
  * @throws SL-PEM-001 without any block, SL-PEM-003 when the text ends inside one, SL-PEM-004 when one is damaged
  */
-export function pemBlocks(text: string | Buffer, file: string): PemBlock[] {
-  if (text.length > MAX_LENGTH) {
-    const why = `it has ${text.length} bytes; ${MAX_LENGTH} are the limit`;
+export function pemBlocks(text: string | Buffer, file: string, maxLength: number = MAX_PEM): PemBlock[] {
+  if (text.length > maxLength) {
+    const why = `it has ${text.length} bytes; ${maxLength} are the limit`;
     throw new SidelockError('SL-PEM-004', `${file} is too large for a PEM file`, { why, data: { file } });
   }
   const blocks: PemBlock[] = [];

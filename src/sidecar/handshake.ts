@@ -153,6 +153,11 @@ const CHAIN_PAGES: Partial<Record<PeerReason, Page>> = {
     sentence: 'its certificate is revoked',
     fix: 'give the service a new identity if it is still wanted: sidelock token create SERVICE',
   },
+  crl_stale: {
+    code: 'SL-TLS-013',
+    sentence: 'whether it is revoked is not known',
+    fix: 'look why there is no newer revocation list (crl_failed in our log), or set revocation.onStaleCrl: warn',
+  },
   unknown_ca: UNKNOWN_CA,
   self_signed: UNKNOWN_CA,
   chain_incomplete: {

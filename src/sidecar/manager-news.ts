@@ -6,12 +6,14 @@ import { askedToWait, backoffDelay } from '../base/retry.ts';
 import type { IdentityMaterial } from '../pki/material.ts';
 import type { Conversation } from './conversation.ts';
 import type { IdentityReader } from './identity.ts';
+import type { KeptLists } from './kept-lists.ts';
 import type { RevocationHolder } from './revocation.ts';
 
 interface FollowerOptions {
   readonly conversation: Pick<Conversation, 'news'>;
   readonly reader: IdentityReader;
   readonly revocation: RevocationHolder;
+  readonly kept: KeptLists;
   /** Serves with another bundle and the certificate there is. @throws SL-CERT-003 when that one needs a root that went */
   readonly takeBundle: (pem: string) => Promise<void>;
   /** Asks for another certificate now; resolves whether or not there is one. */
@@ -36,22 +38,24 @@ const RETRY = { min: SECOND, max: 30 * SECOND };
  * certificate is to be replaced, who refused it. Resolves when the signal aborts.
  */
 export async function followNews(options: FollowerOptions): Promise<void> {
-  const { conversation, reader, revocation, clock, random, log, signal } = options;
+  const { conversation, reader, revocation, kept, clock, random, log, signal } = options;
   let heard = 0;
   let failed = 0;
   let atLeast = 0;
   /** A list that does not pass, as when our clock is behind, is asked for again later: notices come meanwhile. */
   let refused = { number: 0, until: 0 };
 
-  const takeLists = ({ pem, number, issuers }: Lists, material: IdentityMaterial) => {
+  const takeLists = async ({ pem, number, issuers }: Lists, material: IdentityMaterial) => {
+    const lists = { pem, issuersPem: issuers };
     try {
-      if (!revocation.offer({ pem, issuersPem: issuers }, 'of the manager', material, clock.now())) return;
+      if (!revocation.offer(lists, 'of the manager', material, clock.now())) return;
     } catch (error) {
       refused = { number, until: clock.now() + RETRY.max };
       throw error;
     }
     const { entries } = revocation.current() ?? { entries: new Map() };
     log.info({ event: 'crl_loaded', number, revoked: entries.size }, `revocation list ${number} is in force`);
+    await kept.keep(lists);
   };
   const followTrust = async (
     { bundle, sha256, renew }: TrustNews,
@@ -82,7 +86,7 @@ export async function followNews(options: FollowerOptions): Promise<void> {
     if (notices.length > 0) options.noticed(notices, material);
     // Roots come before the lists that their issuers made.
     if (trust !== undefined) await followTrust(trust, material);
-    if (crl !== undefined) takeLists(crl, reader.current()?.material ?? material);
+    if (crl !== undefined) await takeLists(crl, reader.current()?.material ?? material);
     if (trust?.renew === true) await replace(trust, material);
     return crl !== undefined || trust !== undefined || notices.length > 0;
   };

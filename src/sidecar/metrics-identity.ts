@@ -1,5 +1,6 @@
 import type { Cell, Metrics } from '../base/metrics.ts';
 import type { IdentityReader } from './identity.ts';
+import type { RevocationHolder } from './revocation.ts';
 
 /** Why a certificate could not be had; the closed set behind `sidelock_renewals_total{reason}`. */
 export const RENEWAL_REASONS = [
@@ -64,6 +65,20 @@ export function identityMetrics(metrics: Metrics, reader: IdentityReader): Ident
       .gauge('sidelock_last_reload_successful', '1 when what is on disk is what is served, else 0.')
       .with({}),
   };
+}
+
+/** No series before there is a list: a number without one would look like a list of 1970. */
+export function showCrl(metrics: Metrics, revocation: Pick<RevocationHolder, 'current'>): void {
+  const revoked = metrics.gauge('sidelock_crl_revoked', 'Certificates that the revocation lists name.');
+  const number = metrics.gauge('sidelock_crl_number', 'Number of the revocation list in force.');
+  const nextUpdate = metrics.gauge('x509_crl_next_update', 'When the next revocation list is due, Unix time.');
+  metrics.onScrape(() => {
+    const lists = revocation.current();
+    if (lists === undefined) return;
+    revoked.with({}).value = lists.entries.size;
+    number.with({}).value = lists.number;
+    nextUpdate.with({}).value = lists.nextUpdate / 1000;
+  });
 }
 
 /** What only a source that talks to the manager has. */

@@ -82,12 +82,14 @@ export function createOpenPeers(): OpenPeers {
         verdicts.set(key, verdict);
         if (verdict.ok) open.set(socket, { ...peer, root: verdict.root.fingerprint256 });
         // A connection may outlive the dates it began with: its age is bounded elsewhere.
-        if (verdict.ok || verdict.reason === 'expired' || verdict.reason === 'issuer_expired') continue;
+        if (verdict.ok || DATES.has(verdict.reason)) continue;
         cut(socket, peer, verdict, plane);
       }
     },
   };
 }
+
+const DATES: ReadonlySet<PeerReason> = new Set(['expired', 'issuer_expired', 'crl_stale']);
 
 function roleIn(direction: Direction): PeerPurpose {
   return direction === 'inbound' ? 'client' : 'server';

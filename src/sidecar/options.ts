@@ -284,6 +284,16 @@ export interface AppProbeOptions {
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
+/** Where revocation lists come from, besides from the manager, and what to do without. */
+export interface RevocationOptions {
+  /** PEM, one list an issuer, rotated by somebody else; with an identity of files or a bundle. */
+  readonly file?: string;
+  /** Directory in which the newest lists are kept over restarts; that of the identity with a manager, else none unless given. */
+  readonly keep?: string;
+  /** `warn` goes on with a list that is out of date; `fail` lets in no new peer. `warn` unless given. */
+  readonly onStaleCrl?: 'warn' | 'fail';
+}
+
 export interface SidecarOptions {
   /** When given, an identity for any other service is refused. */
   readonly service?: string;
@@ -315,6 +325,7 @@ export interface SidecarOptions {
     /** Between two questions for a name, ms; {@link DEFAULT_DNS_REFRESH} unless given. */
     readonly refreshMs?: number;
   };
+  readonly revocation?: RevocationOptions;
   /** Lowest TLS version; 1.3 unless given. */
   readonly minVersion?: 'TLSv1.2' | 'TLSv1.3';
   /** False gives every local connection an mTLS connection of its own, also between two sidecars. */

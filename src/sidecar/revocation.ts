@@ -9,6 +9,8 @@ export interface OfferedLists {
   readonly pem: string;
   /** Certificates of those who made them, where they are no roots. */
   readonly issuersPem?: string | undefined;
+  /** Takes lists whose next update has passed: what they revoke stays revoked. */
+  readonly allowStale?: boolean;
 }
 
 /** The newest revocation lists of this process. */
@@ -33,12 +35,12 @@ export function createRevocationHolder(): RevocationHolder {
   };
   return {
     current: () => held,
-    offer({ pem, issuersPem = '' }, where, { bundle, chain }, now) {
+    offer({ pem, issuersPem = '', allowStale = false }, where, { bundle, chain }, now) {
       const offered = readCrlSet(pem, where);
       const issuers = [...bundle.roots, ...chain, ...issuersUnder(bundle.roots, issuersPem, where)];
       const taken = verified(offered.lists, (list) => {
         const before = held?.lists.find(({ aki }) => aki === list.aki);
-        verifyCrl(list, { file: where, issuers, now, held: before });
+        verifyCrl(list, { file: where, issuers, now, held: before, allowStale });
       });
       const next = crlSet(taken);
       if (next.sha256 === held?.sha256) return false;

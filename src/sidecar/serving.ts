@@ -102,7 +102,10 @@ export async function openServing(options: ServingOptions, deps: ServingDependen
   const plane: DataPlane = {
     identity,
     contexts: deps.contexts,
-    judge: createPeerJudge(trustDomain, clock, () => revocation.current()),
+    judge: createPeerJudge({
+      ...{ trustDomain, clock, crl: () => revocation.current() },
+      onStaleCrl: options.revocation?.onStaleCrl,
+    }),
     chains: createSentChains(),
     crl: () => revocation.current(),
     connections,

@@ -2,8 +2,10 @@ import { SECOND } from '../base/clock.ts';
 import { Readiness } from '../base/lifecycle.ts';
 import { startAdmin, startHealth } from './admin.ts';
 import type { ShownConnection } from './connections.ts';
+import { watchAge } from './crl-age.ts';
 import { createIdentityHolder, type Identity } from './identity.ts';
 import { dataPlaneMetrics } from './metrics.ts';
+import { showCrl } from './metrics-identity.ts';
 import { readPath } from './node-internals.ts';
 import { createNoticesIn } from './notices-in.ts';
 import { createNoticesOut } from './notices-out.ts';
@@ -60,6 +62,8 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const contexts = createTlsContexts(metrics, options.minVersion ?? 'TLSv1.3', tickets);
   const holder = createIdentityHolder({ log, prepare: contexts.prepare });
   const revocation = createRevocationHolder();
+  const { file, keep, onStaleCrl = 'warn' } = options.revocation ?? {};
+  showCrl(deps.metrics, revocation);
   const refusals = createRefusals(log, clock);
   const noticed = createNoticesIn({ refusals, metrics, clock, trustDomain, namespace });
   const notices = createNoticesOut({ clock, random: deps.random, log });
@@ -81,7 +85,8 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const source = undo.use(
     await startIdentitySource(options, {
       holder,
-      talk: { revocation, notices: { in: noticed, out: notices }, peers: () => serving.look('roots') },
+      talk: { revocation, keep, notices: { in: noticed, out: notices }, peers: () => serving.look('roots') },
+      lists: file === undefined ? undefined : { file, keep, revocation },
       clock,
       random: deps.random,
       log,
@@ -127,6 +132,7 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
     wantedHealth === undefined
       ? undefined
       : undo.use(await startHealth({ listen: wantedHealth, probes, readiness, metrics: deps.metrics }));
+  void watchAge({ revocation, onStaleCrl, clock, log, signal: stop.signal });
   const sweeper = setInterval(() => refusals.sweep(), SECOND).unref();
   undo.defer(() => clearInterval(sweeper));
   const ready = readiness.whenReady(stop.signal);

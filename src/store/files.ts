@@ -65,13 +65,16 @@ export interface StoredFile {
   readonly uid: number;
 }
 
-/** Reads a regular file of at most 1 MiB that is not a link; never waits on a FIFO. Throws system errors or SL-FS-001. */
-export async function readRegularFile(path: string): Promise<StoredFile> {
+/**
+ * Reads a regular file that is not a link, of at most `maxBytes` (1 MiB); never waits on a FIFO. Throws system errors or
+ * SL-FS-001.
+ */
+export async function readRegularFile(path: string, maxBytes: number = MAX_READ): Promise<StoredFile> {
   await using file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
   const stats = await file.stat();
-  if (!stats.isFile() || stats.size > MAX_READ) {
+  if (!stats.isFile() || stats.size > maxBytes) {
     const why = stats.isFile()
-      ? `It has ${stats.size} bytes; at most ${MAX_READ} are read.`
+      ? `It has ${stats.size} bytes; at most ${maxBytes} are read.`
       : 'It is not a regular file.';
     throw new SidelockError('SL-FS-001', `cannot read ${path}`, { why, data: { path } });
   }

@@ -41,6 +41,8 @@ export async function writeGeneration(directory: string, files: Readonly<Record<
 interface ReadOptions {
   /** Refuse files that links lead to outside of the directory (SL-STORE-003). */
   readonly confined?: boolean;
+  /** Of each file; 1 MiB unless given. */
+  readonly maxBytes?: number | undefined;
 }
 
 /**
@@ -51,11 +53,11 @@ interface ReadOptions {
 export async function readGeneration(
   directory: string,
   names: readonly string[],
-  { confined = false }: ReadOptions = {},
+  options: ReadOptions = {},
 ): Promise<Map<string, StoredFile>> {
   let before = await takeSnapshot(directory, names);
   for (let attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
-    const files = await readEach(directory, names, confined);
+    const files = await readEach(directory, names, options);
     const after = await takeSnapshot(directory, names);
     if (after.id === before.id) {
       if (files instanceof SidelockError) throw files;
@@ -74,7 +76,7 @@ export async function readGeneration(
 async function readEach(
   directory: string,
   names: readonly string[],
-  confined: boolean,
+  { confined = false, maxBytes }: ReadOptions,
 ): Promise<Map<string, StoredFile> | SidelockError> {
   const files = new Map<string, StoredFile>();
   for (const name of names) {
@@ -82,7 +84,7 @@ async function readEach(
     try {
       const real = await realpath(path);
       if (confined && !real.startsWith(`${await realpath(directory)}${sep}`)) return leadsOutside(path, real);
-      files.set(name, await readRegularFile(real));
+      files.set(name, await readRegularFile(real, maxBytes));
     } catch (error) {
       if (nodeCode(error) !== 'ENOENT') return await readFailure(path, error);
     }

@@ -5,6 +5,9 @@ export const KEY_FILE = 'key.pem';
 /** The trust bundle. */
 export const CA_FILE = 'ca.pem';
 
+/** The revocation lists, in the storage of a manager. */
+export const CRL_FILE = 'crl.pem';
+
 /** The link that is swapped: every visible file points through it into one generation directory. */
 export const DATA_LINK = '..data';
 

@@ -8,7 +8,7 @@ import { createMetrics } from '../../src/base/metrics.ts';
 import { createManagerMetrics } from '../../src/manager/metrics.ts';
 import { createMonitorMetrics } from '../../src/manager/monitor-metrics.ts';
 import { dataPlaneMetrics } from '../../src/sidecar/metrics.ts';
-import { identityMetrics, renewalMetrics } from '../../src/sidecar/metrics-identity.ts';
+import { identityMetrics, renewalMetrics, showCrl } from '../../src/sidecar/metrics-identity.ts';
 import { requireProgram } from '../support/programs.ts';
 
 interface Rule {
@@ -97,6 +97,7 @@ async function sidecarNames(): Promise<string[]> {
   dataPlaneMetrics(metrics);
   identityMetrics(metrics, { current: () => undefined, subscribe: () => () => undefined });
   renewalMetrics(metrics);
+  showCrl(metrics, { current: () => undefined });
   return namesIn(await metrics.render());
 }
 

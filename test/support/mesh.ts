@@ -41,6 +41,7 @@ interface NodeOptions {
   /** Outbounds that are reached by a forward proxy alone. */
   readonly proxied?: ReadonlyArray<Pick<OutboundOptions, 'name' | 'address' | 'protocol'>>;
   readonly forwardHost?: string;
+  readonly revocation?: SidecarOptions['revocation'];
 }
 
 /** One sidecar in this process with an identity of `authority` on disk, and all that can be seen of it. */
@@ -72,6 +73,7 @@ export async function startNode(t: Test, options: NodeOptions) {
       ...(options.streams === undefined ? {} : { streams: options.streams }),
       ...(options.workers === undefined ? {} : { workers: options.workers }),
       ...(options.minVersion === undefined ? {} : { minVersion: options.minVersion }),
+      ...(options.revocation === undefined ? {} : { revocation: options.revocation }),
     },
     { clock: options.clock ?? systemClock, random: Math.random, log, metrics },
   );

@@ -30,6 +30,7 @@ export const CHECKS = {
   'sidecar.served': 'it serves the certificate and the bundle that the manager issued',
   'sidecar.manager': 'it reaches its manager',
   'sidecar.clock': 'its clock agrees with that of the manager',
+  'sidecar.crl': 'its revocation list is younger than its next update',
   'sidecar.reload': 'it serves what is on disk and in its config',
   'sidecar.plaintext': 'no listener takes callers without TLS',
 } as const;

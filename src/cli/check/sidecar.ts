@@ -36,6 +36,7 @@ export function checkSidecar(facts: SidecarFacts): Finding[] {
     served(facts),
     manager(facts),
     clock(facts),
+    crl(facts),
     reload(facts),
   ];
   return [...findings.filter((found) => found !== undefined), ...plaintext(facts)];
@@ -104,6 +105,18 @@ function clock({ metrics }: SidecarFacts): Finding | undefined {
   return fault('sidecar.clock', Math.abs(skew) < SKEW_S.error ? 'warning' : 'error', summary, {
     why,
     fix: 'timedatectl set-ntp true, on both',
+  });
+}
+
+function crl({ metrics, now }: SidecarFacts): Finding | undefined {
+  const next = metrics.get('x509_crl_next_update');
+  if (next === undefined) return undefined;
+  const left = next * 1000 - now;
+  const number = metrics.get('sidelock_crl_number');
+  if (left > 0) return ok('sidecar.crl', `revocation list ${number}, the next is due in ${roughly(left)}`);
+  return fault('sidecar.crl', 'error', `revocation list ${number} is out of date for ${roughly(left)}`, {
+    why: 'what was revoked since is let in',
+    fix: 'look at its log for crl_failed, and whether it reaches its manager',
   });
 }
 

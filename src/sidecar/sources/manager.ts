@@ -10,6 +10,7 @@ import { nextRenewal } from '../../pki/renewal.ts';
 import { type Conversation, createConversation, type Given } from '../conversation.ts';
 import type { Identity } from '../identity.ts';
 import { identityDirectory } from '../identity-directory.ts';
+import { type KeptLists, openKeptLists } from '../kept-lists.ts';
 import { followNews } from '../manager-news.ts';
 import { probeManager } from '../manager-probe.ts';
 import { renewalMetrics } from '../metrics-identity.ts';
@@ -31,6 +32,8 @@ type ManagerSourceOptions = (ManagerIdentityOptions | KubernetesIdentityOptions)
 /** What a sidecar that serves does with the manager besides getting certificates. */
 export interface ManagerTalk {
   readonly revocation: RevocationHolder;
+  /** Directory for revocation lists; that of the identity unless given. */
+  readonly keep?: string | undefined;
   readonly notices: { readonly in: NoticesIn; readonly out: NoticesOut };
   /** Open connections by the root that vouches for the peer (SHA-256). */
   readonly peers: () => ReadonlyMap<string, number> | Promise<ReadonlyMap<string, number>>;
@@ -163,7 +166,14 @@ export async function startManagerSource(
   const bundleChanged = () => void loop.now().catch(() => {});
   const probing = probeManager({ ...context, conversation, reader: holder, bundleChanged });
   const trust = { takeBundle, renew: () => loop.now() };
-  const talking = context.talk === undefined ? [] : talk(context.talk, conversation, { ...context, ...trust });
+  const talking =
+    context.talk === undefined
+      ? []
+      : talk(context.talk, conversation, {
+          ...context,
+          ...trust,
+          kept: await keptLists(context.talk, options, context),
+        });
   const unsubscribe = holder.subscribe(() => loop.changed());
   return {
     renewNow: () => loop.now(),
@@ -175,10 +185,18 @@ export async function startManagerSource(
   };
 }
 
+async function keptLists(
+  { revocation, keep }: ManagerTalk,
+  { directory }: ManagerSourceOptions,
+  { holder, clock, log }: ReloadContext,
+): Promise<KeptLists> {
+  return await openKeptLists({ home: keep ?? directory, reader: holder, revocation, clock, log });
+}
+
 function talk(
   { revocation, notices, peers }: ManagerTalk,
   conversation: Conversation,
-  { holder, ...context }: ReloadContext & Pick<Parameters<typeof followNews>[0], 'takeBundle' | 'renew'>,
+  { holder, ...context }: ReloadContext & Pick<Parameters<typeof followNews>[0], 'takeBundle' | 'renew' | 'kept'>,
 ): Array<Promise<void>> {
   const noticed = notices.in.received;
   const notify = async (refused: readonly NoticeReport[]) => {

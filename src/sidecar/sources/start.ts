@@ -6,19 +6,32 @@ import type { Metrics } from '../../base/metrics.ts';
 import { serviceSpiffeId } from '../../pki/names.ts';
 import type { IdentityHolder } from '../identity.ts';
 import { trackIdentity } from '../identity-state.ts';
+import { openKeptLists } from '../kept-lists.ts';
 import { identityMetrics } from '../metrics-identity.ts';
-import type { BundleIdentityOptions, FilesIdentityOptions, SidecarOptions } from '../options.ts';
+import type { BundleIdentityOptions, FilesIdentityOptions, SidecarOptions, WatchOptions } from '../options.ts';
+import type { RevocationHolder } from '../revocation.ts';
 import { readBundle } from './bundle.ts';
+import { followCrlFile } from './crl-file.ts';
 import { readDirectory } from './files.ts';
 import { type ManagerTalk, startManagerSource } from './manager.ts';
 import { createReloader, type ReloadContext } from './reload.ts';
 import type { IdentitySource } from './source.ts';
 import { keepLooking } from './watch.ts';
 
+/** Revocation lists beside an identity that somebody else writes. */
+interface ListsOfFiles {
+  readonly file: string;
+  /** Directory in which the newest are kept over restarts. */
+  readonly keep?: string | undefined;
+  readonly revocation: RevocationHolder;
+}
+
 export interface IdentityDependencies {
   readonly holder: IdentityHolder;
   /** Kept going where the source is a manager. */
   readonly talk?: ManagerTalk | undefined;
+  /** Followed where the identity is in files. */
+  readonly lists?: ListsOfFiles | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -54,7 +67,7 @@ export async function startIdentitySource(
           { ...identity, namespace, trustDomain },
           { ...context, registry: metrics, talk: dependencies.talk },
         )
-      : await startFileSource(identity, expectedId, context);
+      : await startFileSource(identity, expectedId, { ...context, lists: dependencies.lists });
   return {
     renewNow: () => started.renewNow(),
     async [Symbol.asyncDispose]() {
@@ -67,7 +80,7 @@ export async function startIdentitySource(
 async function startFileSource(
   identity: FilesIdentityOptions | BundleIdentityOptions,
   expectedId: string | undefined,
-  context: ReloadContext,
+  context: ReloadContext & { readonly lists: ListsOfFiles | undefined },
 ): Promise<IdentitySource> {
   const read =
     identity.source === 'files'
@@ -78,6 +91,21 @@ async function startFileSource(
       ? [identity.directory, [identity.directory]]
       : [identity.file, [dirname(identity.file), dirname(identity.ca)]];
   const reloader = createReloader({ ...context, read, where });
-  const looking = await keepLooking(reloader, directories, identity, context);
-  return { renewNow: () => reloader.reload(), [Symbol.asyncDispose]: () => looking[Symbol.asyncDispose]() };
+  await using started = new AsyncDisposableStack();
+  started.use(await keepLooking(reloader, directories, identity, context));
+  if (context.lists !== undefined) started.use(await followLists(context.lists, identity, context));
+  const running = started.move();
+  return { renewNow: () => reloader.reload(), [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+async function followLists(
+  { file, keep, revocation }: ListsOfFiles,
+  watch: WatchOptions,
+  { holder, clock, log, signal }: ReloadContext,
+): Promise<AsyncDisposable> {
+  const by = { revocation, clock, log };
+  const kept = keep === undefined ? undefined : await openKeptLists({ home: keep, reader: holder, ...by });
+  const { debounceMs, pollMs } = watch;
+  const times = { ...(debounceMs === undefined ? {} : { debounceMs }), ...(pollMs === undefined ? {} : { pollMs }) };
+  return await followCrlFile({ file, kept, holder, signal, ...by, ...times });
 }

@@ -197,6 +197,8 @@ t.test('a sidecar', async (t) => {
     [metric('sidelock_manager_up', 0), ['error sidecar.manager']],
     [metric('sidelock_clock_skew_seconds', -10), ['warning sidecar.clock']],
     [metric('sidelock_clock_skew_seconds', 100), ['error sidecar.clock']],
+    [metric('x509_crl_next_update', (now + DAY) / 1000), []],
+    [metric('x509_crl_next_update', (now - DAY) / 1000), ['error sidecar.crl']],
     [metric('sidelock_config_last_reload_successful', 0), ['error sidecar.reload']],
     [{ plaintext: { now: '', strict: [], permissive: [permissive] } }, ['warning sidecar.plaintext']],
     [issued('a', BUNDLE), []],
