@@ -477,6 +477,16 @@ export const ERROR_PAGES = {
     why: 'As many connections or requests as one upstream may take are open, or wait for it.',
     fix: 'Find out why it is slow, or raise outbound[].limits.',
   },
+  'SL-LIMIT-003': {
+    title: 'a caller has too many connections',
+    why: 'One caller has as many connections open as limits.maxConnectionsPerCaller allows; others are served.',
+    fix: 'Find out why it keeps them open, or raise the limit.',
+  },
+  'SL-LIMIT-004': {
+    title: 'too many failed handshakes from one address',
+    why: 'Each costs a signature; beyond limits.failedHandshakes a second its connections are closed before TLS begins.',
+    fix: 'Mend the caller (the log says why its handshakes fail), or raise the limit where many share an address.',
+  },
   'SL-USAGE-001': {
     title: 'wrong usage',
     why: 'The command line is not understood.',

@@ -40,7 +40,9 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
     streams: config.streams === 'on',
     limits: {
       maxConnections: limits.maxConnections,
+      maxConnectionsPerCaller: limits.maxConnectionsPerCaller,
       handshakeTimeoutMs: limits.handshakeTimeout,
+      failedHandshakesPerSecond: limits.failedHandshakes,
       connectTimeoutMs: limits.connectTimeout,
       idleTimeoutMs: limits.idleTimeout,
       ...(limits.maxLifetime === undefined ? {} : { maxLifetimeMs: limits.maxLifetime }),

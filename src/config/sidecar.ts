@@ -259,7 +259,11 @@ export const sidecarSchema = z
     limits: z
       .strictObject({
         maxConnections: limit(10_000),
+        maxConnectionsPerCaller: limit(5_000).describe('inbound, of one SPIFFE id, streams counted; more are refused'),
         handshakeTimeout: duration().prefault('5s'),
+        failedHandshakes: limit(50).describe(
+          'a second from one address, four times as many at once; then no TLS for it',
+        ),
         connectTimeout: duration().prefault('5s'),
         idleTimeout: duration().prefault('1h'),
         maxLifetime: durationOrOff().prefault('off'),

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts';
 import { Drain } from '../base/lifecycle.ts';
 import type { Cell } from '../base/metrics.ts';
+import { createCallerPlaces } from './caller-places.ts';
 import type { CloseReason, DataPlaneMetrics, Direction } from './metrics.ts';
 import type { LinkKind, TlsFacts } from './peer-link.ts';
 import type { Relay } from './relay.ts';
@@ -52,6 +53,7 @@ interface Live extends ConnectionInfo {
 
 interface ConnectionLimits {
   readonly maxConnections: number;
+  readonly maxConnectionsPerCaller?: number;
   readonly idleTimeoutMs: number;
   readonly maxLifetimeMs?: number;
 }
@@ -71,8 +73,10 @@ export interface Connections {
   readonly drains: Readonly<Record<Direction, Drain>>;
   /** False at the limit; counts connections that are still in their handshake too. */
   admit(): boolean;
-  /** Gives back what `admit` took, for a connection that never got to `add`. */
-  dismiss(): void;
+  /** Counts an inbound connection, or stream, that was admitted for its caller; false when that has too many. */
+  claim(id: string): boolean;
+  /** Gives back what `admit` took, and `claim` for this caller, for a connection that never got to `add`. */
+  dismiss(caller?: string): void;
   add(connection: NewConnection): void;
   list(): ShownConnection[];
   /** Enforces idle and lifetime limits; called about once a second. */
@@ -92,6 +96,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
   const live = new Set<Live>();
   const cellsOf = memoCells(metrics);
   const drains = { inbound: new Drain(), outbound: new Drain() };
+  const callers = createCallerPlaces(limits.maxConnectionsPerCaller ?? Number.POSITIVE_INFINITY);
   let admitted = 0;
   let nextId = 1;
 
@@ -119,8 +124,10 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       admitted++;
       return true;
     },
-    dismiss() {
+    claim: (id) => callers.claim(id),
+    dismiss(caller) {
       admitted--;
+      if (caller !== undefined) callers.release(caller);
     },
     add({ start, finish, ...info }) {
       const received = { value: 0 };
@@ -130,6 +137,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       const ended = (error: Error | undefined) => {
         live.delete(connection);
         admitted--;
+        if (info.direction === 'inbound' && info.peer !== undefined) callers.release(info.peer.id);
         reportOne(connection);
         const reason = connection.reason ?? (error === undefined ? 'done' : 'error');
         cells.closed[reason].value++;

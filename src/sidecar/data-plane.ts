@@ -3,6 +3,7 @@ import type { Logger } from '../base/log.ts';
 import type { CrlSet } from '../pki/crl-set.ts';
 import type { Connections } from './connections.ts';
 import type { Resolver } from './endpoints/resolver.ts';
+import type { HandshakeBudget } from './handshake-budget.ts';
 import type { IdentityReader } from './identity.ts';
 import type { PeerJudge } from './judge.ts';
 import type { Links } from './links.ts';
@@ -11,6 +12,7 @@ import type { DataPlaneMetrics } from './metrics.ts';
 import type { NoticesOut } from './notices-out.ts';
 import type { OpenPeers } from './open-peers.ts';
 import type { SidecarLimits } from './options.ts';
+import type { Pace } from './pace.ts';
 import type { Refusals } from './refusals.ts';
 import type { SentChains } from './sent-chains.ts';
 import type { TlsContexts } from './tls.ts';
@@ -24,6 +26,9 @@ export interface DataPlane {
   /** The newest revocation lists. */
   readonly crl: () => CrlSet | undefined;
   readonly connections: Connections;
+  readonly handshakeBudget: HandshakeBudget;
+  /** Of handshakes that begin. */
+  readonly pace: Pace;
   readonly links: Links;
   readonly openPeers: OpenPeers;
   readonly refusals: Refusals;

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
 import { type ServerAlpn, serverAlpn } from './alpn.ts';
+import { awaitTurn } from './arrival.ts';
 import type { DataPlane } from './data-plane.ts';
 import { dial, remoteName, speaksFor } from './dial.ts';
 import { takeProxyHeader, trustedFronts } from './front.ts';
@@ -115,7 +116,12 @@ function accept(raw: Socket, inbound: Inbound): void {
     raw.destroy();
     return;
   }
-  const start = () => plaintext.accept(raw, () => startTls(raw, identity, inbound));
+  const tls = () =>
+    awaitTurn(raw, listener, identity, plane, {
+      begin: (leftMs) => startTls(raw, plane.identity.current() ?? identity, inbound, leftMs),
+      failed: () => plane.connections.dismiss(),
+    });
+  const start = () => plaintext.accept(raw, tls);
   if (!inbound.isFront(raw.remoteAddress)) {
     start();
     return;
@@ -132,9 +138,10 @@ function accept(raw: Socket, inbound: Inbound): void {
   });
 }
 
-function startTls(raw: Socket, identity: Identity, inbound: Inbound): void {
+function startTls(raw: Socket, identity: Identity, inbound: Inbound, timeoutMs: number): void {
   const { options, plane, policy, alpn, serve, bridge } = inbound;
   const listener = options.name;
+  const address = remoteName(raw);
   // Asking for a certificate and refusing its absence lets OpenSSL send the alert that tells a caller what is missing.
   const socket = new TLSSocket(raw, {
     isServer: true,
@@ -149,17 +156,26 @@ function startTls(raw: Socket, identity: Identity, inbound: Inbound): void {
       listener,
       raw,
       socket,
-      address: remoteName(raw),
+      address,
       identity,
       resumption: options.resumption === true,
+      timeoutMs,
       check: () =>
         alpn.permits(socket.alpnProtocol) ? undefined : { reason: 'alpn_mismatch', detail: 'it offers none at all' },
-      failed: () => plane.connections.dismiss(),
+      failed() {
+        plane.pace.leave();
+        plane.connections.dismiss();
+      },
       verified(verified) {
+        plane.pace.leave();
         if (!policy.connect(verified)) {
           plane.connections.dismiss();
           ownLink(verified, socket, plane).link.reset();
-        } else if (socket.alpnProtocol === STREAMS_PROTOCOL) share(verified, socket, inbound);
+          return;
+        }
+        plane.handshakeBudget.giveBack(address);
+        if (!claim(verified, options, plane)) ownLink(verified, socket, plane).link.reset();
+        else if (socket.alpnProtocol === STREAMS_PROTOCOL) share(verified, socket, inbound);
         else if (socket.alpnProtocol === 'h2' && bridge !== undefined) bridge(ownLink(verified, socket, plane));
         else serve(ownLink(verified, socket, plane));
       },
@@ -175,6 +191,28 @@ function contextOf({ options, policy, plane }: Inbound, { material }: Identity):
     : plane.contexts.of(material, 'server');
 }
 
+/** One more connection of this caller; false, and counted and told, when it has too many. It is dismissed then. */
+function claim({ peer }: VerifiedPeer, { name: listener }: InboundOptions, plane: DataPlane): boolean {
+  const id = peer.spiffeId.uri;
+  if (plane.connections.claim(id)) return true;
+  plane.connections.dismiss();
+  plane.metrics.refused.with({ direction: 'inbound', listener, reason: 'caller_limit' }).value++;
+  plane.refusals.warn(
+    `${listener} caller_limit ${id}`,
+    {
+      event: 'caller_limited',
+      code: 'SL-LIMIT-003',
+      reason: 'caller_limit',
+      listener,
+      peer: { address: peer.address, id },
+      limit: plane.limits.maxConnectionsPerCaller,
+      fix: `find out why ${id} keeps so many connections open, or raise limits.maxConnectionsPerCaller`,
+    },
+    `${id} has as many connections as one caller may have: one more to inbound "${listener}" was refused`,
+  );
+  return false;
+}
+
 /** The connection keeps the place it was admitted to, and every stream takes one more. */
 function share(verified: VerifiedPeer, socket: TLSSocket, { options, plane, serve }: Inbound): void {
   const listener = options.name;
@@ -185,15 +223,14 @@ function share(verified: VerifiedPeer, socket: TLSSocket, { options, plane, serv
     verified,
     plane,
     accepted(stream) {
-      if (plane.connections.admit()) {
-        serve(stream);
-        return;
-      }
-      plane.metrics.refused.with({ direction: 'inbound', listener, reason: 'limit' }).value++;
-      stream.link.reset();
+      if (!plane.connections.admit()) {
+        plane.metrics.refused.with({ direction: 'inbound', listener, reason: 'limit' }).value++;
+        stream.link.reset();
+      } else if (claim(verified, options, plane)) serve(stream);
+      else stream.link.reset();
     },
     closed(reason) {
-      plane.connections.dismiss();
+      plane.connections.dismiss(verified.peer.spiffeId.uri);
       plane.links.ended(link, reason);
     },
   });
@@ -207,7 +244,7 @@ function connectTarget(link: PeerLink, options: InboundOptions, plane: DataPlane
       startRelay('inbound', options.name, link, app, plane);
       return;
     }
-    plane.connections.dismiss();
+    plane.connections.dismiss(link.peer.spiffeId.uri);
     // An error, not a clean end: the caller must not take silence for an empty answer.
     link.link.reset();
     targetDown(failure, options, plane);

@@ -45,10 +45,11 @@ export function dataPlaneMetrics(metrics: Metrics) {
       ...listener,
       'way',
     ]),
-    refused: metrics.counter('sidelock_connections_refused_total', 'Connections closed before any handshake.', [
-      ...listener,
-      'reason',
-    ]),
+    refused: metrics.counter(
+      'sidelock_connections_refused_total',
+      'Connections refused for want of room or of an identity.',
+      [...listener, 'reason'],
+    ),
     refusedByPeer: metrics.counter(
       'sidelock_refused_by_peer_total',
       'Refusals of our own certificate that peers reported, by the closed reason they gave.',

@@ -246,7 +246,11 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
 
 export interface SidecarLimits {
   readonly maxConnections: number;
+  /** Of one caller to all inbounds, streams counted, so that it leaves room for others; no limit unless given. */
+  readonly maxConnectionsPerCaller?: number;
   readonly handshakeTimeoutMs: number;
+  /** Of callers from one address, a second; four times as many at once. Beyond, they are closed before TLS begins. */
+  readonly failedHandshakesPerSecond?: number;
   readonly connectTimeoutMs: number;
   readonly idleTimeoutMs: number;
   readonly maxLifetimeMs?: number;
@@ -260,12 +264,15 @@ export interface SidecarLimits {
   readonly http?: Partial<HttpLimits>;
 }
 
+export const DEFAULT_FAILED_HANDSHAKES = 50;
+
 export const DEFAULT_LINK_GRACE = 3_600_000;
 
 export const DEFAULT_DNS_REFRESH = 30_000;
 
 export const DEFAULT_LIMITS: SidecarLimits = {
   maxConnections: 10_000,
+  maxConnectionsPerCaller: 5_000,
   handshakeTimeoutMs: 5_000,
   connectTimeoutMs: 5_000,
   idleTimeoutMs: 3_600_000,

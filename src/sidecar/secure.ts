@@ -25,6 +25,8 @@ interface Handshake {
   readonly address: string;
   /** Ours, as shown in this handshake. */
   readonly identity: Identity;
+  /** How long it may take from here, ms. */
+  readonly timeoutMs: number;
   /** A last rule on a peer that verified: undefined, or why it is not the right one. */
   readonly check?: (id: SpiffeId) => { reason: HandshakeReason; detail: string } | undefined;
   readonly verified: (peer: VerifiedPeer, socket: TLSSocket) => void;
@@ -119,9 +121,13 @@ export function secure(handshake: Handshake, plane: DataPlane): void {
   };
   const timer = setTimeout(() => {
     fail(direction === 'inbound' && raw.bytesRead === 0 ? 'port_probe' : 'handshake_timeout');
-  }, plane.limits.handshakeTimeoutMs);
-  // From birth to death: an 'error' without a listener would end the process.
-  socket.on('error', broke);
+  }, handshake.timeoutMs);
+  // From birth to death: an 'error' without a listener would end the process. After the handshake Node (26.10) tells of a
+  // record that breaks the protocol, and leaves the socket open.
+  socket.on('error', (error) => {
+    if (settled) socket.destroy();
+    else broke(error);
+  });
   // Half-open sockets do not close by themselves when the other side leaves.
   socket.once('end', closed);
   socket.once('close', closed);

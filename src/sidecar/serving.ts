@@ -5,6 +5,7 @@ import { createConnections, type ShownConnection } from './connections.ts';
 import type { DataPlane } from './data-plane.ts';
 import { createResolver } from './endpoints/resolver.ts';
 import { bindForwardProxy, FORWARD_PROXY } from './forward-proxy.ts';
+import { createHandshakeBudget } from './handshake-budget.ts';
 import type { IdentityReader } from './identity.ts';
 import { bindInbound } from './inbound.ts';
 import { createPeerJudge } from './judge.ts';
@@ -13,8 +14,15 @@ import type { Listener, PortSharing } from './listener.ts';
 import type { DataPlaneMetrics, Direction } from './metrics.ts';
 import type { NoticesOut } from './notices-out.ts';
 import { createOpenPeers } from './open-peers.ts';
-import { DEFAULT_DNS_REFRESH, DEFAULT_LINK_GRACE, type SidecarDependencies, type SidecarOptions } from './options.ts';
+import {
+  DEFAULT_DNS_REFRESH,
+  DEFAULT_FAILED_HANDSHAKES,
+  DEFAULT_LINK_GRACE,
+  type SidecarDependencies,
+  type SidecarOptions,
+} from './options.ts';
 import { bindOutbound, createOutbound, type Outbound } from './outbound.ts';
+import { createPace } from './pace.ts';
 import type { ListenerMode } from './permissive.ts';
 import { createPolicy, type PolicyRules } from './policy.ts';
 import { reauthorise } from './reauthorise.ts';
@@ -23,6 +31,9 @@ import type { RevocationHolder } from './revocation.ts';
 import { createSentChains } from './sent-chains.ts';
 import type { TlsContexts } from './tls.ts';
 import { endpointsReport } from './upstream.ts';
+
+/** Some milliseconds of signatures, between which everything that is open has its turn; and some 40 MB of TLS states. */
+const HANDSHAKES = { aTurn: 8, atOnce: 512 };
 
 /** What the listeners need; plain values, so that another thread can be given them. */
 export type ServingOptions = Omit<
@@ -109,6 +120,8 @@ export async function openServing(options: ServingOptions, deps: ServingDependen
     chains: createSentChains(),
     crl: () => revocation.current(),
     connections,
+    handshakeBudget: createHandshakeBudget(limits.failedHandshakesPerSecond ?? DEFAULT_FAILED_HANDSHAKES, clock),
+    pace: createPace(HANDSHAKES),
     links,
     openPeers: createOpenPeers(),
     refusals,

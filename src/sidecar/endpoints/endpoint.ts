@@ -164,6 +164,7 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
           address: name,
           identity,
           known: known?.of,
+          timeoutMs: plane.limits.handshakeTimeoutMs,
           check: (id) => options.check(id) ?? (alpn.demands && socket.alpnProtocol === false ? NOT_AGREED : undefined),
           forgive(reason) {
             if (!offers || alpn.demands || reason !== 'alpn_mismatch') return false;

@@ -3,7 +3,7 @@ import { SidelockError } from '../../base/errors.ts';
 import type { Readiness } from '../../base/lifecycle.ts';
 import type { IdentityReader } from '../identity.ts';
 import type { NoticesOut } from '../notices-out.ts';
-import type { InboundOptions, SidecarDependencies } from '../options.ts';
+import { DEFAULT_FAILED_HANDSHAKES, type InboundOptions, type SidecarDependencies } from '../options.ts';
 import { checkRules } from '../policy.ts';
 import type { RevocationHolder } from '../revocation.ts';
 import type { Serving, ServingOptions, View } from '../serving.ts';
@@ -159,9 +159,15 @@ function checkPorts({ inbound, outbound }: ServingOptions): void {
 function divided(options: ServingOptions, count: number): ServingOptions {
   const share = (limit: number) => Math.ceil(limit / count);
   const { limits } = options;
+  const perCaller = limits.maxConnectionsPerCaller;
   return {
     ...options,
-    limits: { ...limits, maxConnections: share(limits.maxConnections) },
+    limits: {
+      ...limits,
+      maxConnections: share(limits.maxConnections),
+      failedHandshakesPerSecond: share(limits.failedHandshakesPerSecond ?? DEFAULT_FAILED_HANDSHAKES),
+      ...(perCaller === undefined ? {} : { maxConnectionsPerCaller: share(perCaller) }),
+    },
     outbound: options.outbound.map((one) => ({
       ...one,
       limits: Object.fromEntries(Object.entries(one.limits ?? {}).map(([name, limit]) => [name, share(limit)])),
