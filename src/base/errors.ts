@@ -487,6 +487,16 @@ export const ERROR_PAGES = {
     why: 'Each costs a signature; beyond limits.failedHandshakes a second its connections are closed before TLS begins.',
     fix: 'Mend the caller (the log says why its handshakes fail), or raise the limit where many share an address.',
   },
+  'SL-LIMIT-005': {
+    title: 'no file descriptors to spare',
+    why: 'One more connection could take those that reading certificates and answering at the admin endpoints need.',
+    fix: 'Raise ulimit -n (LimitNOFILE of systemd) to twice limits.maxConnections and 100 more.',
+  },
+  'SL-LIMIT-006': {
+    title: 'no memory to spare',
+    why: 'The process holds limits.maxMemory, or nine tenths of what its container may use.',
+    fix: 'Give it more memory, or lower limits.maxConnections.',
+  },
   'SL-USAGE-001': {
     title: 'wrong usage',
     why: 'The command line is not understood.',

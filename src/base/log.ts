@@ -1,4 +1,5 @@
-import { type DestinationStream, destination, type Logger as PinoLogger, pino } from 'pino';
+import { type DestinationStream, type Logger as PinoLogger, pino } from 'pino';
+import { standardError } from './log-sink.ts';
 
 export type Logger = PinoLogger;
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
@@ -6,7 +7,7 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 interface LogOptions {
   readonly level: LogLevel;
-  /** Where lines go; standard error unless given. Asynchronous, so a stuck reader never blocks the loop. */
+  /** Where lines go; standard error unless given, whose reader may be stuck without blocking anything. */
   readonly stream?: DestinationStream;
 }
 
@@ -28,7 +29,7 @@ export function scrub(text: string): string {
 
 /** One JSON line an event on standard error. Fields named like secrets are removed at the top and one level down. */
 export function createLogger({ level, stream }: LogOptions): Logger {
-  const sink = stream ?? destination({ dest: 2, sync: false, minLength: 0, maxLength: 8 << 20 });
+  const sink = stream ?? standardError();
   return pino(
     {
       level,

@@ -1,4 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, type Metric, Registry } from 'prom-client';
+import { droppedLines } from './bounded-sink.ts';
 import { HistogramCounts } from './histogram.ts';
 
 type Labels = Readonly<Record<string, string>>;
@@ -67,9 +68,8 @@ export function createMetrics(options: { readonly processMetrics?: boolean } = {
     // As it is, and not as it is declared: types are words, parts of histograms have their names.
     return (await registry.getMetricsAsJSON()) as unknown as MetricsSnapshot;
   };
-  if (options.processMetrics === true) collectDefaultMetrics({ register: registry });
 
-  return {
+  const made: Metrics = {
     counter(name, help, labels = []) {
       return numberFamily(labels, (collect) => {
         const metric = new Counter({ name, help, labelNames: [...labels], registers: [registry], collect });
@@ -106,6 +106,16 @@ export function createMetrics(options: { readonly processMetrics?: boolean } = {
       return await registry.metrics();
     },
   };
+  if (options.processMetrics === true) {
+    collectDefaultMetrics({ register: registry });
+    const lost = made
+      .counter('sidelock_log_lines_dropped_total', 'Lines of the log whose reader was too slow.')
+      .with({});
+    made.onScrape(() => {
+      lost.value = droppedLines();
+    });
+  }
+  return made;
 }
 
 /** Each series once: counters and histograms added up, gauges as they were declared. */

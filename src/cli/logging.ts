@@ -1,4 +1,5 @@
 import { createLogger, type Logger, type LogLevel } from '../base/log.ts';
+import { standardError } from '../base/log-sink.ts';
 import type { Output } from './output.ts';
 
 interface LoggingOptions {
@@ -12,7 +13,8 @@ interface LoggingOptions {
 /** JSON lines on standard error; sentences when a person looks at it. */
 export function createLogging(output: Output, { level, prefix = '', people = false }: LoggingOptions): Logger {
   if (output.json || !(people || process.stderr.isTTY === true)) return createLogger({ level });
-  return createLogger({ level, stream: { write: (line) => output.note(`${prefix}${sentence(line, output)}`) } });
+  const note = process.stderr.isTTY === true ? output.note : (text: string) => standardError().write(`${text}\n`);
+  return createLogger({ level, stream: { write: (line) => note(`${prefix}${sentence(line, output)}`) } });
 }
 
 const WARN = 40;

@@ -10,3 +10,7 @@ if (Number.parseInt(process.versions.node, 10) < 24) {
 
 const { runCommandLine } = await import('./program.ts');
 process.exitCode = await runCommandLine(process.argv.slice(2));
+// A reader of the log who is stuck must not hold up the end. One of results may take his time.
+setInterval(() => {
+  if (process.stdout.writableLength === 0) process.exit();
+}, 1_000).unref();

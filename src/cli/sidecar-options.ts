@@ -41,6 +41,7 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
     limits: {
       maxConnections: limits.maxConnections,
       maxConnectionsPerCaller: limits.maxConnectionsPerCaller,
+      ...(limits.maxMemory === undefined ? {} : { maxMemory: limits.maxMemory }),
       handshakeTimeoutMs: limits.handshakeTimeout,
       failedHandshakesPerSecond: limits.failedHandshakes,
       connectTimeoutMs: limits.connectTimeout,

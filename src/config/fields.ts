@@ -2,7 +2,7 @@ import { isIP, isIPv4, isIPv6 } from 'node:net';
 import * as z from 'zod';
 import { LOG_LEVELS } from '../base/log.ts';
 import { plainPath } from '../base/request-path.ts';
-import { parseDuration } from './units.ts';
+import { parseDuration, parseSize } from './units.ts';
 
 /** The kinds of value that config keys hold. Each reads text and yields what the options of the layers take. */
 
@@ -57,6 +57,11 @@ export function duration(limits: { readonly min?: string; readonly max?: string 
     if (typeof ms === 'number' && ms > max) return { problem: `at most ${limits.max} is possible` };
     return ms;
   });
+}
+
+/** Bytes. */
+export function size() {
+  return text(parseSize);
 }
 
 /** Milliseconds, or undefined for the word `off`. `0` is refused, since it reads as both "at once" and "never". */

@@ -19,6 +19,7 @@ import {
   probeTarget,
   serviceReference,
   share,
+  size,
   socketMode,
   targetAddress,
   trustDomain,
@@ -260,6 +261,11 @@ export const sidecarSchema = z
       .strictObject({
         maxConnections: limit(10_000),
         maxConnectionsPerCaller: limit(5_000).describe('inbound, of one SPIFFE id, streams counted; more are refused'),
+        maxMemory: size()
+          .optional()
+          .describe(
+            'new connections are refused while the process holds more; 90 % of what its container may use unless given',
+          ),
         handshakeTimeout: duration().prefault('5s'),
         failedHandshakes: limit(50).describe(
           'a second from one address, four times as many at once; then no TLS for it',

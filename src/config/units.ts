@@ -22,3 +22,13 @@ export function parseDuration(text: string): number | { readonly problem: string
   }
   return total;
 }
+
+const SIZES: Readonly<Record<string, number>> = { KiB: 1 << 10, MiB: 1 << 20, GiB: 1 << 30 };
+
+/** `512KiB 200MiB 2GiB`, in bytes. Returns why not as text otherwise. */
+export function parseSize(text: string): number | { readonly problem: string } {
+  const [, amount, unit = ''] = /^(\d{1,9})([KMG]iB)$/.exec(text) ?? [];
+  return amount === undefined
+    ? { problem: 'expected a size such as 200MiB or 2GiB' }
+    : Number(amount) * (SIZES[unit] ?? 0);
+}

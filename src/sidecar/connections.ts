@@ -5,6 +5,7 @@ import { createCallerPlaces } from './caller-places.ts';
 import type { CloseReason, DataPlaneMetrics, Direction } from './metrics.ts';
 import type { LinkKind, TlsFacts } from './peer-link.ts';
 import type { Relay } from './relay.ts';
+import { memoryGauge, type Shortage } from './room.ts';
 
 interface Peer {
   readonly address: string;
@@ -56,7 +57,12 @@ interface ConnectionLimits {
   readonly maxConnectionsPerCaller?: number;
   readonly idleTimeoutMs: number;
   readonly maxLifetimeMs?: number;
+  readonly maxDescriptors?: number;
+  readonly maxMemory?: number;
 }
+
+/** What a connection may need of them: its own, and one to where it leads. A stream has only one of the two. */
+const DESCRIPTORS = 2;
 
 export interface NewConnection extends Omit<ConnectionInfo, 'id' | 'since'> {
   /** Lets the relay end at the next point where nothing is lost; without it, it ends when its two sides do. */
@@ -71,8 +77,8 @@ export interface NewConnection extends Omit<ConnectionInfo, 'id' | 'since'> {
 /** Every live connection of the sidecar: their number, age, idleness and end. */
 export interface Connections {
   readonly drains: Readonly<Record<Direction, Drain>>;
-  /** False at the limit; counts connections that are still in their handshake too. */
-  admit(): boolean;
+  /** Undefined when there is room, which is then taken; counts connections that are still in their handshake too. */
+  admit(): Shortage | undefined;
   /** Counts an inbound connection, or stream, that was admitted for its caller; false when that has too many. */
   claim(id: string): boolean;
   /** Gives back what `admit` took, and `claim` for this caller, for a connection that never got to `add`. */
@@ -97,7 +103,10 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
   const cellsOf = memoCells(metrics);
   const drains = { inbound: new Drain(), outbound: new Drain() };
   const callers = createCallerPlaces(limits.maxConnectionsPerCaller ?? Number.POSITIVE_INFINITY);
+  const short = memoryGauge(limits.maxMemory, clock);
+  const maxDescriptors = limits.maxDescriptors ?? Number.POSITIVE_INFINITY;
   let admitted = 0;
+  let streams = 0;
   let nextId = 1;
 
   /** Those that are ending already are reset too, and keep their reason. */
@@ -120,9 +129,11 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
   return {
     drains,
     admit() {
-      if (admitted >= limits.maxConnections) return false;
+      if (admitted >= limits.maxConnections) return 'limit';
+      if ((admitted + 1) * DESCRIPTORS - streams > maxDescriptors) return 'descriptors';
+      if (short()) return 'memory';
       admitted++;
-      return true;
+      return undefined;
     },
     claim: (id) => callers.claim(id),
     dismiss(caller) {
@@ -138,12 +149,14 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
         live.delete(connection);
         admitted--;
         if (info.direction === 'inbound' && info.peer !== undefined) callers.release(info.peer.id);
+        if (info.kind === 'shared') streams--;
         reportOne(connection);
         const reason = connection.reason ?? (error === undefined ? 'done' : 'error');
         cells.closed[reason].value++;
         cells.connections.value--;
         drains[info.direction].leave();
       };
+      if (info.kind === 'shared') streams++;
       drains[info.direction].enter();
       cells.connections.value++;
       cells.opened.value++;

@@ -10,6 +10,7 @@ import type { Identity } from './identity.ts';
 import { bindListener, type Listener } from './listener.ts';
 import { STREAMS_PROTOCOL } from './mux/alpn.ts';
 import { startSharedLink } from './mux/shared-link.ts';
+import { noRoom } from './no-room.ts';
 import type { InboundOptions } from './options.ts';
 import type { PeerLink, VerifiedPeer } from './peer-link.ts';
 import { createPlaintextGate, type PlaintextGate } from './permissive.ts';
@@ -110,10 +111,15 @@ function accept(raw: Socket, inbound: Inbound): void {
   const { options, plane, plaintext } = inbound;
   const listener = options.name;
   const identity = plane.identity.current();
-  if (identity === undefined || !plane.connections.admit()) {
-    const reason = identity === undefined ? 'no_identity' : 'limit';
-    plane.metrics.refused.with({ direction: 'inbound', listener, reason }).value++;
+  if (identity === undefined) {
+    plane.metrics.refused.with({ direction: 'inbound', listener, reason: 'no_identity' }).value++;
     raw.destroy();
+    return;
+  }
+  const shortage = plane.connections.admit();
+  if (shortage !== undefined) {
+    raw.destroy();
+    noRoom('inbound', listener, shortage, plane);
     return;
   }
   const tls = () =>
@@ -223,9 +229,10 @@ function share(verified: VerifiedPeer, socket: TLSSocket, { options, plane, serv
     verified,
     plane,
     accepted(stream) {
-      if (!plane.connections.admit()) {
-        plane.metrics.refused.with({ direction: 'inbound', listener, reason: 'limit' }).value++;
+      const shortage = plane.connections.admit();
+      if (shortage !== undefined) {
         stream.link.reset();
+        noRoom('inbound', listener, shortage, plane);
       } else if (claim(verified, options, plane)) serve(stream);
       else stream.link.reset();
     },

@@ -248,6 +248,13 @@ export interface SidecarLimits {
   readonly maxConnections: number;
   /** Of one caller to all inbounds, streams counted, so that it leaves room for others; no limit unless given. */
   readonly maxConnectionsPerCaller?: number;
+  /** File descriptors for connections, each of which may need two; what the process has to spare unless given. */
+  readonly maxDescriptors?: number;
+  /**
+   * Bytes that the process may hold before new connections are refused; nine tenths of what its container may use
+   * unless given, and no limit where that has none.
+   */
+  readonly maxMemory?: number;
   readonly handshakeTimeoutMs: number;
   /** Of callers from one address, a second; four times as many at once. Beyond, they are closed before TLS begins. */
   readonly failedHandshakesPerSecond?: number;

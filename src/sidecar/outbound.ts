@@ -5,6 +5,7 @@ import { createHttpOutbound } from './http1/outbound.ts';
 import type { RelayContext } from './http1/relay-context.ts';
 import { failureOf } from './http1/to-peer.ts';
 import { bindListener, type Listener } from './listener.ts';
+import { noRoom } from './no-room.ts';
 import type { HostPort, OutboundOptions, UnixPath } from './options.ts';
 import { answerSslRequest } from './ssl-request.ts';
 import { startRelay } from './start-relay.ts';
@@ -85,9 +86,11 @@ export async function bindOutbound(
 /** Whether there is an identity and room; a connection that is not admitted is reset, and counted. */
 export function admit(local: Socket, listener: string, plane: DataPlane): boolean {
   const known = plane.identity.current() !== undefined;
-  if (known && plane.connections.admit()) return true;
-  plane.metrics.refused.with({ direction: 'outbound', listener, reason: known ? 'limit' : 'no_identity' }).value++;
+  const shortage = known ? plane.connections.admit() : undefined;
+  if (known && shortage === undefined) return true;
   local.resetAndDestroy();
+  if (shortage !== undefined) noRoom('outbound', listener, shortage, plane);
+  else plane.metrics.refused.with({ direction: 'outbound', listener, reason: 'no_identity' }).value++;
   return false;
 }
 

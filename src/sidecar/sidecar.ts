@@ -13,6 +13,7 @@ import { DEFAULT_ADMIN, type HostPort, type SidecarDependencies, type SidecarOpt
 import { keepPlaintextRecord } from './plaintext-record.ts';
 import { createRefusals } from './refusals.ts';
 import { createRevocationHolder } from './revocation.ts';
+import { withinProcess } from './room.ts';
 import { type BoundListener, type InboundRules, openServing, type Serving } from './serving.ts';
 import { startIdentitySource } from './sources/start.ts';
 import { createTickets } from './tickets.ts';
@@ -52,7 +53,10 @@ export interface Sidecar extends AsyncDisposable {
 export async function startSidecar(options: SidecarOptions, deps: SidecarDependencies): Promise<Sidecar> {
   const { clock, log } = deps;
   const { service: _s, identity: _i, admin: wantedAdmin, health: wantedHealth, probes, ...others } = options;
-  const { workers = 1, stateDirectory, ...plain } = others;
+  const { workers = 1, stateDirectory, ...wanted } = others;
+  // Each listener has a socket in each worker, and each worker some of its own.
+  const limits = withinProcess(options.limits, workers * (options.inbound.length + options.outbound.length + 8));
+  const plain = { ...wanted, limits };
   const { trustDomain, namespace } = options;
   const stop = new AbortController();
   const readiness = new Readiness();

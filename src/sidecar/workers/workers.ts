@@ -167,6 +167,7 @@ function divided(options: ServingOptions, count: number): ServingOptions {
       maxConnections: share(limits.maxConnections),
       failedHandshakesPerSecond: share(limits.failedHandshakesPerSecond ?? DEFAULT_FAILED_HANDSHAKES),
       ...(perCaller === undefined ? {} : { maxConnectionsPerCaller: share(perCaller) }),
+      ...(limits.maxDescriptors === undefined ? {} : { maxDescriptors: share(limits.maxDescriptors) }),
     },
     outbound: options.outbound.map((one) => ({
       ...one,

@@ -3,11 +3,12 @@ import { MINUTE, SECOND } from '../../../src/base/clock.ts';
 import { createMetrics } from '../../../src/base/metrics.ts';
 import { createConnections } from '../../../src/sidecar/connections.ts';
 import { dataPlaneMetrics } from '../../../src/sidecar/metrics.ts';
+import type { LinkKind } from '../../../src/sidecar/peer-link.ts';
 import { createRefusals } from '../../../src/sidecar/refusals.ts';
 import { fakeClock } from '../../support/fake-clock.ts';
 import { recordingLog } from '../../support/identity-fakes.ts';
 
-function rig(limits: { maxConnections?: number; maxLifetimeMs?: number } = {}) {
+function rig(limits: { maxConnections?: number; maxLifetimeMs?: number; maxDescriptors?: number } = {}) {
   const clock = fakeClock();
   const metrics = createMetrics();
   const connections = createConnections(
@@ -16,13 +17,13 @@ function rig(limits: { maxConnections?: number; maxLifetimeMs?: number } = {}) {
     clock,
   );
   /** One connection whose relay only records what is done to it. */
-  const add = () => {
+  const add = (kind: LinkKind = 'own') => {
     const state = { active: false, resets: 0, end: (_?: Error): void => {}, received: { value: 0 } };
     connections.admit();
     connections.add({
       direction: 'inbound',
       listener: 'in',
-      kind: 'own',
+      kind,
       peer: { address: '127.0.0.1:1', id: 'spiffe://td/ns/a/sa/b', serial: '1' },
       self: { id: 'spiffe://td/ns/a/sa/c', serial: '2', generation: 1 },
       local: '127.0.0.1:2',
@@ -79,13 +80,26 @@ t.test('a lifetime ends even a busy connection', async (t) => {
 t.test('the limit counts what is open or in its handshake', async (t) => {
   const { connections, add } = rig({ maxConnections: 2 });
   const first = add();
-  t.ok(connections.admit());
-  t.notOk(connections.admit());
+  t.equal(connections.admit(), undefined);
+  t.equal(connections.admit(), 'limit');
   connections.dismiss();
-  t.ok(connections.admit());
-  t.notOk(connections.admit());
+  t.equal(connections.admit(), undefined);
+  t.equal(connections.admit(), 'limit');
   first.end();
-  t.ok(connections.admit());
+  t.equal(connections.admit(), undefined);
+});
+
+t.test('a connection needs two descriptors, a stream one', async (t) => {
+  const { connections, add } = rig({ maxDescriptors: 4 });
+  const first = add();
+  t.equal(connections.admit(), undefined);
+  t.equal(connections.admit(), 'descriptors');
+  connections.dismiss();
+  first.end();
+  const streams = [add('shared'), add('shared'), add('shared')];
+  t.equal(connections.admit(), 'descriptors', 'one more could need two');
+  for (const stream of streams) stream.end();
+  t.equal(connections.admit(), undefined);
 });
 
 t.test('bytes of live connections show at each scrape, once', async (t) => {

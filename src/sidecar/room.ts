@@ -1,0 +1,62 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { totalmem } from 'node:os';
+import type { Clock } from '../base/clock.ts';
+import type { SidecarLimits } from './options.ts';
+
+/** What there is too little of for one more connection; metric label. */
+export type Shortage = 'limit' | 'descriptors' | 'memory';
+
+/** File descriptors that connections leave to files, name servers and the admin endpoints; of a small limit a quarter. */
+const RESERVE = 64;
+
+/** Of the memory of a container; the rest is for what is open already. */
+const MEMORY_SHARE = 0.9;
+
+/** How long a look at the process's memory counts, ms. */
+const LOOK = 50;
+
+/**
+ * The limits with what this process may use, where nothing else is said. Beyond the limit of descriptors Node closes what
+ * it accepts without an error, and no file can be read; beyond that of memory the system ends the process.
+ * @param ownSockets that this sidecar is about to open for itself
+ */
+export function withinProcess(limits: SidecarLimits, ownSockets: number): SidecarLimits {
+  const descriptors = limits.maxDescriptors ?? freeDescriptors(ownSockets);
+  const memory = limits.maxMemory ?? containerMemory();
+  return {
+    ...limits,
+    ...(descriptors === undefined ? {} : { maxDescriptors: descriptors }),
+    ...(memory === undefined ? {} : { maxMemory: memory }),
+  };
+}
+
+/** Undefined where the system does not tell. */
+function freeDescriptors(ownSockets: number): number | undefined {
+  try {
+    const limit = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1]);
+    const used = readdirSync('/proc/self/fd').length + ownSockets;
+    return Number.isNaN(limit) ? undefined : Math.max(2, limit - Math.min(RESERVE, limit >> 2) - used);
+  } catch {
+    return undefined;
+  }
+}
+
+function containerMemory(): number | undefined {
+  const limit = process.constrainedMemory();
+  return limit > 0 && limit < totalmem() ? limit * MEMORY_SHARE : undefined;
+}
+
+/** Whether the process holds more memory than `max` bytes. */
+export function memoryGauge(max: number | undefined, clock: Clock, rss = process.memoryUsage.rss): () => boolean {
+  if (max === undefined) return () => false;
+  let looked = 0;
+  let over = false;
+  return () => {
+    const now = clock.now();
+    if (Math.abs(now - looked) >= LOOK) {
+      looked = now;
+      over = rss() > max;
+    }
+    return over;
+  };
+}

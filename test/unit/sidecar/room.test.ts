@@ -1,0 +1,35 @@
+import t from 'tap';
+import { DEFAULT_LIMITS } from '../../../src/sidecar/options.ts';
+import { memoryGauge, withinProcess } from '../../../src/sidecar/room.ts';
+import { fakeClock } from '../../support/fake-clock.ts';
+
+t.test('a process leaves descriptors to itself, and what is configured stands', async (t) => {
+  const { maxDescriptors = 0 } = withinProcess(DEFAULT_LIMITS, 10);
+  const less = withinProcess(DEFAULT_LIMITS, 110).maxDescriptors ?? 0;
+  t.ok(maxDescriptors > 0);
+  t.equal(maxDescriptors - less, 100);
+  t.match(withinProcess({ ...DEFAULT_LIMITS, maxDescriptors: 7, maxMemory: 8 }, 10), {
+    maxDescriptors: 7,
+    maxMemory: 8,
+  });
+});
+
+t.test('memory is looked at now and then, and the other way when it is free again', async (t) => {
+  const clock = fakeClock();
+  let rss = 90;
+  let looks = 0;
+  const over = memoryGauge(100, clock, () => {
+    looks++;
+    return rss;
+  });
+  t.equal(over(), false);
+  rss = 110;
+  t.equal(over(), false);
+  t.equal(looks, 1);
+  await clock.advance(50);
+  t.equal(over(), true);
+  rss = 90;
+  await clock.advance(50);
+  t.equal(over(), false);
+  t.equal(memoryGauge(undefined, clock)(), false);
+});
