@@ -32,16 +32,18 @@ interface AdminContext {
 
 /** The calls of an operator. Registered on the unix socket only: who may open it is the file system's decision. */
 export function adminRoutes(app: FastifyInstance, manager: Manager, { clock, health }: AdminContext): void {
-  const record = async (entry: InventoryEntry): Promise<CertificateRecord> => {
+  const record = async (entry: InventoryEntry, served = manager.served()): Promise<CertificateRecord> => {
     const { service, namespace, type, serial, spiffeId, sans, notBefore, notAfter, keyType } = entry;
     const { fingerprint256, issuedAt, by, supersededBy, reported } = entry;
     const held = entry.by === 'generate' ? await manager.store.load(service) : undefined;
     const revoked = manager.revocations.get(serial);
+    const shown = served.get(spiffeId)?.serial;
     return {
       ...{ service, namespace, type, serial, spiffeId, sans: [...sans], notBefore, notAfter, keyType },
       ...{ fingerprint256, issuedAt, by },
       ...(supersededBy === undefined ? {} : { supersededBy }),
       ...(reported === undefined ? {} : { reported }),
+      ...(shown === undefined ? {} : { servedSerial: shown }),
       ...(revoked === undefined ? {} : { revokedAt: revoked.at, revocationReason: revoked.reason }),
       ...(held?.leaf.serial === serial ? { directory: join(manager.store.storagePath, service) } : {}),
     };
@@ -75,7 +77,9 @@ export function adminRoutes(app: FastifyInstance, manager: Manager, { clock, hea
     return await answer(namespace === 'default' ? service : `${namespace}/${service}`);
   });
   app.get(PATHS.certificates, async (): Promise<CertificateList> => {
-    return { certificates: await Promise.all([...manager.listAllCertificates().values()].map(record)) };
+    const served = manager.served();
+    const all = [...manager.listAllCertificates().values()];
+    return { certificates: await Promise.all(all.map((entry) => record(entry, served))) };
   });
   app.get<{ Params: { name: string } }>(`${PATHS.certificates}/:name`, ({ params: { name } }) => answer(name));
 

@@ -170,6 +170,8 @@ const certificateRecord = z.strictObject({
   revocationReason: z.string().optional(),
   /** What the sidecar that serves it said last: the hash of its bundle, and when. */
   reported: z.strictObject({ bundle: sha256, at: time }).optional(),
+  /** Serial of what the sidecar of this identity showed last, whichever that is. */
+  servedSerial: z.string().optional(),
   /** Directory of cert.pem, key.pem and ca.pem, for a certificate whose key the manager holds. */
   directory: z.string().optional(),
 });

@@ -62,7 +62,8 @@ export function healthCommand(context: Context): Command {
 
 function healthOf(certificates: readonly CertificateRecord[], findings: readonly Finding[]): Health[] {
   const found = Map.groupBy(findings, ({ service }) => service);
-  const known = new Map(certificates.map((c) => [c.service, c]));
+  // What was revoked is waited for by nobody; files of it that still lie there are a finding.
+  const known = new Map(certificates.filter((c) => c.revokedAt === undefined).map((c) => [c.service, c]));
   // Files that no certificate is on record for are there all the same, and so is the CA when something is wrong with it.
   const services = [...new Set([...known.keys(), ...found.keys()])].sort();
   return services.map((service) => {

@@ -18,7 +18,7 @@ export interface Order {
   readonly down: boolean;
 }
 
-const GRAVITY = ['healthy', 'info', 'warning', 'error', 'critical'] as const;
+const GRAVITY = ['revoked', 'healthy', 'info', 'warning', 'error', 'critical'] as const;
 
 /** Lines that hold each word of `text`, in any of what is shown of them. */
 export function search(lines: readonly CertificateLine[], text: string): readonly CertificateLine[] {

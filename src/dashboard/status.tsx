@@ -1,6 +1,7 @@
 import type { CertificateLine } from './data.ts';
 
 const SHAPES: Readonly<Record<CertificateLine['status'], string>> = {
+  revoked: '–',
   healthy: '●',
   info: '○',
   warning: '▲',

@@ -51,6 +51,8 @@ interface CertificateCounts {
   /** A quarter of their life is left, or less. */
   readonly expiring_certificates: number;
   readonly expired_certificates: number;
+  /** Not counted above. */
+  readonly revoked_certificates: number;
   readonly held_by_manager: number;
   readonly next_expiry: string | null;
   readonly next_renewal: string | null;
@@ -122,7 +124,7 @@ export function dashboardData(
   now: number,
 ): DashboardData {
   const active = alerts.active.map(alertRecord);
-  const entries = health.services.map(({ entry }) => entry);
+  const entries = health.services.filter(isGood).map(({ entry }) => entry);
   const count = (level: AlertLevel) => active.filter((alert) => alert.level === level).length;
   return {
     generated_at: iso(now),
@@ -149,7 +151,8 @@ export function dashboardData(
   };
 }
 
-export function healthSummary({ services }: Health): DashboardData['health']['summary'] {
+export function healthSummary({ services: all }: Health): DashboardData['health']['summary'] {
+  const services = all.filter(isGood);
   const healthy = services.filter(({ status }) => status === 'healthy' || status === 'info').length;
   const total = services.length;
   return {
@@ -171,7 +174,8 @@ export function certificateLine({ entry, held, renewAt, status }: ServiceHealth,
   };
 }
 
-function certificateCounts({ services }: Health, now: number): CertificateCounts {
+function certificateCounts({ services: all }: Health, now: number): CertificateCounts {
+  const services = all.filter(isGood);
   const valid = services.filter(({ entry }) => entry.notAfter > now);
   const soonest = (times: readonly number[]) =>
     times.length === 0 ? null : iso(times.reduce((a, b) => Math.min(a, b)));
@@ -181,10 +185,16 @@ function certificateCounts({ services }: Health, now: number): CertificateCounts
     expiring_certificates: valid.filter(({ entry }) => entry.notAfter - now < (entry.notAfter - entry.notBefore) / 4)
       .length,
     expired_certificates: services.length - valid.length,
+    revoked_certificates: all.length - services.length,
     held_by_manager: services.filter(({ held }) => held).length,
     next_expiry: soonest(valid.map(({ entry }) => entry.notAfter)),
     next_renewal: soonest(valid.map(({ renewAt }) => renewAt)),
   };
+}
+
+/** What was revoked is waited for by nobody. */
+function isGood({ status }: ServiceHealth): boolean {
+  return status !== 'revoked';
 }
 
 function expiry(entries: readonly InventoryEntry[], now: number): DashboardData['expiry'] {

@@ -12,7 +12,17 @@ import type { Timings } from './timings.ts';
 /** What monitoring needs of a manager. */
 export type WatchedManager = Pick<
   Manager,
-  'ca' | 'store' | 'listAllCertificates' | 'recentlyIssued' | 'rotationManager' | 'renewAt' | 'blockers' | 'version'
+  | 'ca'
+  | 'store'
+  | 'listAllCertificates'
+  | 'recentlyIssued'
+  | 'rotationManager'
+  | 'renewAt'
+  | 'blockers'
+  | 'version'
+  | 'revocations'
+  | 'served'
+  | 'trust'
 >;
 
 export interface ServiceHealth {
@@ -20,7 +30,7 @@ export interface ServiceHealth {
   readonly held: boolean;
   readonly renewAt: number;
   /** The gravest level of its findings. */
-  readonly status: 'healthy' | AlertLevel;
+  readonly status: 'healthy' | 'revoked' | AlertLevel;
 }
 
 export interface Health {
@@ -77,18 +87,24 @@ export async function checkHealth(
       notBefore: ca.rootNotBefore,
       notAfter: ca.rootNotAfter,
       blockers: manager.blockers().map(({ why }) => why),
+      rollover: { phase: manager.trust.phase(), since: manager.trust.since(), behind: manager.trust.behind() },
     },
     now,
   );
+  const served = manager.served();
   const services = [...manager.listAllCertificates().values()].map((entry): ServiceHealth => {
     const why = unusable.get(entry.service);
     const held = heldSerials.has(entry.serial) || (why !== undefined && entry.by === 'generate');
-    const rotationFailure = held ? failures.get(entry.service) : undefined;
     const renewAt = manager.renewAt(entry);
+    // Nobody waits for it any more: it is neither well nor ill.
+    if (manager.revocations.get(entry.serial) !== undefined) return { entry, held, renewAt, status: 'revoked' };
+    const rotationFailure = held ? failures.get(entry.service) : undefined;
+    const unserved = !held && entry.reported === undefined && served.has(entry.spiffeId);
     const facts: CertificateFacts = {
       ...{ service: entry.service, namespace: entry.namespace, notBefore: entry.notBefore, notAfter: entry.notAfter },
       ...{ renewAt, held },
       ...(why === undefined || !held ? {} : { unusable: why }),
+      ...(unserved ? { unservedSince: entry.issuedAt } : {}),
       ...(rotationFailure === undefined ? {} : { rotationFailure }),
     };
     const found = judgeCertificate(facts, now);
@@ -111,8 +127,8 @@ async function timed<T>(watch: Timings, work: () => T | Promise<T>): Promise<T> 
   return result;
 }
 
-function gravest(found: readonly Finding[]): ServiceHealth['status'] {
-  return found.reduce<ServiceHealth['status']>(
+function gravest(found: readonly Finding[]): 'healthy' | AlertLevel {
+  return found.reduce<'healthy' | AlertLevel>(
     (worst, { level }) => (worst === 'healthy' || atLeast(level, worst) ? level : worst),
     'healthy',
   );

@@ -29,6 +29,7 @@ import { createOwnIdentity } from './own-identity.ts';
 import { proveLeaf } from './renewal-proof.ts';
 import { openRevocations, type Revocations } from './revocations.ts';
 import { type RotationManager, startRotation } from './rotation.ts';
+import { lastServed, type Served } from './served.ts';
 import { createSslContext, type SslContext } from './ssl-context.ts';
 import { checkSubject, type Subject } from './subject.ts';
 import { openTokens, type TokenRecord } from './tokens.ts';
@@ -102,6 +103,8 @@ export interface Manager extends Enrolment, AsyncDisposable {
   readonly audit: AuditLog;
   /** Looks at what there is, or at these services, without changing anything. */
   validate(services?: readonly string[]): Promise<ValidationReport>;
+  /** See {@link lastServed}. */
+  served(): ReadonlyMap<string, Served>;
   /** When this certificate should be renewed, ms since the epoch. */
   renewAt(entry: InventoryEntry): number;
   /** Why no certificate can be issued now; empty when one can. */
@@ -159,9 +162,10 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
 
   const stop = new AbortController();
   opened.defer(() => stop.abort());
+  const isRevoked = (serial: string) => revocations.get(serial) !== undefined;
   const trust = createTrust({
     ...{ roots, authority: authorityOptions, inventory, audit, signal: stop.signal },
-    isRevoked: (serial) => revocations.get(serial) !== undefined,
+    isRevoked,
     async heldFiles({ service, serial }, bundlePem) {
       const held = await store.load(service);
       if (held?.leaf.serial !== serial) return undefined;
@@ -200,7 +204,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     ...{ inventory, audit, trustDomain, validityMs: certificates.validityMs, clock, log, metrics },
     isRevokedKey(spki: string) {
       const serial = inventory.newestOfKey(spki)?.serial;
-      return serial !== undefined && revocations.get(serial) !== undefined;
+      return serial !== undefined && isRevoked(serial);
     },
   };
   const issuer = createIssuer({ ...issuing, authority, keyType: certificates.keyType ?? 'rsa-2048' });
@@ -211,7 +215,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
       crl: use === 'reading' ? undefined : revocations.crl(),
       signingRoot: authority().root.fingerprint256,
       isOnRecord: ({ serial, fingerprint256 }) =>
-        inventory.get(serial)?.fingerprint256 === fingerprint256 && revocations.get(serial) === undefined,
+        inventory.get(serial)?.fingerprint256 === fingerprint256 && !isRevoked(serial),
     });
   const podValidityMs = options.pods?.validityMs ?? DAY;
   const enrolment = createEnrolment({
@@ -258,7 +262,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     store,
     inventory,
     thresholdMs,
-    isRevoked: (serial) => revocations.get(serial) !== undefined,
+    isRevoked,
     generation: trust.generation,
     isOld: trust.isOld,
     refresh: (service) =>
@@ -280,11 +284,11 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     signal: stop.signal,
   });
   metrics.showCertificates(() => [
-    ...inventory.newest().map((entry) => ({ ...entry, source: 'issued' as const })),
+    ...inventory.newest().flatMap((e) => (isRevoked(e.serial) ? [] : [{ ...e, source: 'issued' as const }])),
     { ...authority().root, service: name, namespace: '', source: 'ca' },
   ]);
   const validation = {
-    ...{ store, storagePath, stateDirectory, inventory, authority, bundle: trust.bundle },
+    ...{ store, storagePath, stateDirectory, inventory, authority, bundle: trust.bundle, isRevoked },
     ...{ trustDomain, thresholdMs, clock },
   };
   const devices = createDevices({ authority, issuing, subjectOf, issuer: authorityOptions });
@@ -370,6 +374,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     follow: createFollow({ trust, inventory, prove }),
     audit,
     validate: (services) => validateAll(validation, services),
+    served: () => lastServed(inventory, trust),
     renewAt: (entry) => nextRenewal(entry, thresholdMs, () => 0),
     blockers() {
       try {

@@ -95,11 +95,11 @@ export function createMonitoring(manager: WatchedManager, options: MonitorOption
     if (last === undefined || clock.now() - last.checkedAt >= healthCheckIntervalMs) await checkAndTell();
     const health = last ?? (await check());
     const known = new Map(health.services.map((service) => [service.entry.serial, service]));
-    const services = [...manager.listAllCertificates().values()].map(
-      (entry) =>
-        known.get(entry.serial) ??
-        ({ entry, held: entry.by === 'generate', renewAt: manager.renewAt(entry), status: 'healthy' } as const),
-    );
+    const services = [...manager.listAllCertificates().values()].map((entry) => {
+      const revoked = manager.revocations.get(entry.serial) !== undefined;
+      const fresh = { held: entry.by === 'generate', renewAt: manager.renewAt(entry), status: 'healthy' as const };
+      return { ...fresh, ...known.get(entry.serial), entry, ...(revoked ? { status: 'revoked' as const } : {}) };
+    });
     return { ...health, services };
   };
   const checkAndTell = async () => {

@@ -36,6 +36,8 @@ export interface Revocations {
   newerThan(after: number, signal: AbortSignal): Promise<CrlSet>;
   /** New lists, because others sign now. */
   renew(): Promise<void>;
+  /** Resolves when the signal has aborted and nothing is written any more. */
+  readonly ended: Promise<void>;
 }
 
 interface RevocationsOptions {
@@ -113,7 +115,7 @@ export async function openRevocations(options: RevocationsOptions): Promise<Revo
     news.emit('list');
     return crl;
   };
-  void refresh();
+  const ended = refresh();
 
   async function refresh(): Promise<void> {
     while (!signal.aborted) {
@@ -168,6 +170,7 @@ export async function openRevocations(options: RevocationsOptions): Promise<Revo
         return { revoked: fresh, crlNumber: number };
       });
     },
+    ended,
     get: (serial) => bySerial.get(serial),
     crl: () => crl,
     async newerThan(after, waiting) {

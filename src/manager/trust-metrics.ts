@@ -1,8 +1,12 @@
 import type { Metrics } from '../base/metrics.ts';
 import type { Trust } from './trust.ts';
 
+interface Shown extends Pick<Trust, 'generation' | 'phase' | 'behind'> {
+  bundle(): { readonly roots: readonly unknown[] };
+}
+
 /** The gauges of the succession of roots. */
-export function showTrust(metrics: Metrics, trust: Pick<Trust, 'generation' | 'phase' | 'bundle' | 'behind'>): void {
+export function showTrust(metrics: Metrics, trust: Shown): void {
   const generation = metrics.gauge(
     'sidelock_trust_generation',
     'Steps taken on trust: grows with each change of roots.',

@@ -77,6 +77,8 @@ export interface Trust {
   reopen(work: () => Promise<void>): Promise<void>;
   generation(): number;
   phase(): TrustPhase;
+  /** When the last step was taken, ms since the epoch. */
+  since(): number;
   /** True when a root before the one that signs vouches for this certificate: it should be renewed. */
   isOld(entry: InventoryEntry): boolean;
   /** What the sidecar with this certificate serves with, and how many peers under an old root it talks to. */
@@ -91,6 +93,8 @@ export interface Trust {
   whenNot(known: number, signal: AbortSignal): Promise<void>;
   /** Certificates of sidecars in use that are of an old root, or whose holder has not confirmed the bundle. */
   behind(): number;
+  /** When the sidecar with this certificate was heard of last by this process, ms since the epoch. */
+  heardAt(serial: string): number | undefined;
   /** Sidecars heard of in the last minute. */
   followers(): number;
   /** Ends roots that are known to be in strange hands, when nobody needs them or when their time is over; until the signal. */
@@ -280,6 +284,7 @@ export function createTrust(options: TrustOptions): Trust {
       }),
     generation: () => roots.state.generation,
     phase: () => phaseOf(roots.state),
+    since: () => roots.state.since,
     isOld,
     async heard(entry, bundle, oldPeers) {
       const at = clock.now();
@@ -310,6 +315,7 @@ export function createTrust(options: TrustOptions): Trust {
         if (!isAbort(error)) throw error;
       }
     },
+    heardAt: (serial) => heard.get(serial)?.at,
     behind() {
       const { sha256 } = roots.bundle;
       return inUse().filter((entry) => entry.by !== 'generate' && (isOld(entry) || entry.reported?.bundle !== sha256))

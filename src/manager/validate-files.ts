@@ -19,6 +19,7 @@ export type FindingId =
   | 'cert.expired'
   | 'cert.not_yet_valid'
   | 'cert.due'
+  | 'cert.revoked'
   | 'cert.own_rules'
   | 'key.match'
   | 'san.service'

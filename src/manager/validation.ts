@@ -24,6 +24,7 @@ interface ValidationOptions {
   readonly inventory: Inventory;
   readonly authority: () => Authority;
   readonly bundle: () => TrustBundle;
+  readonly isRevoked: (serial: string) => boolean;
   readonly trustDomain: string;
   readonly thresholdMs: number;
   readonly clock: Clock;
@@ -42,7 +43,9 @@ export async function validateAll(options: ValidationOptions, services?: readonl
   const held = (await store.list()).filter(wanted);
   const findings: Finding[] = services === undefined ? await caFindings(options) : [];
   for (const service of held) findings.push(...(await heldFindings(service, options)));
-  const elsewhere = inventory.newest().filter(({ service, by }) => wanted(service) && by !== 'generate');
+  const elsewhere = inventory
+    .newest()
+    .filter((entry) => wanted(entry.service) && entry.by !== 'generate' && !options.isRevoked(entry.serial));
   findings.push(...elsewhere.flatMap((entry) => enrolledFindings(entry, options)));
   for (const service of services ?? []) {
     if (held.includes(service) || inventory.newest().some((entry) => entry.service === service)) continue;
@@ -54,7 +57,7 @@ export async function validateAll(options: ValidationOptions, services?: readonl
 }
 
 async function heldFindings(service: string, options: ValidationOptions): Promise<Finding[]> {
-  const { storagePath, inventory, bundle, trustDomain, thresholdMs, clock } = options;
+  const { storagePath, inventory, bundle, isRevoked, trustDomain, thresholdMs, clock } = options;
   const directory = join(storagePath, service);
   const { findings, leaf, trusted } = await validateFiles({
     service,
@@ -63,7 +66,13 @@ async function heldFindings(service: string, options: ValidationOptions): Promis
     thresholdMs,
     now: clock.now(),
   });
-  if (leaf !== undefined && inventory.get(leaf.serial) === undefined) {
+  const entry = leaf === undefined ? undefined : inventory.get(leaf.serial);
+  if (entry !== undefined && isRevoked(entry.serial)) {
+    const message = `serial ${entry.serial} is revoked, and its files are still there`;
+    const fix = `sidelock generate --service ${service}   makes a new one, or remove ${directory}`;
+    findings.push({ id: 'cert.revoked', severity: 'error', service, message, fix });
+  }
+  if (leaf !== undefined && entry === undefined) {
     const message = `serial ${leaf.serial} is not in the inventory of this manager`;
     findings.push({
       id: 'inventory.unknown',

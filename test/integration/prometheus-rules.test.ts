@@ -7,6 +7,7 @@ import { parse, stringify } from 'yaml';
 import { createMetrics } from '../../src/base/metrics.ts';
 import { createManagerMetrics } from '../../src/manager/metrics.ts';
 import { createMonitorMetrics } from '../../src/manager/monitor-metrics.ts';
+import { showTrust } from '../../src/manager/trust-metrics.ts';
 import { dataPlaneMetrics } from '../../src/sidecar/metrics.ts';
 import { identityMetrics, renewalMetrics, showCrl } from '../../src/sidecar/metrics-identity.ts';
 import { requireProgram } from '../support/programs.ts';
@@ -105,6 +106,13 @@ async function managerNames(): Promise<string[]> {
   const metrics = createMetrics({ processMetrics: true });
   createManagerMetrics(metrics, 'test');
   createMonitorMetrics(metrics);
+  const [phase, generation] = ['steady' as const, 1];
+  showTrust(metrics, {
+    phase: () => phase,
+    generation: () => generation,
+    behind: () => 0,
+    bundle: () => ({ roots: [] }),
+  });
   return namesIn(await metrics.render());
 }
 

@@ -1,6 +1,7 @@
 import type { StatusAnswer } from '../../api/wire.ts';
 import type { TrustStatusAnswer } from '../../api/wire-trust.ts';
-import { DAY, HOUR, MINUTE } from '../../base/clock.ts';
+import { DAY, MINUTE } from '../../base/clock.ts';
+import { STUCK_MS } from '../../manager/alerts/rules.ts';
 import { roughly } from '../table.ts';
 import { type Finding, fault, ok } from './finding.ts';
 
@@ -14,8 +15,6 @@ export interface AuthorityFacts {
 
 /** To replace a root takes every party: half a year is no long time. */
 const ROOT = { error: 30 * DAY, warning: 180 * DAY };
-/** A change of roots that nobody finishes leaves two roots that can sign. */
-const STUCK = { staged: DAY, active: 7 * DAY, compromised: HOUR };
 const NAMED = 3;
 
 /** The CA, its revocation list, and how one root follows another. */
@@ -62,7 +61,7 @@ function rollover({ trust: { phase, since, roots, lacking, left, next, deadline 
   const waited = now - since;
   const summary = `a new root is ${phase} for ${roughly(waited)}, ${trusted} roots are trusted`;
   const late = deadline !== undefined && deadline < now - MINUTE;
-  if (waited <= STUCK[phase] && !late) return ok('trust.rollover', summary);
+  if (waited <= STUCK_MS[phase] && !late) return ok('trust.rollover', summary);
   const named = lacking.slice(0, NAMED).map(({ service, why }) => `${service}: ${why}`);
   const more = lacking.length + left - named.length;
   const why =

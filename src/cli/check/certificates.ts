@@ -97,9 +97,11 @@ function hearing(one: CertificateRecord, { now, upMs }: CertificateFacts): Findi
 }
 
 function serving(one: CertificateRecord, { now }: CertificateFacts): Finding[] {
-  if (one.reported !== undefined || now - one.issuedAt < TAKEN_UP_MS) return [];
+  // Who never said anything may be no sidecar: a program that uses the library or the API.
+  const { servedSerial } = one;
+  if (one.reported !== undefined || servedSerial === undefined || now - one.issuedAt < TAKEN_UP_MS) return [];
   const summary = `${nameOf(one)} does not serve what it was given ${roughly(now - one.issuedAt)} ago`;
-  const why = `no sidecar showed the certificate with serial ${one.serial.slice(0, 12)} since`;
+  const why = `it shows serial ${servedSerial}, issued last was ${one.serial}`;
   const fix = 'look at /identity and /readyz of its sidecar: its disk may be full, or it does not run';
   return [fault('sidecars.serving', 'warning', summary, { why, fix })];
 }

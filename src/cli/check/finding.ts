@@ -20,7 +20,7 @@ export const CHECKS = {
   'certificates.expiry': 'no certificate is about to end, or was not renewed in time',
   'trust.rollover': 'no change of roots is stuck',
   'sidecars.heard': 'every sidecar is heard of',
-  'sidecars.serving': 'every sidecar serves the certificate that was issued last',
+  'sidecars.serving': 'every sidecar that ever showed a certificate shows the one issued last',
   'sidecars.bundle': 'every sidecar has the trust bundle in force',
   'alerts.receivers': 'those who are told of alerts can be reached',
   'alerts.firing': 'no alert fires',

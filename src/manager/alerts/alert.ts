@@ -18,6 +18,8 @@ type AlertRule =
   | 'CertificateUnusable'
   | 'RenewalOverdue'
   | 'RotationFailing'
+  | 'CertificateNotServed'
+  | 'TrustRolloverStuck'
   | 'CaExpiring'
   | 'CannotIssue';
 

@@ -1,4 +1,6 @@
-import { DAY, HOUR } from '../../base/clock.ts';
+import { DAY, HOUR, MINUTE } from '../../base/clock.ts';
+import { span } from '../../pki/text.ts';
+import type { TrustPhase } from '../trust-state.ts';
 import type { Finding } from './alert.ts';
 
 /** What is known of one certificate. Times are ms since the epoch. */
@@ -10,6 +12,8 @@ export interface CertificateFacts {
   readonly renewAt: number;
   /** Its key lies in the store of this manager, which renews it; else its sidecar does. */
   readonly held: boolean;
+  /** Since when its sidecar, which showed one before, has not shown it. */
+  readonly unservedSince?: number;
   /** Why what lies in the store cannot be served. */
   readonly unusable?: string;
   /** Why its last rotation failed. */
@@ -22,7 +26,24 @@ export interface AuthorityFacts {
   readonly notAfter: number;
   /** Why nothing can be issued now. */
   readonly blockers: readonly string[];
+  /** Where the succession of roots stands. */
+  readonly rollover?: {
+    readonly phase: TrustPhase;
+    /** When the last step was taken. */
+    readonly since: number;
+    /** Sidecars that stand against the next. */
+    readonly behind: number;
+  };
 }
+
+/** A step on trust that is not followed by the next one: two roots can sign for longer than they have to. */
+export const STUCK_MS: Readonly<Record<Exclude<TrustPhase, 'steady'>, number>> = {
+  staged: DAY,
+  active: 7 * DAY,
+  compromised: 15 * MINUTE,
+};
+/** Renewal, its way to disk and the next question take seconds. */
+const TAKEN_UP_MS = 10 * MINUTE;
 
 /** Shares of the life: days would fire for ever for short leaves, and too late for long ones. */
 const SOON = 0.25;
@@ -33,7 +54,7 @@ const FORGOTTEN_MS = 30 * DAY;
 
 /** What is wrong with one certificate at `now`: nothing, or what is worst about its end, and what else. */
 export function judgeCertificate(facts: CertificateFacts, now: number): Finding[] {
-  const { service, namespace, held, notBefore, notAfter, renewAt, unusable, rotationFailure } = facts;
+  const { service, namespace, held, notBefore, notAfter, renewAt, unservedSince, unusable, rotationFailure } = facts;
   const left = notAfter - now;
   const share = left / (notAfter - notBefore);
   const found: Finding[] = [];
@@ -54,6 +75,11 @@ export function judgeCertificate(facts: CertificateFacts, now: number): Finding[
   } else if (now > renewAt + Math.min(HOUR, (notAfter - renewAt) / 4)) {
     add('RenewalOverdue', 'warning', `${service} should have renewed ${when(renewAt)}`, renew);
   }
+  if (unservedSince !== undefined && left > 0 && now - unservedSince > TAKEN_UP_MS) {
+    const message = `the sidecar of ${service} does not serve what it was given ${span(now - unservedSince)} ago`;
+    const fix = `look at /identity and /readyz of the sidecar of ${service}: its disk may be full`;
+    add('CertificateNotServed', 'warning', message, fix);
+  }
   if (unusable !== undefined) {
     const mend = `put the three files of ${service} back, or remove its directory and: sidelock generate --service ${service}`;
     add('CertificateUnusable', 'error', `the files of ${service} cannot be served: ${unusable}`, mend);
@@ -66,7 +92,8 @@ export function judgeCertificate(facts: CertificateFacts, now: number): Finding[
 }
 
 /** What is wrong with the certificate authority itself. */
-export function judgeAuthority({ name, notBefore, notAfter, blockers }: AuthorityFacts, now: number): Finding[] {
+export function judgeAuthority(facts: AuthorityFacts, now: number): Finding[] {
+  const { name, notBefore, notAfter, blockers, rollover } = facts;
   const left = notAfter - now;
   const life = notAfter - notBefore;
   const about = { serviceName: name, namespace: '' };
@@ -74,6 +101,14 @@ export function judgeAuthority({ name, notBefore, notAfter, blockers }: Authorit
     ...{ ...about, rule: 'CannotIssue', level: 'critical', message: `no certificate can be issued: ${why}` },
     fix: 'correct the clock of this machine, or give the CA a new root',
   }));
+  if (rollover !== undefined && rollover.phase !== 'steady' && now - rollover.since > STUCK_MS[rollover.phase]) {
+    const { phase, since, behind } = rollover;
+    found.push({
+      ...{ ...about, rule: 'TrustRolloverStuck', level: phase === 'compromised' ? 'critical' : 'warning' },
+      message: `a new root is ${phase} for ${span(now - since)}, and ${behind} sidecars are behind`,
+      fix: 'sidelock trust status   names who is behind, and the next step',
+    });
+  }
   if (left < Math.min(180 * DAY, life * SOON)) {
     const level = left < Math.min(30 * DAY, life * CRITICAL) ? 'critical' : 'warning';
     const message = `the root of ${name} ends ${when(notAfter)}, and every certificate with it`;

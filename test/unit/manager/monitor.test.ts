@@ -11,12 +11,12 @@ import { openManager, recordingLog, temporaryDirectory } from '../../support/man
 const DAY = 86_400_000;
 const MINUTE = 60_000;
 
-async function rig(t: Parameters<typeof temporaryDirectory>[0]) {
+async function rig(t: Parameters<typeof temporaryDirectory>[0], validityMs = 90 * DAY) {
   const storage = join(await temporaryDirectory(t), 'store');
   const clock = fakeClock();
   const { log, lines } = recordingLog();
   const metrics = createMetrics();
-  const manager = await openManager(storage, clock, { log, metrics });
+  const manager = await openManager(storage, clock, { log, metrics, certificates: { validityMs } });
   t.teardown(() => manager[Symbol.asyncDispose]());
   const monitoring = createMonitoring(manager, { clock, log, metrics });
   t.teardown(() => monitoring[Symbol.asyncDispose]());
@@ -122,4 +122,27 @@ t.test('percentiles of the last thousand', async (t) => {
   t.strictSame(timings.summary(), { count: 0, p50_ms: 0, p95_ms: 0, p99_ms: 0 });
   for (let i = 1; i <= 1100; i++) timings.observe(i <= 100 ? 1e6 : i - 100);
   t.strictSame(timings.summary(), { count: 1100, p50_ms: 500, p95_ms: 950, p99_ms: 990 });
+});
+
+t.test('what was revoked is neither ill nor well, and fires nothing when it ends', async (t) => {
+  const { monitoring, generate, manager, clock, metrics } = await rig(t, 60 * MINUTE);
+  for (const name of ['orders', 'web']) await generate(name);
+  await monitoring.checkHealth();
+  await manager.revocations.revoke({ service: 'orders', reason: 'cessationOfOperation' });
+  const status = async () => (await monitoring.inventory()).map((line) => `${line.service} ${line.status}`);
+  t.strictSame(await status(), ['orders revoked', 'web healthy'], 'at once, not at the next check');
+  t.match((await monitoring.getDashboardData()).metrics, { total_certificates: 1, revoked_certificates: 1 });
+  await manager.store.delete('web');
+  await clock.advance(56 * MINUTE);
+  await monitoring.checkHealth();
+  t.strictSame(
+    monitoring.alertManager.active().map(({ rule, serviceName }) => `${rule} ${serviceName}`),
+    ['CertificateExpiryCritical web'],
+  );
+  t.notMatch(await metrics.render(), /x509_cert_not_after\{service="orders"/);
+  const { findings } = await manager.validate(['orders']);
+  t.match(
+    findings.filter(({ id }) => id === 'cert.revoked'),
+    [{ severity: 'error', service: 'orders', fix: /sidelock generate --service orders/ }],
+  );
 });

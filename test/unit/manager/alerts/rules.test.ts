@@ -54,3 +54,26 @@ t.test('the root: half a year or a quarter of its life, whichever is less', asyn
   t.strictSame(root(0.5, 100), [], 'a root of less than a year');
   t.strictSame(root(1, 3000, ['the clock is wrong']), ['CannotIssue critical']);
 });
+
+t.test('a change of roots that stands still, by its phase', async (t) => {
+  const stuck = (phase: 'steady' | 'staged' | 'active' | 'compromised', ms: number) =>
+    judgeAuthority(
+      {
+        ...{ name: 'CA', notBefore: START - DAY, notAfter: START + 3000 * DAY, blockers: [] },
+        rollover: { phase, since: START - ms, behind: 2 },
+      },
+      START,
+    ).map(({ rule, level }) => `${rule} ${level}`);
+  t.strictSame(stuck('steady', 100 * DAY), []);
+  t.strictSame(stuck('staged', DAY - 1), []);
+  t.strictSame(stuck('staged', DAY + 1), ['TrustRolloverStuck warning']);
+  t.strictSame(stuck('active', 6 * DAY), []);
+  t.strictSame(stuck('active', 8 * DAY), ['TrustRolloverStuck warning']);
+  t.strictSame(stuck('compromised', 10 * 60_000), []);
+  t.strictSame(stuck('compromised', 16 * 60_000), ['TrustRolloverStuck critical']);
+});
+
+t.test('a certificate that its sidecar does not take up', async (t) => {
+  t.strictSame(at(0.01, 90 * DAY, { held: false, unservedSince: START }), ['CertificateNotServed warning']);
+  t.strictSame(at(0.00001, 90 * DAY, { held: false, unservedSince: START }), [], 'a minute is no time');
+});
