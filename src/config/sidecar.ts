@@ -272,10 +272,14 @@ export const sidecarSchema = z
         ),
         connectTimeout: duration().prefault('5s'),
         idleTimeout: duration().prefault('1h'),
-        maxLifetime: durationOrOff().prefault('off'),
+        maxLifetime: durationOrOff()
+          .prefault('off')
+          .describe('of a connection; from 80 % of it on it makes room for a new one, where that costs nothing'),
         requestTimeout: duration().prefault('60s').describe('longest wait for the head of an HTTP response'),
         drain: duration().prefault('30s').describe('longest wait for open connections when stopping'),
-        linkGrace: duration().prefault('1h').describe('longest wait for the streams of a connection that was replaced'),
+        linkGrace: duration()
+          .prefault('1h')
+          .describe('longest wait for what is under way on a connection that was replaced, or whose certificate ended'),
       })
       .prefault({}),
     revocation: z

@@ -1,6 +1,7 @@
-import type { Clock } from '../base/clock.ts';
+import { type Clock, SECOND } from '../base/clock.ts';
 import { Drain } from '../base/lifecycle.ts';
 import type { Cell } from '../base/metrics.ts';
+import { type Age, type AgeLimits, ageOf } from './age.ts';
 import { createCallerPlaces } from './caller-places.ts';
 import type { CloseReason, DataPlaneMetrics, Direction } from './metrics.ts';
 import type { LinkKind, TlsFacts } from './peer-link.ts';
@@ -41,6 +42,9 @@ export interface ShownConnection extends ConnectionInfo {
 
 interface Live extends ConnectionInfo {
   readonly finish: (() => void) | undefined;
+  readonly age: Age;
+  /** It was asked to make room for a newer one. */
+  retired: boolean;
   readonly relay: Relay;
   readonly cells: Cells;
   readonly received: Cell;
@@ -52,11 +56,10 @@ interface Live extends ConnectionInfo {
   reason: CloseReason | undefined;
 }
 
-interface ConnectionLimits {
+interface ConnectionLimits extends AgeLimits {
   readonly maxConnections: number;
   readonly maxConnectionsPerCaller?: number;
   readonly idleTimeoutMs: number;
-  readonly maxLifetimeMs?: number;
   readonly maxDescriptors?: number;
   readonly maxMemory?: number;
 }
@@ -67,6 +70,8 @@ const DESCRIPTORS = 2;
 export interface NewConnection extends Omit<ConnectionInfo, 'id' | 'since'> {
   /** Lets the relay end at the next point where nothing is lost; without it, it ends when its two sides do. */
   readonly finish?: () => void;
+  /** When the certificates it was made with end, ms since the epoch. */
+  readonly notAfter?: number | undefined;
   /** Starts the relay, counting into the cells, and calls `closed` at its end. */
   readonly start: (received: Cell, sent: Cell, closed: (error: Error | undefined) => void) => Relay;
   readonly closed?:
@@ -97,6 +102,9 @@ export interface Connections {
   /** Breaks off those for which `reasonFor` has a reason; their number. */
   breakOff(reasonFor: (connection: ConnectionInfo) => CloseReason | undefined): number;
 }
+
+/** Of a connection on which no byte moved for so long nobody is taken to wait for one. */
+const QUIET_MS = 5 * SECOND;
 
 export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMetrics, clock: Clock): Connections {
   const live = new Set<Live>();
@@ -140,7 +148,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       admitted--;
       if (caller !== undefined) callers.release(caller);
     },
-    add({ start, finish, ...info }) {
+    add({ start, finish, notAfter, ...info }) {
       const received = { value: 0 };
       const sent = { value: 0 };
       const cells = cellsOf(info.direction, info.listener, info.plaintext === true ? 'plaintext' : 'mtls');
@@ -151,7 +159,8 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
         if (info.direction === 'inbound' && info.peer !== undefined) callers.release(info.peer.id);
         if (info.kind === 'shared') streams--;
         reportOne(connection);
-        const reason = connection.reason ?? (error === undefined ? 'done' : 'error');
+        const byItself = connection.retired ? 'lifetime' : error === undefined ? 'done' : 'error';
+        const reason = connection.reason ?? byItself;
         cells.closed[reason].value++;
         cells.connections.value--;
         drains[info.direction].leave();
@@ -164,6 +173,8 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
         ...info,
         id: nextId++,
         finish,
+        age: ageOf({ now, notAfter, orderly: finish !== undefined }, limits),
+        retired: false,
         since: now,
         relay: start(received, sent, ended),
         cells,
@@ -181,6 +192,8 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
         ({
           relay: _,
           finish: _f,
+          age: _a,
+          retired: _i,
           cells: _c,
           reportedReceived: _r,
           reportedSent: _s,
@@ -197,10 +210,15 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       const now = clock.now();
       for (const c of live) {
         if (c.relay.takeActivity()) c.lastActive = now;
-        const reason = overdue(c, limits, now);
-        if (reason === undefined || c.reason !== undefined) continue;
-        c.reason = reason;
-        c.relay.reset();
+        if (c.reason !== undefined) continue;
+        const quiet = now - c.lastActive;
+        if (quiet >= limits.idleTimeoutMs || now >= c.age.endAt) {
+          c.reason = now >= c.age.endAt ? 'lifetime' : 'idle';
+          c.relay.reset();
+        } else if (now >= c.age.retireAt) {
+          c.retired = true;
+          c.relay.retire(quiet >= QUIET_MS);
+        }
       }
     },
     report() {
@@ -224,12 +242,6 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       return doomed.length;
     },
   };
-}
-
-function overdue(c: Live, limits: ConnectionLimits, now: number): CloseReason | undefined {
-  if (now - c.lastActive >= limits.idleTimeoutMs) return 'idle';
-  if (limits.maxLifetimeMs !== undefined && now - c.since >= limits.maxLifetimeMs) return 'lifetime';
-  return undefined;
 }
 
 /** The cells of one listener: looked up once, as connections may come by the thousand a second. */

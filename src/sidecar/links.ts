@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { type AgeLimits, ageOf, endOfCertificates } from './age.ts';
 import type { IdentityReader } from './identity.ts';
 import type { DataPlaneMetrics, Direction } from './metrics.ts';
 import type { LinkCloseReason } from './mux/reasons.ts';
@@ -27,7 +28,7 @@ export interface SharedLink {
   stop(): void;
 }
 
-interface LinksOptions {
+interface LinksOptions extends Pick<AgeLimits, 'maxLifetimeMs' | 'random'> {
   readonly identity: IdentityReader;
   readonly metrics: DataPlaneMetrics;
   readonly clock: Clock;
@@ -52,20 +53,17 @@ export interface Links {
 }
 
 /** With each new identity, connections of the one before make room for new ones. */
-export function createLinks({ identity, metrics, clock, graceMs }: LinksOptions): Links {
-  const live = new Map<SharedLink, { received: number; sent: number }>();
+export function createLinks({ identity, metrics, clock, ...limits }: LinksOptions): Links {
+  const { graceMs } = limits;
+  const live = new Map<SharedLink, { received: number; sent: number; readonly retireAt: number }>();
   const closing = new Set<SharedLink>();
 
-  const outdated = (link: SharedLink) => {
-    const { identity: own, peer } = link.verified;
-    const current = identity.current();
-    return (
-      (current !== undefined && own.generation < current.generation) ||
-      clock.now() >= Math.min(own.notAfter, peer.leaf.notAfter)
-    );
-  };
   const retire = () => {
-    for (const link of live.keys()) if (outdated(link)) link.goAway(graceMs);
+    const now = clock.now();
+    const generation = identity.current()?.generation ?? 0;
+    for (const [link, { retireAt }] of live) {
+      if (link.verified.identity.generation < generation || now >= retireAt) link.goAway(graceMs);
+    }
   };
   const reportOne = ({ direction, listener, frames }: SharedLink, reported: { received: number; sent: number }) => {
     const count = (way: string, n: number) => {
@@ -79,7 +77,8 @@ export function createLinks({ identity, metrics, clock, graceMs }: LinksOptions)
 
   return {
     add(link) {
-      live.set(link, { received: 0, sent: 0 });
+      const age = ageOf({ now: clock.now(), notAfter: endOfCertificates(link.verified), orderly: true }, limits);
+      live.set(link, { received: 0, sent: 0, retireAt: age.retireAt });
     },
     ended(link, reason) {
       const reported = live.get(link);

@@ -22,6 +22,8 @@ export interface Relay {
   takeActivity(): boolean;
   /** Lets neither side send more, as if both had ended. */
   end(): void;
+  /** Makes room for a newer connection, where nothing is lost by it; called about once a second until it is over. */
+  retire(quiet: boolean): void;
   reset(): void;
 }
 
@@ -45,6 +47,13 @@ export function relay(first: Link, second: Link, options: RelayOptions): Relay {
   const backward: Pump = new Pump(second, first, options.sent, (e) => gone(backward, first, e));
   forward.back = backward;
   backward.back = forward;
+  let ended = false;
+  const end = () => {
+    if (ended) return;
+    ended = true;
+    first.end();
+    second.end();
+  };
   first.open(forward);
   second.open(backward);
   return {
@@ -52,9 +61,9 @@ export function relay(first: Link, second: Link, options: RelayOptions): Relay {
       const a = forward.takeActivity();
       return backward.takeActivity() || a;
     },
-    end: () => {
-      first.end();
-      second.end();
+    end,
+    retire(quiet) {
+      if (quiet && forward.empty && backward.empty) end();
     },
     reset: () => {
       first.reset();
@@ -91,6 +100,11 @@ class Pump implements LinkUser {
     this.#destination = destination;
     this.#bytes = bytes;
     this.#gone = gone;
+  }
+
+  /** Nothing waits here to be written. */
+  get empty(): boolean {
+    return !this.#busy && this.#head === this.#tail;
   }
 
   get hasEnded(): boolean {

@@ -101,10 +101,12 @@ export interface ServingDependencies extends Omit<SidecarDependencies, 'metrics'
 export async function openServing(options: ServingOptions, deps: ServingDependencies): Promise<LocalServing> {
   const { identity, revocation, metrics, clock, log } = deps;
   const { trustDomain, namespace, limits } = options;
-  const connections = createConnections(limits, metrics, clock);
+  const { maxLifetimeMs, linkGraceMs: graceMs = DEFAULT_LINK_GRACE } = limits;
+  const ages = { maxLifetimeMs, graceMs, random: deps.random };
+  const connections = createConnections({ ...limits, ...ages }, metrics, clock);
   const refusals = createRefusals(log, clock);
   const stopping = new AbortController();
-  const links = createLinks({ identity, metrics, clock, graceMs: limits.linkGraceMs ?? DEFAULT_LINK_GRACE });
+  const links = createLinks({ identity, metrics, clock, ...ages });
   deps.onScrape(() => {
     connections.report();
     links.report();

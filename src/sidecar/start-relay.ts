@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { endOfCertificates } from './age.ts';
 import type { DataPlane } from './data-plane.ts';
 import { remoteName } from './dial.ts';
 import type { Direction } from './metrics.ts';
@@ -23,6 +24,7 @@ export function startRelay(
     self: { id: identity.spiffeId, serial: identity.serial, generation: identity.generation },
     local: remoteName(plain),
     tls,
+    notAfter: endOfCertificates({ identity, peer }),
     start: (received, sent, closed) =>
       relay(link, socketLink(plain, plane), {
         received,

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { endOfCertificates } from '../age.ts';
 import type { DataPlane } from '../data-plane.ts';
 import { remoteName } from '../dial.ts';
 import type { PeerLink } from '../peer-link.ts';
@@ -19,6 +20,7 @@ export function verifiedCaller(caller: PeerLink, local: string, policy: Listener
     self: { id: identity.spiffeId, serial: identity.serial, generation: identity.generation },
     local,
     tls,
+    notAfter: endOfCertificates(caller),
   };
 }
 

@@ -150,6 +150,12 @@ export class Client implements WireUser, ExchangeOwner, Relay {
     else if (this.#exchange === undefined) this.#finish();
   }
 
+  /** The next answer says close; a client that asks nothing more leaves, or is idle for too long. */
+  retire(quiet: boolean): void {
+    this.leaving = true;
+    this.#tunnel?.retire(quiet);
+  }
+
   reset(): void {
     if (this.#tunnel !== undefined) this.#tunnel.reset();
     else this.wire.reset();

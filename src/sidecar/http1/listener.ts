@@ -25,7 +25,7 @@ interface HttpListenerOptions extends Pick<PoolOptions, 'pick' | 'maxConnections
 }
 
 interface HttpConnection
-  extends Pick<NewConnection, 'kind' | 'peer' | 'self' | 'local' | 'tls' | 'plaintext'>,
+  extends Pick<NewConnection, 'kind' | 'peer' | 'self' | 'local' | 'tls' | 'plaintext' | 'notAfter'>,
     Pick<ClientOptions, 'link' | 'callerFields' | 'denies' | 'route'> {}
 
 /** The HTTP side of one listener: serves links that were admitted and judged. */

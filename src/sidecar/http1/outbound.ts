@@ -3,7 +3,7 @@ import { SECOND } from '../../base/clock.ts';
 import type { Upstream } from '../upstream.ts';
 import { localCaller } from './callers.ts';
 import { createHttpListener } from './listener.ts';
-import { toPeer } from './to-peer.ts';
+import { retiresAt, toPeer } from './to-peer.ts';
 
 /** Below the minute after which a sidecar of ours ends an idle connection, and what other peers are known for. */
 const IDLE_MS = 30 * SECOND;
@@ -22,7 +22,7 @@ export function createHttpOutbound(upstream: Upstream) {
         const old = () => ofOtherRoot && plane.clock.now() - opened > OTHER_ROOT_MS;
         return {
           usable: () => plane.identity.current() === identity && !old(),
-          expiresAt: peer.leaf.notAfter,
+          expiresAt: retiresAt({ identity, peer }, plane),
         };
       }),
       idleMs: IDLE_MS,

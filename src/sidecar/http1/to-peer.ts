@@ -1,3 +1,5 @@
+import { ageOf, endOfCertificates } from '../age.ts';
+import type { DataPlane } from '../data-plane.ts';
 import type { PeerLinkFailure } from '../endpoints/endpoint.ts';
 import type { Load } from '../load.ts';
 import type { PeerLink } from '../peer-link.ts';
@@ -41,6 +43,17 @@ export function toPeer(upstream: Upstream, lasting: Lasting) {
     pick: (beside: Load | undefined) => endpoints.pick(beside === undefined ? undefined : new Set([beside])),
     open,
   } as const;
+}
+
+/** Until when a connection to this peer, which begins now, is given requests; ms since the epoch. */
+export function retiresAt(
+  peer: Pick<PeerLink, 'identity' | 'peer'>,
+  { clock, limits, random }: Pick<DataPlane, 'clock' | 'limits' | 'random'>,
+): number {
+  const now = clock.now();
+  const { maxLifetimeMs } = limits;
+  return ageOf({ now, notAfter: endOfCertificates(peer), orderly: true }, { maxLifetimeMs, graceMs: 0, random })
+    .retireAt;
 }
 
 /** Why there is no connection, as a request is told. */

@@ -47,7 +47,6 @@ export class Http2Client implements ExchangeOwner, Relay {
   #content = true;
   /** ms since the epoch: of the last stream, and of our go-away; 0 until then. */
   #idleSince: number;
-  readonly #since: number;
   #leavingSince = 0;
   /** The peer said why it leaves. */
   #told = false;
@@ -59,7 +58,7 @@ export class Http2Client implements ExchangeOwner, Relay {
     this.callerFields = callerFields;
     this.caller = caller;
     this.denies = denies;
-    this.#since = this.#idleSince = context.now();
+    this.#idleSince = context.now();
     this.guard = new Guard('server', context.now);
     const inbound = context.direction === 'inbound';
     const [from, to] = inbound ? [received, sent] : [sent, received];
@@ -110,6 +109,10 @@ export class Http2Client implements ExchangeOwner, Relay {
     if (!this.#session.ping(close)) close();
   }
 
+  retire(): void {
+    this.end();
+  }
+
   /** Breaks off, and says so as far as it can. */
   reset(): void {
     if (this.#session.destroyed) this.#duplex.reset();
@@ -117,7 +120,7 @@ export class Http2Client implements ExchangeOwner, Relay {
   }
 
   #tick(now: number): void {
-    const { limits, graceMs, retireAfterMs } = this.#context;
+    const { limits, graceMs } = this.#context;
     if (this.#session.destroyed) return;
     if (this.#duplex.held) this.guard.forgive(now);
     if (this.guard.blockedFor(now) >= limits.headTimeoutMs) {
@@ -131,7 +134,7 @@ export class Http2Client implements ExchangeOwner, Relay {
       return;
     }
     const idle = this.#streams.size === 0 && now - this.#idleSince >= limits.keepAliveMs;
-    if (idle || now - this.#since >= retireAfterMs || this.#options.outdated()) this.end();
+    if (idle || this.#options.outdated()) this.end();
   }
 
   #arrived(chunk: Buffer, cell: Cell): boolean {

@@ -13,8 +13,6 @@ export interface Http2Context {
   readonly streamIdleMs: number;
   /** How long a connection that should be used no more may go on for the streams it has, ms. */
   readonly graceMs: number;
-  /** From so old on a connection makes room for another, in order, ms; before it is too old for `maxLifetime`. */
-  readonly retireAfterMs: number;
   /** ms since the epoch. */
   readonly now: () => number;
   readonly newRequestId: () => string;

@@ -1,4 +1,3 @@
-import { SECOND } from '../../base/clock.ts';
 import type { NewConnection } from '../connections.ts';
 import type { DataPlane } from '../data-plane.ts';
 import { createHexSource } from '../http1/ids.ts';
@@ -16,7 +15,7 @@ import { type PoolOptions, SessionPool } from './pool.ts';
 
 /** A client connection that was admitted and judged. */
 export interface Http2Connection
-  extends Pick<NewConnection, 'kind' | 'peer' | 'self' | 'local' | 'tls' | 'plaintext'>,
+  extends Pick<NewConnection, 'kind' | 'peer' | 'self' | 'local' | 'tls' | 'plaintext' | 'notAfter'>,
     Pick<Caller, 'callerFields' | 'denies'> {
   readonly link: Link;
   /** True from when the connection should be used no more, as after a new identity. */
@@ -98,11 +97,6 @@ export function createHttp2Relay(options: RelayOptions, plane: DataPlane) {
   };
 }
 
-/** Soon enough before the end that what is under way can finish. */
-function retireAfter(lifetimeMs: number | undefined): number {
-  return lifetimeMs === undefined ? Number.POSITIVE_INFINITY : Math.min(0.9 * lifetimeMs, lifetimeMs - 2 * SECOND);
-}
-
 function http2Context({ direction, listener }: ListenerName, plane: DataPlane): Http2Context {
   const hex = createHexSource();
   const labels = { direction, listener };
@@ -111,7 +105,6 @@ function http2Context({ direction, listener }: ListenerName, plane: DataPlane): 
     limits: { ...DEFAULT_HTTP_LIMITS, ...plane.limits.http },
     streamIdleMs: plane.limits.idleTimeoutMs,
     graceMs: plane.limits.linkGraceMs ?? DEFAULT_LINK_GRACE,
-    retireAfterMs: retireAfter(plane.limits.maxLifetimeMs),
     now: () => plane.clock.now(),
     newRequestId: () => hex(32),
     newTraceparent: plane.tracing ? () => `00-${hex(32)}-${hex(16)}-00` : undefined,

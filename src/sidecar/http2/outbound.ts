@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { SECOND } from '../../base/clock.ts';
 import { localCaller } from '../http1/callers.ts';
-import { toPeer } from '../http1/to-peer.ts';
+import { retiresAt, toPeer } from '../http1/to-peer.ts';
 import type { Upstream } from '../upstream.ts';
 import { createHttp2Relay } from './listener.ts';
 import { outdated } from './outdated.ts';
@@ -13,7 +13,10 @@ const IDLE_MS = 45 * SECOND;
 export function createHttp2Outbound(upstream: Upstream) {
   const { plane } = upstream;
   const http = createHttp2Relay(
-    { ...toPeer(upstream, (peer) => ({ usable: () => !outdated(peer, plane) })), idleMs: IDLE_MS },
+    {
+      ...toPeer(upstream, (peer) => ({ usable: () => !outdated(peer, plane), expiresAt: retiresAt(peer, plane) })),
+      idleMs: IDLE_MS,
+    },
     plane,
   );
   return {

@@ -24,8 +24,7 @@ export class UpstreamSession {
   #leaving = false;
   #gone = false;
   #active = true;
-  /** ms since the epoch: of its beginning, and of the last byte. */
-  readonly #began: number;
+  /** ms since the epoch of the last byte. */
   #since: number;
   #pingSince = 0;
   /** Streams it was given. */
@@ -41,7 +40,7 @@ export class UpstreamSession {
     this.#opened = opened;
     this.#context = context;
     this.#freed = freed;
-    this.#began = this.#since = context.now();
+    this.#since = context.now();
     this.guard = new Guard('client', context.now);
     this.#duplex = new LinkDuplex(opened.link, {
       arrived: (chunk) => this.#arrived(chunk),
@@ -81,8 +80,7 @@ export class UpstreamSession {
   get usable(): boolean {
     if (this.#leaving || this.load.retired || this.gone || this.#session.closed || this.#opened.usable?.() === false)
       return false;
-    const { now, retireAfterMs } = this.#context;
-    return now() < Math.min(this.#opened.expiresAt ?? Number.POSITIVE_INFINITY, this.#began + retireAfterMs);
+    return this.#context.now() < (this.#opened.expiresAt ?? Number.POSITIVE_INFINITY);
   }
 
   get hasRoom(): boolean {

@@ -1,5 +1,5 @@
 import t from 'tap';
-import { MINUTE, SECOND } from '../../../src/base/clock.ts';
+import { HOUR, MINUTE, SECOND } from '../../../src/base/clock.ts';
 import { createMetrics } from '../../../src/base/metrics.ts';
 import { createConnections } from '../../../src/sidecar/connections.ts';
 import { dataPlaneMetrics } from '../../../src/sidecar/metrics.ts';
@@ -8,17 +8,28 @@ import { createRefusals } from '../../../src/sidecar/refusals.ts';
 import { fakeClock } from '../../support/fake-clock.ts';
 import { recordingLog } from '../../support/identity-fakes.ts';
 
-function rig(limits: { maxConnections?: number; maxLifetimeMs?: number; maxDescriptors?: number } = {}) {
+function rig(
+  limits: { maxConnections?: number; maxLifetimeMs?: number; idleTimeoutMs?: number; maxDescriptors?: number } = {},
+) {
   const clock = fakeClock();
   const metrics = createMetrics();
   const connections = createConnections(
-    { maxConnections: 10, idleTimeoutMs: MINUTE, ...limits },
+    { maxConnections: 10, idleTimeoutMs: MINUTE, graceMs: HOUR, random: () => 0.5, ...limits },
     dataPlaneMetrics(metrics),
     clock,
   );
   /** One connection whose relay only records what is done to it. */
-  const add = (kind: LinkKind = 'own') => {
-    const state = { active: false, resets: 0, end: (_?: Error): void => {}, received: { value: 0 } };
+  const add = ({
+    kind = 'own',
+    notAfter,
+    requests = false,
+  }: {
+    kind?: LinkKind;
+    notAfter?: number;
+    requests?: boolean;
+  } = {}) => {
+    const retired: boolean[] = [];
+    const state = { active: false, resets: 0, retired, end: (_?: Error): void => {}, received: { value: 0 } };
     connections.admit();
     connections.add({
       direction: 'inbound',
@@ -28,12 +39,15 @@ function rig(limits: { maxConnections?: number; maxLifetimeMs?: number; maxDescr
       self: { id: 'spiffe://td/ns/a/sa/c', serial: '2', generation: 1 },
       local: '127.0.0.1:2',
       tls: { version: 'TLSv1.3', cipher: 'x', group: undefined },
+      notAfter,
+      ...(requests ? { finish() {} } : {}),
       start(received, _sent, closed) {
         state.end = closed;
         state.received = received;
         return {
           takeActivity: () => state.active,
           end: () => {},
+          retire: (quiet) => void retired.push(quiet),
           reset: () => {
             state.resets++;
             closed(undefined);
@@ -77,6 +91,49 @@ t.test('a lifetime ends even a busy connection', async (t) => {
   t.equal(await closed('lifetime'), 1);
 });
 
+t.test('before its end a connection is asked to make room, and said to be quiet when it is', async (t) => {
+  const { clock, connections, add, closed } = rig({ maxLifetimeMs: 100 * SECOND, idleTimeoutMs: HOUR });
+  const [quiet, busy, requests] = [add(), add(), add({ requests: true })];
+  busy.active = true;
+  const pass = async (ms: number) => {
+    await clock.advance(ms);
+    connections.sweep();
+  };
+  await pass(84 * SECOND);
+  t.strictSame(quiet.retired, []);
+  await pass(SECOND);
+  t.strictSame([quiet.retired, busy.retired, requests.retired], [[true], [false], [true]]);
+  requests.end();
+  quiet.end(new Error('its app did not like it'));
+  t.equal(await closed('lifetime'), 2);
+  await pass(15 * SECOND);
+  t.equal(busy.resets, 1, 'what has no requests is broken off at the limit itself');
+  t.equal(await closed('lifetime'), 3);
+});
+
+t.test('the end of a certificate is one too, with some grace; requests have it at the limit as well', async (t) => {
+  const { clock, connections, add } = rig({ maxLifetimeMs: 100 * MINUTE, idleTimeoutMs: 9 * HOUR });
+  const notAfter = clock.now() + 10 * MINUTE;
+  const [short, other] = [add({ notAfter }), add({ requests: true })];
+  const pass = async (ms: number) => {
+    await clock.advance(ms);
+    connections.sweep();
+  };
+  await pass(8 * MINUTE);
+  t.equal(short.retired.length, 0);
+  await pass(MINUTE);
+  t.equal(short.retired.length, 1);
+  t.equal(other.retired.length, 0);
+  await pass(HOUR);
+  t.equal(short.resets, 0);
+  await pass(MINUTE);
+  t.equal(short.resets, 1);
+  await pass(89 * MINUTE);
+  t.equal(other.resets, 0);
+  await pass(MINUTE);
+  t.equal(other.resets, 1);
+});
+
 t.test('the limit counts what is open or in its handshake', async (t) => {
   const { connections, add } = rig({ maxConnections: 2 });
   const first = add();
@@ -96,7 +153,7 @@ t.test('a connection needs two descriptors, a stream one', async (t) => {
   t.equal(connections.admit(), 'descriptors');
   connections.dismiss();
   first.end();
-  const streams = [add('shared'), add('shared'), add('shared')];
+  const streams = [add({ kind: 'shared' }), add({ kind: 'shared' }), add({ kind: 'shared' })];
   t.equal(connections.admit(), 'descriptors', 'one more could need two');
   for (const stream of streams) stream.end();
   t.equal(connections.admit(), undefined);

@@ -37,7 +37,6 @@ function start() {
     limits: DEFAULT_HTTP_LIMITS,
     streamIdleMs: 3_600_000,
     graceMs: 1_000,
-    retireAfterMs: 3_000_000,
     now: () => now,
     newRequestId: () => 'id',
     newTraceparent: undefined,
@@ -46,7 +45,7 @@ function start() {
     flooded: (reason: string) => log.push(reason),
   };
   const upstream = new UpstreamSession(
-    { link, load },
+    { link, load, expiresAt: now + 3_000_000 },
     context,
     () => {},
     () => log.push('gone'),
