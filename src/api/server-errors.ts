@@ -15,6 +15,7 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   'SL-POD-003': 404,
   'SL-KUBE-001': 503,
   'SL-KUBE-002': 503,
+  'SL-HA-001': 503,
   'SL-CSR-001': 400,
   'SL-CSR-002': 400,
   'SL-CSR-003': 409,

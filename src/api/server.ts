@@ -49,6 +49,8 @@ interface ApiOptions {
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly limits?: Partial<ApiLimits>;
+  /** Awaited before an answer leaves, other than on the health port: what it tells is kept by then, or it is refused. */
+  readonly settled?: (() => Promise<void>) | undefined;
 }
 
 interface Api extends AsyncDisposable {
@@ -93,9 +95,10 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   };
   const { bodyBytes } = limits;
   const stop = new AbortController();
-  const publicApp = createApp({ log, bodyBytes, showAll: false });
+  const { settled } = options;
+  const publicApp = createApp({ log, bodyBytes, showAll: false, settled });
   publicRoutes(publicApp, manager, limits, { clock, signal: stop.signal });
-  const adminApp = createApp({ log, bodyBytes, showAll: true });
+  const adminApp = createApp({ log, bodyBytes, showAll: true, settled });
   let healthAddress: AddressInfo | undefined;
   const shown = ({ address: host, port }: AddressInfo) => formatAddress({ host, port });
   adminRoutes(adminApp, manager, { clock, health: () => (healthAddress === undefined ? '' : shown(healthAddress)) });

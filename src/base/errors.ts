@@ -542,6 +542,16 @@ export const ERROR_PAGES = {
     why: 'Somebody depends on it, or what was deleted has not ended; the message names them.',
     fix: 'Do what the message says, then run sidelock uninstall --wait again: it may be repeated.',
   },
+  'SL-HA-001': {
+    title: 'this manager leads no more',
+    why: 'It could not renew its Lease in time, or another one has taken it. What it had not committed never happened.',
+    fix: 'Nothing: another replica leads, and this one is started again. When it happens often, look at the API server.',
+  },
+  'SL-HA-002': {
+    title: 'another replica leads',
+    why: 'The state of the manager is in Secrets, and only the replica that leads answers commands.',
+    fix: 'Run the command in the pod that the message names, or: kubectl get lease sidelock-manager',
+  },
 } as const satisfies Record<`SL-${string}-${number}`, ErrorPage>;
 
 export type ErrorCode = keyof typeof ERROR_PAGES;

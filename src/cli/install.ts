@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander';
+import { SidelockError } from '../base/errors.ts';
 import { printManifests } from '../config/print.ts';
 import { installDefaults, installManifests } from '../kubernetes/manifests.ts';
 import { type Context, command } from './command.ts';
@@ -11,6 +12,8 @@ interface InstallFlags {
   readonly trustDomain: string;
   readonly failurePolicy: 'Ignore' | 'Fail';
   readonly storageClass?: string;
+  readonly state: 'volume' | 'secrets';
+  readonly managerReplicas: string;
 }
 
 export function installCommand(context: Context): Command {
@@ -34,7 +37,25 @@ export function installCommand(context: Context): Command {
         .default(defaults.failurePolicy),
     )
     .option('--storage-class <NAME>', "of the volume with the CA; the cluster's own unless given")
+    .addOption(
+      new Option('--state <WHERE>', 'of the manager: in a volume, or in Secrets, which several managers can share')
+        .choices(['volume', 'secrets'])
+        .default('volume'),
+    )
+    .option('--manager-replicas <N>', 'managers, of which one leads; more than one needs --state secrets', '1')
     .action((flags: InstallFlags) => {
-      context.output.raw(printManifests(installManifests(flags)));
+      const managerReplicas = replicasFlag(flags);
+      context.output.raw(printManifests(installManifests({ ...flags, managerReplicas })));
     });
+}
+
+function replicasFlag({ managerReplicas, state }: InstallFlags): number {
+  const count = Number(managerReplicas);
+  if (!Number.isInteger(count) || count < 1 || count > 9) {
+    throw new SidelockError('SL-USAGE-001', `--manager-replicas ${managerReplicas} is not a number from 1 to 9`);
+  }
+  if (count === 1 || state === 'secrets') return count;
+  throw new SidelockError('SL-USAGE-001', '--manager-replicas needs --state secrets', {
+    why: 'a volume belongs to one manager',
+  });
 }

@@ -4,6 +4,7 @@ import { createMetrics } from '../base/metrics.ts';
 import { type Context, command } from './command.ts';
 import { createLogging } from './logging.ts';
 import { loadManagerConfig, type ManagerFlags } from './manager-options.ts';
+import { becomeLeader } from './manager-replica.ts';
 import { aborted, stopSignal } from './signals.ts';
 import { startManager } from './start-manager.ts';
 
@@ -37,8 +38,19 @@ async function serve(context: Context, flags: ManagerFlags): Promise<void> {
   const { path: storage } = config.storage;
   const log = createLogging(output, { level: config.log.level });
   const metrics = createMetrics({ processMetrics: true });
-  await using running = await startManager(config, { output, log, metrics });
+  const becoming = becomeLeader(config, { log, metrics, signal: stop });
+  await using replica = await becoming.catch((error: unknown) => {
+    if (!stop.aborted) throw error;
+    return undefined;
+  });
+  if (stop.aborted) return log.info({ event: 'stopping', signal: stop.reason }, 'manager is stopping');
+  await using running = await startManager(config, {
+    ...{ output, log, metrics },
+    settled: replica?.settled,
+    beforeServing: replica?.beforeServing,
+  });
   const { manager, api, hasPage } = running;
+  replica?.serve(api.address.port);
   const root = `sha256:${manager.ca.rootSha256}`;
   output.result({ ready: true, url: api.url, health: api.health, root, storage, address: manager.address() }, () => {
     const short = `${root.slice(0, 11)}${output.signs.dash}${root.slice(-4)}`;
@@ -53,6 +65,7 @@ async function serve(context: Context, flags: ManagerFlags): Promise<void> {
       `join tokens carry ${manager.address()}; for sidecars on other machines give --address https://HOST:${api.address.port}`,
     );
   }
-  await aborted(stop);
+  await aborted(replica === undefined ? stop : AbortSignal.any([stop, replica.lost]));
+  if (!stop.aborted) throw replica?.lost.reason;
   log.info({ event: 'stopping', signal: stop.reason }, 'manager is stopping');
 }

@@ -25,6 +25,10 @@ interface Surroundings {
   readonly metrics: Metrics;
   /** Answers only to the commands of this machine; tokens still carry the address of the config. */
   readonly unseen?: boolean;
+  /** Of one that leads others: see the API's option. */
+  readonly settled?: (() => Promise<void>) | undefined;
+  /** Frees the ports, when everything but them is ready. */
+  readonly beforeServing?: (() => Promise<void>) | undefined;
 }
 
 /** Opens the storage and serves the API and the socket, or leaves nothing open. */
@@ -62,6 +66,7 @@ export async function startManager(config: ManagerConfig, surroundings: Surround
     }),
   );
   const page = unseen ? undefined : await readPage();
+  await surroundings.beforeServing?.();
   const local = { host: '127.0.0.1', port: 0 };
   const api = started.use(
     await startApi({
@@ -74,6 +79,7 @@ export async function startManager(config: ManagerConfig, surroundings: Surround
       clock: systemClock,
       log,
       metrics,
+      settled: surroundings.settled,
     }),
   );
   if (!unseen) port = api.address.port;

@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import type { socketClient } from '../api/client-socket.ts';
 import { isSidelockError, nodeCode, SidelockError } from '../base/errors.ts';
 import { createMetrics } from '../base/metrics.ts';
+import type { ManagerConfig } from '../config/manager.ts';
 import { STATE_DIR } from '../store/layout.ts';
 import type { Context } from './command.ts';
 import { createLogging } from './logging.ts';
@@ -52,6 +53,7 @@ export async function withManager<T>(
     try {
       if (await answers(socketPath)) return await work(socketClient(socketPath));
       if (waitMs !== undefined) throw notThere(socketPath);
+      if (config.kubernetes.state === 'secrets') throw await notLeading(config);
       if (!create && !existsSync(join(storage, STATE_DIR))) throw noStorage(storage);
       const metrics = createMetrics();
       await using _manager = await startManager(config, { output: context.output, log, metrics, unseen: true });
@@ -66,6 +68,21 @@ export async function withManager<T>(
       await setTimeout(PATIENCE.everyMs);
     }
   }
+}
+
+/** One started for a command would not have the state. */
+async function notLeading({ kubernetes: { namespace = '' } }: ManagerConfig): Promise<SidelockError> {
+  const [{ connectKubernetes }, { leaderOf }] = await Promise.all([
+    import('../kubernetes/client.ts'),
+    import('../kubernetes/leader.ts'),
+  ]);
+  const leader = await leaderOf(await connectKubernetes(), namespace);
+  const pod = leader.replace(/_[^_]*$/, '');
+  return new SidelockError('SL-HA-002', 'this replica of the manager does not lead', {
+    why: leader === '' ? 'none leads at this moment' : `${pod} leads`,
+    ...(leader === '' ? {} : { fix: `kubectl -n ${namespace} exec ${pod} -- … with the same command` }),
+    data: { leader },
+  });
 }
 
 /** Whether a manager listens there. What a dead one left answers nothing. @throws SL-API-002 */

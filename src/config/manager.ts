@@ -88,6 +88,28 @@ export const managerSchema = z
         namespace: label()
           .optional()
           .describe('the trust bundle is kept there as ConfigMap sidelock-trust; nowhere unless given'),
+        state: z
+          .enum(['directory', 'secrets'], { error: 'expected directory or secrets' })
+          .prefault('directory')
+          .describe(
+            'where the state is: in storage.path, or in Secrets of kubernetes.namespace, so that of several managers one leads and another takes over',
+          ),
+        lease: duration({ min: '3s', max: '1m' })
+          .refine((ms) => ms % 1000 === 0, { error: 'is not a whole number of seconds' })
+          .prefault('10s')
+          .describe(
+            'a manager that leads and is gone is replaced after this time; it renews its Lease five times in it',
+          ),
+        podAddress: z
+          .union([z.ipv4(), z.ipv6()], { error: 'expected an IP address' })
+          .optional()
+          .describe(
+            'where this pod is reached: with state: secrets Service sidelock-manager leads to the one that leads',
+          ),
+      })
+      .refine(({ state, namespace }) => state === 'directory' || namespace !== undefined, {
+        path: ['namespace'],
+        error: 'is needed with state: secrets',
       })
       .prefault({}),
     monitoring: z

@@ -23,8 +23,8 @@ export interface KubeApi {
    * Undefined where there is nothing of that kind.
    */
   apply(path: string, object: Json, options?: WriteOptions & { readonly force?: boolean }): Promise<Json | undefined>;
-  /** What depends on it goes after it. Undefined where there is none. */
-  remove(path: string): Promise<Json | undefined>;
+  /** What depends on it goes after it. Undefined where there is none, or when `version` is given and it is of another. */
+  remove(path: string, version?: string): Promise<Json | undefined>;
 }
 
 const MANAGER = 'sidelock';
@@ -34,7 +34,7 @@ const TIMEOUT_MS = 10_000;
  * The cluster that `KUBECONFIG`, `~/.kube/config` or the ServiceAccount of this pod leads to. The package for it is
  * loaded here and not before; it reads the kubeconfig and renews credentials, and no more.
  */
-export async function connectKubernetes(): Promise<KubeApi> {
+export async function connectKubernetes({ timeoutMs = TIMEOUT_MS } = {}): Promise<KubeApi> {
   const { KubeConfig } = await import('@kubernetes/client-node');
   const config = new KubeConfig();
   const server = ((): string => {
@@ -59,7 +59,7 @@ export async function connectKubernetes(): Promise<KubeApi> {
     try {
       await config.applyToHTTPSOptions(options);
       if (body !== undefined) options.headers = { ...options.headers, 'content-type': type };
-      answer = await exchange(`${server}${path}`, options, body);
+      answer = await exchange(`${server}${path}`, { ...options, signal: AbortSignal.timeout(timeoutMs) }, body);
     } catch (cause) {
       const code = nodeCode(cause);
       const why = code === undefined ? undefined : `the system says ${code}`;
@@ -83,7 +83,12 @@ export async function connectKubernetes(): Promise<KubeApi> {
         type: APPLY_TYPE,
         missing: [404],
       }),
-    remove: (path) => ask('DELETE', `${path}?propagationPolicy=Background`, { missing: [404] }),
+    remove(path, resourceVersion) {
+      const at = `${path}?propagationPolicy=Background`;
+      if (resourceVersion === undefined) return ask('DELETE', at, { missing: [404] });
+      const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { resourceVersion } };
+      return ask('DELETE', at, { body, missing: [404, 409] });
+    },
   };
 }
 
@@ -104,9 +109,8 @@ function query(path: string, { dryRun = false }: WriteOptions = {}, more: Record
 
 async function exchange(url: string, options: RequestOptions, body: Json | undefined) {
   const request = url.startsWith('http:') ? httpRequest : httpsRequest;
-  const signal = AbortSignal.timeout(TIMEOUT_MS);
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const sent = request(url, { ...options, signal }, resolve);
+    const sent = request(url, options, resolve);
     sent.on('error', reject);
     sent.end(body === undefined ? undefined : JSON.stringify(body));
   });

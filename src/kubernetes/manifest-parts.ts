@@ -11,6 +11,9 @@ export interface InstallOptions {
   readonly failurePolicy: 'Ignore' | 'Fail';
   /** Of the volume with the CA; that of the cluster unless given. */
   readonly storageClass?: string | undefined;
+  /** Of the manager: in a volume, or in Secrets, which any number of replicas can share. */
+  readonly state?: 'volume' | 'secrets';
+  readonly managerReplicas?: number;
 }
 
 type Component = 'manager' | 'webhook';

@@ -13,8 +13,15 @@ import type { Json } from './names.ts';
 const NAME = 'sidelock-manager';
 const DIRECTORY = '/var/lib/sidelock';
 
-/** Holds the key of the CA. One replica: its storage is locked, and sidecars serve on while it restarts. */
-export function managerManifests({ namespace, managerImage, trustDomain, storageClass }: InstallOptions): Json[] {
+/**
+ * Holds the key of the CA. With its state in a volume it is one replica, and sidecars serve on while it restarts. With its
+ * state in Secrets it is several, of which one leads: the Service leads to that one alone, by the EndpointSlice it writes.
+ */
+export function managerManifests(options: InstallOptions): Json[] {
+  const { namespace, managerImage, trustDomain, storageClass, state = 'volume', managerReplicas = 1 } = options;
+  const shared = state === 'secrets';
+  const api = { name: 'api', port: 9443, targetPort: 9443 };
+  const health = { name: 'health', port: 9444, targetPort: 9444 };
   const named = metadata(NAME, 'manager', namespace);
   return [
     ...account(NAME, 'manager', namespace, {
@@ -26,37 +33,52 @@ export function managerManifests({ namespace, managerImage, trustDomain, storage
       own: [
         { apiGroups: [''], resources: ['configmaps'], resourceNames: ['sidelock-trust'], verbs: ['get', 'patch'] },
         { apiGroups: [''], resources: ['configmaps'], verbs: ['create'] },
+        ...(shared ? LEADING : []),
       ],
     }),
-    {
-      apiVersion: 'v1',
-      kind: 'PersistentVolumeClaim',
-      metadata: named,
-      spec: {
-        accessModes: ['ReadWriteOnce'],
-        ...(storageClass === undefined ? {} : { storageClassName: storageClass }),
-        resources: { requests: { storage: '1Gi' } },
-      },
-    },
+    ...(managerReplicas > 1
+      ? []
+      : [
+          {
+            apiVersion: 'v1',
+            kind: 'PersistentVolumeClaim',
+            metadata: named,
+            spec: {
+              accessModes: ['ReadWriteOnce'],
+              ...(storageClass === undefined ? {} : { storageClassName: storageClass }),
+              resources: { requests: { storage: '1Gi' } },
+            },
+          },
+        ]),
     {
       apiVersion: 'v1',
       kind: 'Service',
       metadata: named,
-      spec: {
-        selector: selector('manager'),
-        ports: [
-          { name: 'api', port: 9443, targetPort: 9443 },
-          { name: 'health', port: 9444, targetPort: 9444 },
-        ],
-      },
+      spec: shared ? { ports: [api] } : { selector: selector('manager'), ports: [api, health] },
     },
+    ...(shared
+      ? [
+          {
+            apiVersion: 'v1',
+            kind: 'Service',
+            metadata: metadata(`${NAME}-replicas`, 'manager', namespace),
+            spec: { clusterIP: 'None', selector: selector('manager'), ports: [health] },
+          },
+          {
+            apiVersion: 'policy/v1',
+            kind: 'PodDisruptionBudget',
+            metadata: named,
+            spec: { maxUnavailable: 1, selector: { matchLabels: selector('manager') } },
+          },
+        ]
+      : []),
     {
       apiVersion: 'apps/v1',
       kind: 'Deployment',
       metadata: named,
       spec: {
-        replicas: 1,
-        strategy: { type: 'Recreate' },
+        replicas: managerReplicas,
+        strategy: { type: managerReplicas > 1 ? 'RollingUpdate' : 'Recreate' },
         selector: { matchLabels: selector('manager') },
         template: pod(
           'manager',
@@ -64,14 +86,18 @@ export function managerManifests({ namespace, managerImage, trustDomain, storage
           {
             image: managerImage,
             args: ['manager'],
-            env: variables({
-              MTLS_STORAGE_PATH: `${DIRECTORY}/store`,
-              MTLS_ADDRESS: `https://${NAME}.${namespace}.svc:9443`,
-              MTLS_HEALTH: '0.0.0.0:9444',
-              MTLS_TRUST_DOMAIN: trustDomain,
-              MTLS_KUBERNETES_PODS: 'on',
-              MTLS_KUBERNETES_NAMESPACE: namespace,
-            }),
+            env: [
+              ...variables({
+                MTLS_STORAGE_PATH: `${DIRECTORY}/store`,
+                MTLS_ADDRESS: `https://${NAME}.${namespace}.svc:9443`,
+                MTLS_HEALTH: '0.0.0.0:9444',
+                MTLS_TRUST_DOMAIN: trustDomain,
+                MTLS_KUBERNETES_PODS: 'on',
+                MTLS_KUBERNETES_NAMESPACE: namespace,
+                ...(shared ? { MTLS_KUBERNETES_STATE: 'secrets' } : {}),
+              }),
+              ...(shared ? [POD_ADDRESS] : []),
+            ],
             ports: [
               { name: 'api', containerPort: 9443 },
               { name: 'health', containerPort: 9444 },
@@ -83,10 +109,45 @@ export function managerManifests({ namespace, managerImage, trustDomain, storage
             resources: { requests: { cpu: '50m', memory: '128Mi' }, limits: { memory: '512Mi' } },
             volumeMounts: [{ name: 'store', mountPath: DIRECTORY }],
           },
-          { volumes: [{ name: 'store', persistentVolumeClaim: { claimName: NAME } }] },
+          {
+            ...(managerReplicas > 1 ? { affinity: APART } : {}),
+            volumes: [
+              managerReplicas > 1
+                ? { name: 'store', emptyDir: { medium: 'Memory', sizeLimit: '256Mi' } }
+                : { name: 'store', persistentVolumeClaim: { claimName: NAME } },
+            ],
+          },
         ),
       },
     },
     networkPolicy(NAME, 'manager', namespace, 9443, 9444),
   ];
 }
+
+/** The state has as many Secrets as it needs, so that they cannot be named. */
+const LEADING = [
+  ...[
+    ['coordination.k8s.io', 'leases'],
+    ['discovery.k8s.io', 'endpointslices'],
+  ].flatMap(([group, resource]) => [
+    { apiGroups: [group], resources: [resource], resourceNames: [NAME], verbs: ['get', 'update'] },
+    { apiGroups: [group], resources: [resource], verbs: ['create'] },
+  ]),
+  { apiGroups: [''], resources: ['secrets'], verbs: ['get', 'list', 'create', 'update', 'delete'] },
+];
+
+const POD_ADDRESS = { name: 'MTLS_KUBERNETES_POD_ADDRESS', valueFrom: { fieldRef: { fieldPath: 'status.podIP' } } };
+
+const APART = {
+  podAntiAffinity: {
+    preferredDuringSchedulingIgnoredDuringExecution: [
+      {
+        weight: 100,
+        podAffinityTerm: {
+          topologyKey: 'kubernetes.io/hostname',
+          labelSelector: { matchLabels: selector('manager') },
+        },
+      },
+    ],
+  },
+};

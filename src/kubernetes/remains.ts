@@ -1,4 +1,5 @@
 import type { KubeApi } from './client.ts';
+import { listAll } from './list.ts';
 import { CONTAINER, DOMAIN, isObject, type Json, MANAGED_BY, objects, textOf } from './names.ts';
 
 /** What still needs sidelock, and the command or edit that ends it. */
@@ -65,6 +66,7 @@ export async function findOwn(api: Reader, own: string): Promise<Own[][]> {
       { api: '/apis/networking.istio.io/v1', plural: 'destinationrules', ...istio },
       { api: '/apis/certificates.k8s.io/v1', plural: 'clustertrustbundles', cluster: true, labels: [MANAGED] },
       { api: '/apis/coordination.k8s.io/v1', plural: 'leases', labels: [OURS, MANAGED] },
+      { api: '/apis/discovery.k8s.io/v1', plural: 'endpointslices', labels: [MANAGED] },
       { api: '/api/v1', plural: 'configmaps', labels: [MANAGED], everywhere: true },
       { api: '/api/v1', plural: 'secrets', labels: [MANAGED], everywhere: true },
       { api: '/api/v1', plural: 'persistentvolumeclaims' },
@@ -89,7 +91,6 @@ const OWN_NAME = 'sidelock';
 const OURS = `app.kubernetes.io/part-of=${OWN_NAME}`;
 const MANAGED = `${MANAGED_BY.label}=${MANAGED_BY.value}`;
 const RBAC = '/apis/rbac.authorization.k8s.io/v1';
-const PAGE = 500;
 
 interface Kind {
   readonly api: string;
@@ -116,21 +117,6 @@ async function ownOf(api: Reader, own: string, kind: Kind): Promise<Own[]> {
       return { kind: plural, namespace, name, path: `${kind.api}${inside}/${plural}/${name}`, leaves };
     })
     .filter(({ name }) => named === undefined || name === named);
-}
-
-/** All objects there are, page by page; none where the API server knows no such kind. */
-async function listAll(api: Reader, path: string, labelSelector?: string): Promise<Json[]> {
-  const all: Json[] = [];
-  let next = '';
-  do {
-    const query = new URLSearchParams({ limit: String(PAGE) });
-    if (labelSelector !== undefined) query.set('labelSelector', labelSelector);
-    if (next !== '') query.set('continue', next);
-    const page = await api.get(`${path}?${query}`);
-    all.push(...objects(page?.['items']));
-    next = textOf(page?.['metadata'], 'continue');
-  } while (next !== '');
-  return all;
 }
 
 function dependantTemplate(kind: string, { metadata, spec }: Json): Dependant[] {

@@ -23,8 +23,8 @@ export type Digests = Map<string, string>;
 const SERVICE_FILES = [CERT_FILE, KEY_FILE, CA_FILE] as const;
 const MAX_ENTRY_HEADER = 2048;
 const READ_SIZE = 64 * 1024;
-/** Of one running process: locks and sockets, files half written, a CA half made. */
-const PASSING = /^(?:lock\..*|\..*\.tmp|.*\.sock|ca\.new-.*)$/;
+/** Of one running process: locks and sockets, files half written, a CA half made, the mark of a copy. */
+const PASSING = /^(?:lock\..*|mirror|\..*\.tmp|.*\.sock|ca\.new-.*)$/;
 
 /**
  * Every file of a storage, framed, with a closing record. A manager may be at work: each file is one that was whole,

@@ -1,5 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { isSidelockError, nodeCode, SidelockError } from '../base/errors.ts';
@@ -8,7 +8,7 @@ import { type Certificate, certificatesFromPem } from '../pki/certificate.ts';
 import { createIssuer, createRoot, crossSign, type Signer } from '../pki/issue.ts';
 import { generateKey, privateKeyFromPem, privateKeyToPem, spkiSha256 } from '../pki/keys.ts';
 import { pemEncode } from '../pki/pem.ts';
-import { readRegularFile, syncDirectory, writeNewFile } from '../store/files.ts';
+import { placeDirectory, readRegularFile, writeNewFile } from '../store/files.ts';
 import { CERT_MODE, KEY_MODE } from '../store/layout.ts';
 import { checkRights } from '../store/rights.ts';
 import { OFFLINE_FILE, type OfflineRoot, offlineText, readOffline } from './root-offline.ts';
@@ -151,9 +151,7 @@ async function createCa(directory: string, options: AuthorityOptions, making: Ma
   for (const [file, data] of Object.entries(files)) {
     await writeNewFile(join(temporary, file), data, file.endsWith('.crt') ? CERT_MODE : KEY_MODE);
   }
-  await syncDirectory(temporary);
-  await rename(temporary, directory);
-  await syncDirectory(stateDirectory);
+  await placeDirectory(temporary, directory);
 }
 
 interface Made {

@@ -1,5 +1,5 @@
 import { createPublicKey } from 'node:crypto';
-import { mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { nodeCode, SidelockError } from '../base/errors.ts';
@@ -7,7 +7,7 @@ import { certificatesFromPem } from '../pki/certificate.ts';
 import { createIssuer, type Signer } from '../pki/issue.ts';
 import { generateKey, privateKeyFromPem, privateKeyToPem, spkiSha256 } from '../pki/keys.ts';
 import { pemEncode } from '../pki/pem.ts';
-import { readRegularFile, syncDirectory, writeNewFile } from '../store/files.ts';
+import { placeDirectory, readRegularFile, writeNewFile } from '../store/files.ts';
 import { CERT_MODE, KEY_MODE } from '../store/layout.ts';
 import type { Authority } from './ca.ts';
 import { rootSignerOf } from './root-offline.ts';
@@ -68,9 +68,7 @@ async function create(directory: string, options: DeviceIssuerOptions): Promise<
   try {
     await writeNewFile(join(temporary, 'issuer.crt'), pemEncode('CERTIFICATE', certificate.der), CERT_MODE);
     await writeNewFile(join(temporary, 'issuer.key'), privateKeyToPem(key, passphrase), KEY_MODE);
-    await syncDirectory(temporary);
-    await rename(temporary, directory);
-    await syncDirectory(stateDirectory);
+    await placeDirectory(temporary, directory);
   } finally {
     await rm(temporary, { recursive: true, force: true });
   }

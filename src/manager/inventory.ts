@@ -1,10 +1,10 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isSidelockError, nodeCode } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
 import type { KeyType } from '../pki/keys.ts';
-import { appendDurable, writeFileDurable } from '../store/files.ts';
+import { appendDurable, removeDurable, writeFileDurable } from '../store/files.ts';
 import { DIRECTORY_MODE, KEY_MODE } from '../store/layout.ts';
 import { readJsonFile } from './json-file.ts';
 import type { IssuedBy } from './metrics.ts';
@@ -133,7 +133,7 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
       // Before the files go: a crash between leaves a line too many.
       if (lines !== '') await appendDurable(join(directory, KEYS_FILE), lines, KEY_MODE);
       for (const entry of entries) {
-        await inTurn(entry.serial, () => rm(join(directory, `${entry.serial}.json`), { force: true }));
+        await inTurn(entry.serial, () => removeDurable(join(directory, `${entry.serial}.json`)));
         bySerial.delete(entry.serial);
         formerOwners.set(entry.spkiSha256, entry.spiffeId);
         for (const [map, key] of [

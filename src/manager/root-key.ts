@@ -1,10 +1,9 @@
 import { createPublicKey } from 'node:crypto';
-import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SidelockError } from '../base/errors.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { privateKeyFromPem, privateKeyToPem, spkiSha256 } from '../pki/keys.ts';
-import { syncDirectory, writeFileDurable } from '../store/files.ts';
+import { removeDurable, syncDirectory, writeFileDurable } from '../store/files.ts';
 import { KEY_MODE } from '../store/layout.ts';
 import { OFFLINE_FILE, offlineText, readOffline } from './root-offline.ts';
 
@@ -22,7 +21,7 @@ export async function removeRootKey(directory: string, now: number): Promise<voi
 /** Removes a key that is marked as offline and lies there still. Safe to repeat. */
 export async function finishOffline(directory: string): Promise<void> {
   if ((await readOffline(directory)) === undefined) return;
-  await rm(join(directory, KEY_FILE), { force: true });
+  await removeDurable(join(directory, KEY_FILE));
   await syncDirectory(directory);
 }
 
@@ -30,7 +29,7 @@ export async function finishOffline(directory: string): Promise<void> {
 export async function restoreRootKey(directory: string, keyPem: string, passphrase: string | undefined): Promise<void> {
   const key = privateKeyFromPem(keyPem, 'the export');
   await writeFileDurable(join(directory, KEY_FILE), privateKeyToPem(key, passphrase), KEY_MODE);
-  await rm(join(directory, OFFLINE_FILE), { force: true });
+  await removeDurable(join(directory, OFFLINE_FILE));
   await syncDirectory(directory);
 }
 

@@ -1,11 +1,11 @@
 import { createHash, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
-import { mkdir, readdir, rm } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, DAY } from '../base/clock.ts';
 import { SidelockError } from '../base/errors.ts';
 import { type JoinTokenClaims, readJoinToken, writeJoinToken } from '../pki/join-token.ts';
 import { privateKeyFromPem, privateKeyToPem } from '../pki/keys.ts';
-import { createExclusive, readRegularFile } from '../store/files.ts';
+import { createExclusive, readRegularFile, removeDurable } from '../store/files.ts';
 import { DIRECTORY_MODE, KEY_MODE } from '../store/layout.ts';
 import { readJsonFile } from './json-file.ts';
 import type { ManagerMetrics } from './metrics.ts';
@@ -97,8 +97,8 @@ export async function openTokens(options: TokensOptions): Promise<Tokens> {
   for (const hash of await hashes()) {
     const claims = await readJsonFile<StoredToken>(recordPath(hash));
     if (claims === undefined || claims.exp > clock.now() - KEPT_MS) continue;
-    await rm(recordPath(hash), { force: true });
-    await rm(usedPath(hash), { force: true });
+    await removeDurable(recordPath(hash));
+    await removeDurable(usedPath(hash));
   }
 
   return {

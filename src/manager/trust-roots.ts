@@ -1,11 +1,11 @@
-import { readdir, rm } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { nodeCode, SidelockError } from '../base/errors.ts';
 import { parseBundle, type TrustBundle } from '../pki/bundle.ts';
 import { type Certificate, certificatesFromPem } from '../pki/certificate.ts';
 import { keyIdOfSigner, type Signer } from '../pki/issue.ts';
 import { pemEncode } from '../pki/pem.ts';
-import { readRegularFile } from '../store/files.ts';
+import { readRegularFile, removeDurable } from '../store/files.ts';
 import {
   type Authority,
   type AuthorityOptions,
@@ -59,7 +59,7 @@ export async function openState(
     return { state, created };
   }
   const unused = others.filter((number) => number >= nextNumber(found));
-  for (const number of unused) await rm(authorityDirectory(stateDirectory, number), { recursive: true, force: true });
+  for (const number of unused) await removeDurable(authorityDirectory(stateDirectory, number));
   await destroyRetired(stateDirectory, found);
   for (const number of found.trusted) await finishOffline(authorityDirectory(stateDirectory, number));
   return { state: found, created: false };
@@ -115,8 +115,8 @@ export function rootOf({ roots }: Pick<Roots, 'roots'>, chainPem: string): numbe
 export async function destroyRetired(stateDirectory: string, { retired }: TrustState): Promise<void> {
   for (const number of retired) {
     const directory = authorityDirectory(stateDirectory, number);
-    for (const file of ['root.key', 'issuer.key']) await rm(join(directory, file), { force: true });
-    await rm(deviceDirectory(stateDirectory, number), { recursive: true, force: true });
+    for (const file of ['root.key', 'issuer.key']) await removeDurable(join(directory, file));
+    await removeDurable(deviceDirectory(stateDirectory, number));
   }
 }
 

@@ -6,6 +6,7 @@ import { isSidelockError, nodeCode, SidelockError } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
 import { checkServiceName } from '../pki/names.ts';
+import { tellChange } from './changes.ts';
 import { readFailure, writeFailure } from './failure.ts';
 import { type StoredFile, syncDirectory } from './files.ts';
 import { readGeneration, writeGeneration } from './generation.ts';
@@ -139,6 +140,7 @@ async function remove(path: string, service: string): Promise<boolean> {
     throw error;
   }
   await syncDirectory(path);
+  tellChange({ kind: 'gone', path: join(path, service) });
   await rm(trash, { recursive: true, force: true });
   return true;
 }

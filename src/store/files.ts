@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, link, open, readdir, rename, rm, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { nodeCode, SidelockError } from '../base/errors.ts';
+import { tellChange } from './changes.ts';
 import { writeFailure } from './failure.ts';
 
 const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
@@ -15,6 +16,7 @@ const TEMPORARY = /^\..+\.[0-9a-f]{16}\.tmp$/;
  */
 export async function writeFileDurable(path: string, data: Buffer | string, mode: number): Promise<void> {
   await viaTemporary(path, data, mode, (temporary) => rename(temporary, path));
+  tellChange({ kind: 'file', path, data: data.toString(), mode });
 }
 
 /**
@@ -22,7 +24,7 @@ export async function writeFileDurable(path: string, data: Buffer | string, mode
  * Of any number of callers, in any number of processes, exactly one gets true. SL-FS-003 when it cannot be written.
  */
 export async function createExclusive(path: string, data: Buffer | string, mode: number): Promise<boolean> {
-  return await viaTemporary(path, data, mode, async (temporary) => {
+  const created = await viaTemporary(path, data, mode, async (temporary) => {
     try {
       // link(2) is as exclusive as O_EXCL, and a crash cannot leave a file that exists but is not yet written.
       await link(temporary, path);
@@ -34,6 +36,8 @@ export async function createExclusive(path: string, data: Buffer | string, mode:
       await unlink(temporary);
     }
   });
+  if (created) tellChange({ kind: 'file', path, data: data.toString(), mode });
+  return created;
 }
 
 /**
@@ -52,6 +56,7 @@ export async function appendDurable(path: string, data: Buffer | string, mode: n
       throw error;
     }
     if (size === 0) await syncDirectory(dirname(path));
+    tellChange({ kind: 'append', path, at: size, data: data.toString(), mode });
   } catch (error) {
     throw await writeFailure(path, error);
   }
@@ -87,6 +92,23 @@ export async function writeNewFile(path: string, data: Buffer | string, mode: nu
   await widenToMode(file, mode);
   await file.writeFile(data);
   await file.sync();
+}
+
+/** Lets a directory that was filled under another name appear with all its files. */
+export async function placeDirectory(temporary: string, directory: string): Promise<void> {
+  await syncDirectory(temporary);
+  await rename(temporary, directory);
+  await syncDirectory(dirname(directory));
+  for (const name of await readdir(directory)) {
+    const { data, mode } = await readRegularFile(join(directory, name));
+    tellChange({ kind: 'file', path: join(directory, name), data: data.toString(), mode });
+  }
+}
+
+/** Takes away a file, or a directory with all that is in it; nothing is no fault. */
+export async function removeDurable(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true });
+  tellChange({ kind: 'gone', path });
 }
 
 /** Makes creations, renames and removals in `directory` survive a power loss. */

@@ -3,6 +3,7 @@ import { lstat, mkdir, readdir, readlink, realpath, rename, rm, symlink } from '
 import { dirname, join, sep } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import { nodeCode, SidelockError } from '../base/errors.ts';
+import { tellChange } from './changes.ts';
 import { readFailure, writeFailure } from './failure.ts';
 import { readRegularFile, type StoredFile, syncDirectory, writeNewFile } from './files.ts';
 import { DATA_LINK, DIRECTORY_MODE } from './layout.ts';
@@ -34,6 +35,8 @@ export async function writeGeneration(directory: string, files: Readonly<Record<
   } catch (error) {
     throw await writeFailure(directory, error);
   }
+  const told = Object.entries(files).map(([name, { data, mode }]) => [name, { data: data.toString(), mode }] as const);
+  tellChange({ kind: 'set', path: directory, files: Object.fromEntries(told) });
   // The new set is in use: an old one that cannot be removed now is left to the next write.
   await removeLeftovers(directory).catch(() => undefined);
 }

@@ -41,6 +41,20 @@ t.test('the chart, install.yaml by kustomize and sidelock install are the same',
   t.strictSame(objects(await kubectl(['kustomize', join(CHART, '..')])), printed);
 });
 
+t.test('with several managers too', async (t) => {
+  const flags = ['--state', 'secrets', '--manager-replicas', '3', '--failure-policy', 'Fail'];
+  const printed = objects((await cli(['install', ...flags])).stdout);
+  const values = ['--set', 'manager.state=secrets,manager.replicas=3,webhook.failurePolicy=Fail'];
+  t.strictSame(objects((await template(...values)).stdout), printed);
+  t.notOk('PersistentVolumeClaim/sidelock-manager' in printed);
+  t.ok('PodDisruptionBudget/sidelock-manager' in printed);
+  const first = objects((await template('--set', 'manager.state=secrets')).stdout);
+  t.ok('PersistentVolumeClaim/sidelock-manager' in first, 'the one that takes the state into Secrets has the volume');
+  t.strictSame(objects((await cli(['install', '--state', 'secrets'])).stdout), first);
+  t.not((await template('--set', 'manager.replicas=3')).code, 0);
+  t.equal((await cli(['install', '--manager-replicas', '3'])).code, 2);
+});
+
 t.test('values change what they say, and one that is misspelt is refused', async (t) => {
   const high = await template('--values', join(CHART, 'values-ha.yaml'));
   t.match(high.stdout, /failurePolicy: Fail/);

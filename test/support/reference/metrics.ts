@@ -10,6 +10,7 @@ const PROGRAMS = [
   ['kubernetes/webhook', 'webhook'],
   ['sidecar/', 'sidecar'],
   ['cli/reload', 'sidecar'],
+  ['cli/manager-replica', 'manager'],
 ] as const;
 const source = join(import.meta.dirname, '../../../src');
 

@@ -1,0 +1,223 @@
+import { randomBytes } from 'node:crypto';
+import { promisify } from 'node:util';
+import { gunzip as gunzipCallback, gzip as gzipCallback } from 'node:zlib';
+import type { Clock } from '../base/clock.ts';
+import { isSidelockError, SidelockError } from '../base/errors.ts';
+import { type Change, stillCounting } from '../store/changes.ts';
+import type { Journal } from '../store/mirror.ts';
+import type { KubeApi } from './client.ts';
+import { listAll } from './list.ts';
+import { DOMAIN, isObject, type Json, MANAGED_BY, textOf } from './names.ts';
+
+interface JournalOptions {
+  readonly api: Pick<KubeApi, 'get' | 'create' | 'replace' | 'remove'>;
+  readonly namespace: string;
+  /** Who writes, for people who look. */
+  readonly identity: string;
+  /** Whether this one may still write; what cannot be written is tried again as long as it may. */
+  readonly holds: () => boolean;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+interface Segment {
+  readonly number: number;
+  readonly version: string;
+  readonly changes: readonly Change[];
+}
+
+const LABEL = `${DOMAIN}/state`;
+const WRITER = `${DOMAIN}/writer`;
+const PREFIX = 'sidelock-state-';
+const KEY = 'changes';
+/** A Secret holds 1 MiB. What it would be unpacked, so that it fits whatever packing brings. */
+const SEGMENT_BYTES = 700 * 1024;
+const PAGE = 25;
+const RETRY_MS = 250;
+/** So many more than there were after the last time are made fewer. */
+const LOOSE = 64;
+
+const gzip = promisify(gzipCallback);
+const gunzip = promisify(gunzipCallback);
+
+/**
+ * The state as a row of numbered Secrets. To write is to make the next one, which the API server lets only one do: of two
+ * that both think they lead, the second to write fails, and never writes again. Who opens it makes an empty one first, so
+ * that whoever led before is shut out. Secrets are put together by giving the last of a run what still counts of all and
+ * deleting the others; the state is the same at each step of that, and each step is bound to the version that was read.
+ */
+export function secretJournal({ api, namespace, identity, holds, clock, signal }: JournalOptions): Journal {
+  const all = `/api/v1/namespaces/${namespace}/secrets`;
+  const writer = `${identity} ${randomBytes(8).toString('hex')}`;
+  let last = 0;
+  let count = 0;
+  let few = 0;
+  let mustPurge = false;
+
+  const read = async (): Promise<Segment[]> => {
+    const found = await listAll(api, all, `${LABEL}=journal`, PAGE);
+    const segments = await Promise.all(found.map(segmentOf));
+    return segments.sort((a, b) => a.number - b.number);
+  };
+
+  /** As long as this one may. What the API server refuses for good is not tried again. */
+  const insist = async <T>(work: () => Promise<T>): Promise<T> => {
+    for (;;) {
+      if (!holds()) throw over('its time was over before the state was written');
+      try {
+        return await work();
+      } catch (error) {
+        if (!isSidelockError(error) || isFinal(error)) throw error;
+      }
+      await clock.sleep(RETRY_MS, signal);
+    }
+  };
+
+  /** False when there is one of that number, and it is not ours. */
+  const add = async (number: number, changes: readonly Change[]): Promise<boolean> => {
+    const object = await secretOf({ number, changes }, { namespace, writer });
+    return await insist(async () => {
+      if ((await api.create(all, object)) !== undefined) return true;
+      // An answer may have been lost: then it is there, and it is ours.
+      const metadata = (await api.get(`${all}/${PREFIX}${digits(number)}`))?.['metadata'];
+      const annotations = isObject(metadata) ? metadata['annotations'] : undefined;
+      return textOf(annotations, WRITER) === writer;
+    });
+  };
+
+  return {
+    async open() {
+      for (;;) {
+        const segments = await insist(read);
+        const number = (segments.at(-1)?.number ?? 0) + 1;
+        // Whoever led before wrote meanwhile: read again.
+        if (!(await add(number, []))) continue;
+        last = number;
+        count = segments.length + 1;
+        return segments.flatMap(({ changes }) => changes);
+      }
+    },
+
+    async append(changes) {
+      for (const part of parts(changes)) {
+        if (!(await add(last + 1, part))) throw over('another manager has written to the state');
+        last += 1;
+        count += 1;
+      }
+      if (changes.some(({ kind, path }) => kind === 'gone' && path.endsWith('.key'))) mustPurge = true;
+    },
+
+    async tidy() {
+      if (!mustPurge && count < 2 * few + LOOSE) return;
+      const purge = mustPurge;
+      mustPurge = false;
+      const segments = (await read()).filter(({ number }) => number <= last);
+      const counting = new Set(stillCounting(segments.flatMap(({ changes }) => changes)));
+      const runs = runsOf(segments, (change) => counting.has(change));
+      for (const [at, run] of runs.entries()) {
+        const total = run.reduce((sum, { changes }) => sum + changes.length, 0);
+        // What is gone need not be said where nothing is before it.
+        const first = at === 0 && run.length === 1;
+        const changes = run.flatMap((segment) =>
+          segment.changes.filter((change) => counting.has(change) && !(first && change.kind === 'gone')),
+        );
+        const dead = total - changes.length;
+        const newest = run.at(-1);
+        if (newest === undefined || (run.length === 1 && (dead === 0 || !(purge || dead * 2 > total)))) continue;
+        if (!holds()) throw over('its time was over before the state was made smaller');
+        const object = await secretOf({ ...newest, changes }, { namespace, writer });
+        const path = `${all}/${PREFIX}${digits(newest.number)}`;
+        if ((await api.replace(path, object)) === undefined) throw over('another manager has written to the state');
+        for (const { number, version } of run.slice(0, -1))
+          await api.remove(`${all}/${PREFIX}${digits(number)}`, version);
+      }
+      count = runs.length + (last - (segments.at(-1)?.number ?? last));
+      few = runs.length;
+    },
+  };
+}
+
+/** Neighbours of which what counts fits in one. */
+function runsOf(segments: readonly Segment[], counts: (change: Change) => boolean): Segment[][] {
+  const runs: Segment[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const segment of segments) {
+    const own = segment.changes.filter(counts).reduce((sum, change) => sum + sizeOf(change), 0);
+    bytes += own;
+    if (bytes > SEGMENT_BYTES) {
+      runs.push([segment]);
+      bytes = own;
+    } else runs.at(-1)?.push(segment);
+  }
+  return runs;
+}
+
+function parts(changes: readonly Change[]): Change[][] {
+  const found: Change[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const change of changes) {
+    bytes += sizeOf(change);
+    if (bytes > SEGMENT_BYTES) {
+      found.push([change]);
+      bytes = sizeOf(change);
+    } else found.at(-1)?.push(change);
+  }
+  return found;
+}
+
+function sizeOf(change: Change): number {
+  return Buffer.byteLength(JSON.stringify(change));
+}
+
+async function secretOf(
+  { number, version, changes }: Omit<Segment, 'version'> & { readonly version?: string },
+  { namespace, writer }: { readonly namespace: string; readonly writer: string },
+): Promise<Json> {
+  const packed = await gzip(JSON.stringify({ v: 1, changes }));
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    metadata: {
+      namespace,
+      name: `${PREFIX}${digits(number)}`,
+      labels: { [LABEL]: 'journal', [MANAGED_BY.label]: MANAGED_BY.value },
+      annotations: { [WRITER]: writer },
+      ...(version === undefined ? {} : { resourceVersion: version }),
+    },
+    type: LABEL,
+    data: { [KEY]: packed.toString('base64') },
+  };
+}
+
+async function segmentOf({ metadata, data }: Json): Promise<Segment> {
+  const name = textOf(metadata, 'name');
+  try {
+    const number = Number(name.slice(PREFIX.length));
+    const { v, changes }: { v: number; changes: Change[] } = JSON.parse(
+      (await gunzip(Buffer.from(textOf(data, KEY), 'base64'))).toString(),
+    );
+    if (v !== 1 || !Number.isSafeInteger(number)) throw new TypeError(`version ${v}`);
+    return { number, version: textOf(metadata, 'resourceVersion'), changes };
+  } catch (cause) {
+    throw new SidelockError('SL-STORE-003', `Secret ${name} cannot be read as a part of the state`, {
+      why: 'Something else wrote it, or a newer version of sidelock did.',
+      fix: 'Restore it from a backup of the cluster.',
+      cause,
+    });
+  }
+}
+
+/** So many that names sort as numbers do. */
+function digits(number: number): string {
+  return String(number).padStart(12, '0');
+}
+
+/** An answer that will be the same the next time: no right, no room. */
+function isFinal({ code, data }: SidelockError): boolean {
+  const status = data['kubernetes'];
+  return code !== 'SL-KUBE-001' && !(typeof status === 'number' && (status >= 500 || status === 429 || status === 410));
+}
+
+function over(why: string): SidelockError {
+  return new SidelockError('SL-HA-001', 'this manager leads no more', { why });
+}

@@ -1,0 +1,166 @@
+import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import t from 'tap';
+import { systemClock } from '../../../src/base/clock.ts';
+import { createLogger } from '../../../src/base/log.ts';
+import { isObject, textOf } from '../../../src/kubernetes/names.ts';
+import { secretJournal } from '../../../src/kubernetes/state-journal.ts';
+import { appendDurable, removeDurable, writeFileDurable } from '../../../src/store/files.ts';
+import { writeGeneration } from '../../../src/store/generation.ts';
+import { openMirror } from '../../../src/store/mirror.ts';
+import { fakeObjects, unreachable } from '../../support/kubernetes/secrets.ts';
+import { temporaryDirectory } from '../../support/manager/rig.ts';
+
+type Objects = ReturnType<typeof fakeObjects>;
+
+const log = createLogger({ level: 'silent' });
+// The clock lets a process end that only waits.
+const alive = setInterval(() => {}, 1_000);
+t.teardown(() => clearInterval(alive));
+
+function journalOf({ api }: Objects, identity: string, holds = () => true) {
+  const { signal } = new AbortController();
+  return secretJournal({ api, namespace: 'n', identity, holds, clock: systemClock, signal });
+}
+
+async function open(objects: Objects, directory: string, identity: string) {
+  const failures: unknown[] = [];
+  const journal = journalOf(objects, identity);
+  const mirror = await openMirror({ directory, journal, log, onFailure: (error) => failures.push(error) });
+  return { mirror, journal, failures };
+}
+
+/** Everything but the mark, with modes, as readers see it. */
+async function tree(directory: string): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    const name = path.slice(directory.length + 1);
+    if (name.includes('..') || name.endsWith('/mirror') || !(await stat(path)).isFile()) continue;
+    found[name] = `${((await stat(path)).mode & 0o777).toString(8)} ${await readFile(path, 'utf8')}`;
+  }
+  return found;
+}
+
+/** What the Secrets say, unpacked. */
+function unpacked({ kept }: Objects): string {
+  const texts = [...kept.values()].map(({ data }) =>
+    gunzipSync(Buffer.from(textOf(isObject(data) ? data : {}, 'changes'), 'base64')).toString(),
+  );
+  return texts.join('\n');
+}
+
+t.test('whatever is written is there for the next one, put together or not', async (t) => {
+  const home = await temporaryDirectory(t);
+  const objects = fakeObjects();
+  let before: Record<string, string> = {};
+  for (let term = 0; term < 6; term++) {
+    const directory = join(home, `replica-${term}`);
+    const { mirror, journal } = await open(objects, directory, `replica-${term}`);
+    t.strictSame(await tree(directory), before, `term ${term} begins with what there was`);
+    const state = join(directory, '.sidelock');
+    await mkdir(join(state, 'inventory'), { recursive: true });
+    for (let step = 0; step < 40; step++) {
+      const name = `${Math.floor(Math.random() * 12)}.json`;
+      const kind = Math.floor(Math.random() * 5);
+      if (kind === 0) await removeDurable(join(state, 'inventory', name));
+      else if (kind === 1) await appendDurable(join(state, 'audit.log'), `line ${term} ${step}\n`, 0o600);
+      else if (kind === 2) {
+        const data = `cert ${term} ${step}`;
+        await writeGeneration(join(directory, 'web'), { 'cert.pem': { data, mode: 0o644 } });
+      } else await writeFileDurable(join(state, 'inventory', name), 'x'.repeat(30_000 * Math.random()), 0o600);
+      if (step % 10 === 0) await mirror.settled();
+    }
+    if (term === 3) await removeDurable(join(directory, 'web'));
+    await mirror.settled();
+    before = await tree(directory);
+    if (term % 2 === 1) {
+      await writeFileDurable(join(state, 'old.key'), 'k', 0o600);
+      await removeDurable(join(state, 'old.key'));
+      await mirror.settled();
+      await journal.tidy();
+    }
+    await mirror[Symbol.asyncDispose]();
+    t.strictSame(await readdir(directory), ['.sidelock'], 'who leads no more keeps nothing');
+  }
+  t.ok(objects.kept.size < 12, `${objects.kept.size} Secrets after 240 steps`);
+});
+
+t.test('of two that both think they lead the one that was overtaken writes nothing more', async (t) => {
+  const home = await temporaryDirectory(t);
+  const objects = fakeObjects();
+  const first = await open(objects, join(home, 'a'), 'a');
+  await writeFileDurable(join(home, 'a', 'one'), '1', 0o600);
+  await first.mirror.settled();
+  const second = await open(objects, join(home, 'b'), 'b');
+  await writeFileDurable(join(home, 'a', 'two'), '2', 0o600);
+  await t.rejects(first.mirror.settled(), { code: 'SL-HA-001', why: /another manager/ });
+  await t.rejects(first.mirror.settled(), { code: 'SL-HA-001' }, 'and never again');
+  t.equal(first.failures.length, 1);
+  await writeFileDurable(join(home, 'b', 'three'), '3', 0o600);
+  await second.mirror.settled();
+  await second.mirror[Symbol.asyncDispose]();
+  const third = await open(objects, join(home, 'c'), 'c');
+  t.strictSame(Object.keys(await tree(join(home, 'c'))).sort(), ['one', 'three']);
+  await third.mirror[Symbol.asyncDispose]();
+});
+
+t.test('an answer that was lost is no conflict, and an API server that is away is waited for', async (t) => {
+  const home = await temporaryDirectory(t);
+  let lose = 0;
+  let away = 0;
+  const objects = fakeObjects((method) => {
+    if (method !== 'remove' && away-- > 0) throw unreachable();
+  });
+  const { create } = objects.api;
+  objects.api.create = async (path, object) => {
+    const made = await create(path, object);
+    if (lose-- > 0) throw unreachable();
+    return made;
+  };
+  const { mirror } = await open(objects, join(home, 'a'), 'a');
+  lose = 1;
+  await writeFileDurable(join(home, 'a', 'one'), '1', 0o600);
+  await mirror.settled();
+  away = 2;
+  await writeFileDurable(join(home, 'a', 'two'), '2', 0o600);
+  await mirror.settled();
+  await mirror[Symbol.asyncDispose]();
+  await open(objects, join(home, 'b'), 'b');
+  t.strictSame(Object.keys(await tree(join(home, 'b'))).sort(), ['one', 'two']);
+});
+
+t.test('a key that is destroyed is in no Secret any more', async (t) => {
+  const home = await temporaryDirectory(t);
+  const objects = fakeObjects();
+  const { mirror } = await open(objects, join(home, 'a'), 'a');
+  const key = join(home, 'a', '.sidelock', 'root.key');
+  await writeFileDurable(key, 'very secret', 0o600);
+  await mirror.settled();
+  t.match(unpacked(objects), /very secret/);
+  await removeDurable(key);
+  await mirror[Symbol.asyncDispose]();
+  t.notMatch(unpacked(objects), /very secret/);
+});
+
+t.test('a state that lies in a directory is taken over once, and never mixed with another one', async (t) => {
+  const home = await temporaryDirectory(t);
+  const objects = fakeObjects();
+  const old = join(home, 'old');
+  await mkdir(join(old, '.sidelock', 'ca'), { recursive: true });
+  await writeFileDurable(join(old, '.sidelock', 'ca', 'root.crt'), 'root', 0o644);
+  await writeFileDurable(join(old, '.sidelock', 'audit.log'), 'a line\n'.repeat(60_000), 0o600);
+  await writeFileDurable(join(old, '.sidelock', 'lock.0123456789abcdef'), 'mine', 0o600);
+  await writeGeneration(join(old, 'web'), { 'cert.pem': { data: 'cert', mode: 0o644 } });
+  const { '.sidelock/lock.0123456789abcdef': _lock, ...content } = await tree(old);
+  await (await open(objects, old, 'a')).mirror[Symbol.asyncDispose]();
+  await open(objects, join(home, 'new'), 'b');
+  t.strictSame(await tree(join(home, 'new')), content);
+  await mkdir(join(home, 'other', '.sidelock', 'ca'), { recursive: true });
+  await writeFileDurable(join(home, 'other', '.sidelock', 'ca', 'root.crt'), 'another root', 0o644);
+  await t.rejects(open(objects, join(home, 'other'), 'c'), { code: 'SL-STORE-003' });
+  const refusing = { directory: join(home, 'none'), journal: journalOf(fakeObjects(), 'd'), log, onFailure: () => {} };
+  const mayBegin = () => Promise.reject(new Error('not here'));
+  await t.rejects(openMirror({ ...refusing, mayBegin }), /not here/, 'a beginning may be refused');
+});
