@@ -24,14 +24,18 @@ const LINE = /^(\{.*),"hash":"([0-9a-f]{64})"\}$/s;
 
 /**
  * Reads an audit log and checks its hash chain: a flipped, deleted or moved line is found.
- * Lines cut off at the end are found only against a `head` that was kept elsewhere.
+ * Lines cut off at the end are found only against a `head` that was kept elsewhere. `onEntry` gets each good one.
  */
-export async function verifyAudit(path: string, expected?: AuditHead): Promise<AuditVerdict> {
+export async function verifyAudit(
+  path: string,
+  expected?: AuditHead,
+  onEntry: (entry: Readonly<Record<string, unknown>>) => void = () => {},
+): Promise<AuditVerdict> {
   let head = GENESIS;
   let bytes = 0;
   let expectedSeen = expected === undefined || expected.seq === 0;
   for await (const line of completeLines(path)) {
-    const next = followingHead(line, head);
+    const next = followingHead(line, head, onEntry);
     if (typeof next === 'string') return { ok: false, line: head.seq + 1, why: next, head, bytes };
     head = next;
     bytes += line.length + 1;
@@ -50,7 +54,11 @@ export async function verifyAudit(path: string, expected?: AuditHead): Promise<A
 }
 
 /** The head after `line`, or what is wrong with it. */
-function followingHead(line: Buffer, head: AuditHead): AuditHead | string {
+function followingHead(
+  line: Buffer,
+  head: AuditHead,
+  onEntry: (entry: Readonly<Record<string, unknown>>) => void,
+): AuditHead | string {
   const match = LINE.exec(line.toString('utf8'));
   const [open, hash] = [match?.[1], match?.[2]];
   if (open === undefined || hash === undefined) return 'it is not an audit entry';
@@ -58,13 +66,16 @@ function followingHead(line: Buffer, head: AuditHead): AuditHead | string {
   const entry = parseEntry(`${open}}`);
   if (entry === undefined) return 'it is not an audit entry';
   if (entry.prev !== head.hash || entry.seq !== head.seq + 1) return 'the entry before it is missing or was changed';
+  onEntry(entry);
   return { seq: head.seq + 1, hash };
 }
 
-function parseEntry(text: string): { readonly seq?: unknown; readonly prev?: unknown } | undefined {
+type Entry = Readonly<Record<string, unknown>> & { readonly seq?: unknown; readonly prev?: unknown };
+
+function parseEntry(text: string): Entry | undefined {
   try {
     const value: unknown = JSON.parse(text);
-    return typeof value === 'object' && value !== null ? value : undefined;
+    return typeof value === 'object' && value !== null ? (value as Entry) : undefined;
   } catch {
     return undefined;
   }

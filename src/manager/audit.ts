@@ -51,6 +51,8 @@ export interface AuditLog {
   append(event: AuditEvent): Promise<void>;
   /** Sequence number and hash of the last line; kept elsewhere it proves that no line was cut off. */
   head(): AuditHead;
+  /** What it says was revoked, when it was opened: serial to when and why. */
+  readonly revoked: ReadonlyMap<string, { readonly at: number; readonly why: string }>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
@@ -73,7 +75,12 @@ interface Waiting {
  */
 export async function openAuditLog({ path, clock, log, metrics }: AuditOptions): Promise<AuditLog> {
   const aside = await setAsideIfDamaged(path, clock, log);
-  const found = await verifyAudit(path);
+  const revoked = new Map<string, { readonly at: number; readonly why: string }>();
+  const found = await verifyAudit(path, undefined, ({ action, serial, why, time }) => {
+    if (action === 'certificate_revoked' && typeof serial === 'string') {
+      revoked.set(serial, { at: Date.parse(String(time)), why: String(why) });
+    }
+  });
   let head = found.head;
   await dropTornLine(path, found.bytes);
   const waiting: Waiting[] = [];
@@ -104,6 +111,7 @@ export async function openAuditLog({ path, clock, log, metrics }: AuditOptions):
       return promise;
     },
     head: () => head,
+    revoked,
     async [Symbol.asyncDispose]() {
       await writing;
       log.info({ event: 'audit_head', ...head }, 'audit log closed');
@@ -150,7 +158,12 @@ async function dropTornLine(path: string, size: number): Promise<void> {
 }
 
 async function setAsideIfDamaged(path: string, clock: Clock, log: Logger): Promise<string | undefined> {
-  const found = await verifyAudit(path);
+  const revoked = new Map<string, { readonly at: number; readonly why: string }>();
+  const found = await verifyAudit(path, undefined, ({ action, serial, why, time }) => {
+    if (action === 'certificate_revoked' && typeof serial === 'string') {
+      revoked.set(serial, { at: Date.parse(String(time)), why: String(why) });
+    }
+  });
   if (found.ok) return undefined;
   const aside = `${path}.damaged-${clock.now()}`;
   await rename(path, aside);

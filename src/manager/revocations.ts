@@ -5,7 +5,7 @@ import { isAbort, SidelockError } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
-import type { RevocationReason } from '../pki/crl.ts';
+import { REVOCATION_REASONS, type RevocationReason } from '../pki/crl.ts';
 import { createCrl } from '../pki/crl-build.ts';
 import { type CrlSet, crlSet } from '../pki/crl-set.ts';
 import { keyIdOfSigner, type Signer } from '../pki/issue.ts';
@@ -109,7 +109,19 @@ export async function openRevocations(options: RevocationsOptions): Promise<Revo
     bySerial = index(next);
     return made;
   };
-  let crl = await make(state.revoked);
+  /** What the journal has and the file lacks: a crash came between the two, or the file is an older copy. */
+  const lost = [...audit.revoked].flatMap(([serial, { at, why }]): Revoked[] => {
+    const entry = bySerial.has(serial) ? undefined : inventory.get(serial);
+    if (entry === undefined || !isReason(why) || entry.notAfter + graceMs <= clock.now()) return [];
+    return [[serial, why, at, entry.notAfter, issuerOf(entry.pem)]];
+  });
+  if (lost.length > 0) {
+    log.error(
+      { event: 'revocations_recovered', count: lost.length },
+      `${lost.length} revocations are in the audit log and were not in ${FILE}: they are in force again`,
+    );
+  }
+  let crl = await make([...state.revoked, ...lost]);
   const publish = async (revoked: State['revoked']): Promise<CrlSet> => {
     crl = await make(revoked);
     news.emit('list');
@@ -186,6 +198,10 @@ export async function openRevocations(options: RevocationsOptions): Promise<Revo
       await inTurn('crl', () => publish(state.revoked));
     },
   };
+}
+
+function isReason(text: string): text is RevocationReason {
+  return Object.hasOwn(REVOCATION_REASONS, text);
 }
 
 /** Key identifier of who signed the first certificate of a chain. */

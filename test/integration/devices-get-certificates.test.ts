@@ -27,6 +27,11 @@ t.test('devices get EC certificates from an issuer of their own, in the forms th
   t.match(leaf.subjectAltName, /DNS:teddy-bear-001\.devices\.ai-teddy\.com/);
   t.equal(leaf.issuer, 'CN=AI-Teddy-CA Devices');
   t.notOk(existsSync(join(storage, 'teddy-bear-001')), 'the key is kept nowhere');
+  for (const evil of ['x",evil', '../../x']) {
+    const into = join(directory, 'out');
+    t.match(await create(evil, '--output', into), { code: 1, stderr: /SL-NAME-002/ }, `M37 ${JSON.stringify(evil)}`);
+    t.same(readdirSync(into), [], 'nothing was written');
+  }
   t.match(await cli(['list', '--no-headers'], { env }), { stdout: /^teddy-bear-001 +devices +device / });
 
   await cli(['generate', '--service', 'gateway'], { env });

@@ -127,6 +127,22 @@ t.test('M21 a token is not used up by the wrong service, a bad request or a fore
   t.equal(entry.spiffeId, 'spiffe://ai-teddy.local/ns/shop/sa/orders');
 });
 
+t.test('M30 an enrolment that somebody recorded gives a certificate to nobody else', async (t) => {
+  const rig = await startRig(t);
+  const { token } = await rig.manager.tokens.create({ service: 'orders' });
+  const own = await candidate('orders');
+  const { certificate } = await rig.client().enroll(token, own.csr);
+  t.equal((await rig.client().enroll(token, own.csr)).certificate, certificate, 'replayed: the key is not in it');
+  await t.rejects(
+    rig.client().enroll(token, (await candidate('orders')).csr),
+    { code: 'SL-TOK-002' },
+    'with another key',
+  );
+  rig.clock.shift(2 * MINUTE);
+  await t.rejects(rig.client().enroll(token, own.csr), { code: 'SL-TOK-002' }, 'nor later');
+  t.equal((await issuedFor(rig.storage)).length, 1);
+});
+
 t.test('M9 the key of the CA is nobody’s', async (t) => {
   const storage = join(await temporaryDirectory(t), 'store');
   await using manager = await openManager(storage, shiftedClock());

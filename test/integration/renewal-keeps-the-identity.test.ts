@@ -1,12 +1,15 @@
 import { createPublicKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import t, { type Test } from 'tap';
+import { certificatesFromPem } from '../../src/pki/certificate.ts';
 import { createRoot, issueLeaf } from '../../src/pki/issue.ts';
 import { generateKey, privateKeyToPem } from '../../src/pki/keys.ts';
 import { type IdentityMaterial, readIdentity } from '../../src/pki/material.ts';
 import { serviceSpiffeId } from '../../src/pki/names.ts';
 import { pemEncode } from '../../src/pki/pem.ts';
+import { extension, keyPem, makeCa, makeLeaf, makeRoot, type Party, rsaKeys } from '../support/badcert.ts';
 import { candidate, type Rig, startRig } from '../support/manager/rig.ts';
 
 const HOUR = 3_600_000;
@@ -140,6 +143,56 @@ t.test('M32 the key of another service, or of nobody known, gives no other ident
   const { token } = await rig.manager.tokens.create({ service: 'billing' });
   await rig.client().enroll(token, taken.csr);
   await t.rejects(renew(rig, orders, taken), { code: 'SL-CSR-003' });
+});
+
+t.test('M31 the leaf of a device renews to no service', async (t) => {
+  const rig = await rigOf(t);
+  const { certificate } = await rig.manager.devices.create({ device: 'teddy-1' });
+  const chain = certificatesFromPem(certificate, 'device').map(({ der }) => der);
+  const { csr } = await candidate('teddy-1');
+  await t.rejects(rig.manager.renew({ chain, csr, remote: 'x' }), { code: 'SL-API-001', message: /"device" is not/ });
+  t.match(await lastAudit(rig), { action: 'certificate_refused', service: 'teddy-1' });
+});
+
+t.test('M30 a renewal that somebody recorded is worth nothing without the key of its leaf', async (t) => {
+  const rig = await rigOf(t);
+  const orders = await rig.enroll('orders');
+  const next = await candidate('orders');
+  const renewed = await renew(rig, orders, next);
+  const replay = (identity: IdentityMaterial) => rig.client(identity).renew(next.csr);
+  const elsewhere = rig.manager.renew({ chain: [], csr: next.csr, remote: 'x' });
+  await t.rejects(elsewhere, { code: 'SL-API-002', why: /no_certificate/ }, 'the same body from elsewhere');
+  await t.rejects(replay(await rig.enroll('thief')), { code: 'SL-CSR-003' }, 'nor as another');
+  t.match((await replay(orders)).certificate, renewed.certPem, 'its owner gets the same certificate again');
+});
+
+t.test('M36 a chain of many or huge keys is refused at once, and others are served', async (t) => {
+  const rig = await rigOf(t);
+  let orders = await rig.enroll('orders');
+  const [issuers, huge] = [40, 4].map((count, i) => {
+    const path: Party[] = [];
+    for (let n = 0; n < count; n++) {
+      const spki =
+        i === 0 ? {} : { keys: rsaKeys(2048), extensions: { pad: extension('1.2.3', Buffer.alloc(15_000)) } };
+      path.unshift(path[0] === undefined ? makeRoot(spki) : makeCa(path[0], spki));
+    }
+    return path;
+  });
+  for (const path of [issuers ?? [], huge ?? []]) {
+    const leaf = makeLeaf(path[0] ?? makeRoot());
+    const socket = connect({
+      ...{ host: '127.0.0.1', port: Number(new URL(rig.url).port), rejectUnauthorized: false },
+      ...{ cert: [leaf, ...path].map(({ pem }) => pem).join(''), key: keyPem(leaf) },
+    });
+    socket.on('error', () => {});
+    const body = JSON.stringify({ csr: (await candidate('web')).csr });
+    const head = `POST /v1/renew HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n`;
+    socket.write(head + body);
+    let text = '';
+    for await (const chunk of socket) text += chunk;
+    t.match(text, /^HTTP\/1\.1 403 [\s\S]*(?:chain_too_long|too_large|unknown_ca)/, `${path.length} issuers`);
+    orders = await renew(rig, orders, await candidate('orders'));
+  }
 });
 
 t.test('M33 who asks is told by the connection alone', async (t) => {

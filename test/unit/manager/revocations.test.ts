@@ -4,7 +4,14 @@ import t from 'tap';
 import { DAY, MINUTE } from '../../../src/base/clock.ts';
 import { readCrl } from '../../../src/pki/crl.ts';
 import { readCrlSet } from '../../../src/pki/crl-set.ts';
-import { candidate, openManager, shiftedClock, startRig, temporaryDirectory } from '../../support/manager/rig.ts';
+import {
+  candidate,
+  openManager,
+  recordingLog,
+  shiftedClock,
+  startRig,
+  temporaryDirectory,
+} from '../../support/manager/rig.ts';
 
 t.test('a revoked leaf is on the list, marked, in the audit log, and renews no more, nor does its key', async (t) => {
   const rig = await startRig(t);
@@ -75,3 +82,37 @@ t.test('30,000 revocations: the manager starts, and a sidecar gets the list', as
 function serial(i: number): string {
   return (0x10000000000000000000000000000000n + BigInt(i)).toString(16);
 }
+
+t.test(
+  'M43 an older copy of the storage revokes what the journal has, and its lists are above all that were',
+  async (t) => {
+    const storage = join(await temporaryDirectory(t), 'store');
+    const state = join(storage, '.sidelock');
+    const clock = shiftedClock();
+    const first = await openManager(storage, clock);
+    const [orders, billing] = [
+      await first.initializeServiceCertificate({ serviceName: 'orders', serviceType: 'api_service' }),
+      await first.initializeServiceCertificate({ serviceName: 'billing', serviceType: 'api_service' }),
+    ];
+    await first.revocations.revoke({ serial: billing.leaf.serial, reason: 'superseded' });
+    const yesterday = await readFile(join(state, 'revocations.json'));
+    await first.revocations.revoke({ serial: orders.leaf.serial, reason: 'keyCompromise' });
+    clock.shift(MINUTE);
+    for (let i = 0; i < 5; i++) await first.revocations.renew();
+    const { number } = first.revocations.crl();
+    await first[Symbol.asyncDispose]();
+
+    await writeFile(join(state, 'revocations.json'), yesterday);
+    clock.shift(MINUTE);
+    const { log, lines } = recordingLog();
+    await using second = await openManager(storage, clock, { log });
+    t.match(second.revocations.get(orders.leaf.serial), { reason: 'keyCompromise' });
+    t.match(second.revocations.crl().entries.get(orders.leaf.serial), { reason: 'keyCompromise' });
+    t.equal(second.revocations.crl().entries.size, 2);
+    t.ok(second.revocations.crl().number > number, 'sidecars that saw the later ones take it');
+    t.match(
+      lines.filter(({ event }) => event === 'revocations_recovered'),
+      [{ count: 1 }],
+    );
+  },
+);

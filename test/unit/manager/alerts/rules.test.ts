@@ -42,7 +42,7 @@ t.test('files that cannot be served and rotations that fail are errors beside it
   ]);
 });
 
-t.test('the root: half a year or a quarter of its life, whichever is less', async (t) => {
+t.test('M48 the root: half a year or a quarter of its life, whichever is less', async (t) => {
   const root = (years: number, left: number, blockers: string[] = []) =>
     judgeAuthority(
       { name: 'CA', notBefore: START - years * 365 * DAY, notAfter: START + left * DAY, blockers },
