@@ -24,7 +24,6 @@ export interface DeviceIssuerOptions {
 
 /** Where the guide's devices have their names, whatever else is allowed. */
 export const DEVICE_DOMAIN = 'devices.ai-teddy.com';
-export const DEVICE_NAMESPACE = 'devices';
 const TEMPORARY = 'ca.new-devices-';
 
 /**

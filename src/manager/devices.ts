@@ -1,5 +1,6 @@
+import { DEVICE_NAMESPACE } from '../pki/names.ts';
 import type { Authority } from './ca.ts';
-import { DEVICE_DOMAIN, DEVICE_NAMESPACE, type DeviceIssuerOptions, openDeviceIssuer } from './device-issuer.ts';
+import { DEVICE_DOMAIN, type DeviceIssuerOptions, openDeviceIssuer } from './device-issuer.ts';
 import { createIssuer, type IssuerOptions } from './issuer.ts';
 import type { Subject } from './subject.ts';
 

@@ -6,11 +6,10 @@ import { certificatesFromPem, EXTENSION } from '../pki/certificate.ts';
 import { issueLeaf } from '../pki/issue.ts';
 import { generateKey, privateKeyToPem } from '../pki/keys.ts';
 import { type IdentityMaterial, readIdentity } from '../pki/material.ts';
-import { dnsNamesFor, parseSan, type San, serviceSpiffeId } from '../pki/names.ts';
+import { dnsNamesFor, MANAGER_NAMESPACE, parseSan, type San, serviceSpiffeId } from '../pki/names.ts';
 import { pemEncode } from '../pki/pem.ts';
 import type { AuditLog } from './audit.ts';
 import type { Authority } from './ca.ts';
-import { MANAGER_NAMESPACE } from './subject.ts';
 
 interface OwnIdentityOptions {
   /** What signs now. */

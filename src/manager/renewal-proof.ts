@@ -3,9 +3,8 @@ import type { TrustBundle } from '../pki/bundle.ts';
 import { type Certificate, parseCertificate } from '../pki/certificate.ts';
 import type { CrlSet } from '../pki/crl-set.ts';
 import type { KeyType } from '../pki/keys.ts';
-import { type SpiffeId, serviceOf } from '../pki/names.ts';
+import { MANAGER_NAMESPACE, type SpiffeId, serviceOf } from '../pki/names.ts';
 import { verifyPeer } from '../pki/peer.ts';
-import { MANAGER_NAMESPACE } from './subject.ts';
 
 interface Proof {
   /** DER as the TLS connection showed it, leaf first. */

@@ -1,5 +1,5 @@
 import { SidelockError } from '../base/errors.ts';
-import { checkServiceName, dnsNamesFor, parseSan, type San, serviceSpiffeId } from '../pki/names.ts';
+import { checkServiceName, dnsNamesFor, MANAGER_NAMESPACE, parseSan, type San, serviceSpiffeId } from '../pki/names.ts';
 import { parseServiceType, type ServiceType } from '../pki/profiles.ts';
 
 /** Whom a certificate is for, decided by who asks, never by what a request says. */
@@ -13,8 +13,6 @@ export interface Subject {
   readonly dnsNames?: readonly string[];
 }
 
-/** The namespace of the manager itself: nobody can get a name in it. */
-export const MANAGER_NAMESPACE = 'sidelock-system';
 const DEFAULT_NAMESPACE = 'default';
 const DEFAULT_TYPE = 'api_service';
 

@@ -27,6 +27,12 @@ const MAX_TRUST_DOMAIN = 255;
 const MAX_DNS = 253;
 /** RFC 1123 label. What can be no option, path, separator or markup wherever a name is written (M37). */
 const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+/** Where devices have their identities: their keys are in everybody's hands. */
+export const DEVICE_NAMESPACE = 'devices';
+
+/** Where the manager has its own; no service is given one there. */
+export const MANAGER_NAMESPACE = 'sidelock-system';
+
 /** The namespace of the user's guide, whose names every service has. */
 const GUIDE_NAMESPACE = 'ai-teddy';
 

@@ -1,6 +1,14 @@
 import { SidelockError } from '../base/errors.ts';
 import { plainPath } from '../base/request-path.ts';
-import { checkServiceName, parseSpiffeId, type SpiffeId, serviceSpiffeId } from '../pki/names.ts';
+import {
+  checkServiceName,
+  DEVICE_NAMESPACE,
+  MANAGER_NAMESPACE,
+  parseSpiffeId,
+  type SpiffeId,
+  serviceOf,
+  serviceSpiffeId,
+} from '../pki/names.ts';
 import type { AllowEntry, AllowRule } from './options.ts';
 
 /** Where a short pattern stands: `orders` means `spiffe://<trustDomain>/ns/<namespace>/sa/orders`. */
@@ -26,14 +34,16 @@ export type Authorizer = (id: SpiffeId) => Grant | undefined;
 
 const EVERYTHING: Grant = Object.freeze({ requests: undefined });
 
+const NO_SERVICES: ReadonlySet<string | undefined> = new Set([DEVICE_NAMESPACE, MANAGER_NAMESPACE]);
+
 /**
- * Compiles a rule: the word `any`, or entries whose caller is a pattern `service`, `namespace/service`, `namespace/*`,
+ * Compiles a rule: the word `any`, which is every service, and not a device or the manager (threats.md C87), or entries whose caller is a pattern `service`, `namespace/service`, `namespace/*`,
  * `spiffe://…` or `spiffe://…/*` (that prefix and at least one more segment). An empty list lets nobody in. Of several
  * entries for a caller each one grants what it says.
  * @throws SL-CFG-003 naming the pattern that is not one.
  */
 export function compileAllow(rule: AllowRule, context: PatternContext): Authorizer {
-  if (rule === 'any') return () => EVERYTHING;
+  if (rule === 'any') return (id) => (NO_SERVICES.has(serviceOf(id)?.namespace) ? undefined : EVERYTHING);
   const exact = new Map<string, Grant>();
   const prefixes: Array<readonly [prefix: string, grant: Grant]> = [];
   for (const entry of rule) {

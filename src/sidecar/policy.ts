@@ -166,7 +166,7 @@ const SENTENCES: Readonly<Record<Denial, string>> = {
 };
 
 function rulesText(allow: AllowRule, plane: DataPlane): string {
-  if (allow === 'any') return 'it allows any';
+  if (allow === 'any') return 'it allows any service, and devices only where they are named';
   if (allow.length === 0) return 'its allow list is empty';
   return `it allows ${allow.map((entry) => entryText(entry, plane)).join(', ')}`;
 }

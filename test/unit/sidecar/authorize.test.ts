@@ -46,6 +46,10 @@ t.test('a prefix pattern matches whole segments, and at least one more', async (
 
 t.test('any is a word of its own; an empty list lets nobody in', async (t) => {
   t.ok(allows('any', id('x', 'y')));
+  for (const namespace of ['devices', 'sidelock-system']) {
+    t.notOk(allows('any', id(namespace, 'y')), 'what is no service has to be named');
+    t.ok(allows([`${namespace}/y`], id(namespace, 'y')));
+  }
   t.notOk(allows([], id('shop', 'web')));
 });
 
