@@ -49,6 +49,7 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
       ...(limits.maxLifetime === undefined ? {} : { maxLifetimeMs: limits.maxLifetime }),
       drainMs: limits.drain,
       linkGraceMs: limits.linkGrace,
+      http2: limits.http2,
       http: { requestTimeoutMs: limits.requestTimeout },
     },
     revocation: revocationOptions(config),

@@ -180,9 +180,9 @@ const outbound = z
     limits: z
       .strictObject({
         maxConnections: limit(10_000).describe(
-          'to it, not of http2, streams counted; beyond them TCP is reset and HTTP waits',
+          'to it, streams counted, of http2 at most 64; beyond them TCP is reset and HTTP waits',
         ),
-        maxPending: limit(1_024).describe('that wait for a connection, not of http2; more are refused'),
+        maxPending: limit(1_024).describe('that wait for a connection; more are refused'),
         maxRequests: limit(10_000).describe('HTTP requests under way; more are refused'),
       })
       .prefault({})
@@ -198,6 +198,26 @@ const outbound = z
     if (spoken === 'tcp' || !answerSslRequest) return;
     context.addIssue({ code: 'custom', path: ['answerSslRequest'], message: 'needs protocol: tcp' });
   });
+
+const within = (min: number, fallback: number, max: number) => z.int().min(min).max(max).prefault(fallback);
+
+const http2Limits = z
+  .strictObject({
+    maxStreams: within(1, 100, 10_000).describe('open at once on one connection'),
+    maxHeaderFields: within(16, 128, 1_000).describe('of a request; of a response twice as many'),
+    maxHeaderBytes: within(4_096, 32_768, 131_072).describe(
+      'of a request, 32 for each field added; of a response twice as many',
+    ),
+    streamWindow: within(16_384, 262_144, 16_777_216).describe('bytes on their way on one stream'),
+    connectionWindow: within(65_535, 1_048_576, 67_108_864).describe('bytes on their way on one connection'),
+    resets: within(1, 10, 10_000).describe('of streams, a second, by a peer; ten times as many at once'),
+    settingsFrames: within(5, 20, 1_000).describe('of a peer, in 10 s'),
+    pings: within(5, 50, 10_000).describe('of a peer, in 10 s, beyond one for each frame of content'),
+    rejectedHeads: within(1, 20, 1_000).describe('of a peer, in 10 s'),
+    emptyBytes: within(65_536, 1_048_576, 67_108_864).describe('of frames without content, a second, by a peer'),
+  })
+  .prefault({})
+  .describe('of HTTP/2; what goes beyond ends the stream, or the connection');
 
 export const sidecarSchema = z
   .strictObject({
@@ -277,6 +297,7 @@ export const sidecarSchema = z
           .describe('of a connection; from 80 % of it on it makes room for a new one, where that costs nothing'),
         requestTimeout: duration().prefault('60s').describe('longest wait for the head of an HTTP response'),
         drain: duration().prefault('30s').describe('longest wait for open connections when stopping'),
+        http2: http2Limits,
         linkGrace: duration()
           .prefault('1h')
           .describe('longest wait for what is under way on a connection that was replaced, or whose certificate ended'),

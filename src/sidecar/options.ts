@@ -244,6 +244,41 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   maxWaiting: 1_024,
 };
 
+/** Of every HTTP/2 connection, whoever is at its other end (threats.md 3). What goes beyond ends the stream, or the connection. */
+export interface Http2Limits {
+  /** Streams that one peer may have open at once, and that we open on one connection, whatever the peer allows. */
+  readonly maxStreams: number;
+  /** Of the head of a request. That of a response may have twice as many fields and bytes. */
+  readonly maxHeaderFields: number;
+  /** By RFC 9113 6.5.2: names, values, and 32 for each field. */
+  readonly maxHeaderBytes: number;
+  /** Bytes on their way on one stream, and on all of a connection. */
+  readonly streamWindow: number;
+  readonly connectionWindow: number;
+  /** Streams that a peer may reset in a second; ten times as many at once. */
+  readonly resets: number;
+  /** Frames from one peer in ten seconds, and heads of it that were refused. */
+  readonly settingsFrames: number;
+  /** Beyond one for each frame of content. */
+  readonly pings: number;
+  readonly rejectedHeads: number;
+  /** Bytes a second of frames without content, beyond what requests account for. */
+  readonly emptyBytes: number;
+}
+
+export const DEFAULT_HTTP2_LIMITS: Http2Limits = {
+  maxStreams: 100,
+  maxHeaderFields: 128,
+  maxHeaderBytes: 32 * 1024,
+  streamWindow: 256 * 1024,
+  connectionWindow: 1024 * 1024,
+  resets: 10,
+  settingsFrames: 20,
+  pings: 50,
+  rejectedHeads: 20,
+  emptyBytes: 1024 * 1024,
+};
+
 export interface SidecarLimits {
   readonly maxConnections: number;
   /** Of one caller to all inbounds, streams counted, so that it leaves room for others; no limit unless given. */
@@ -269,6 +304,8 @@ export interface SidecarLimits {
   readonly linkGraceMs?: number;
   /** {@link DEFAULT_HTTP_LIMITS} where it says nothing. */
   readonly http?: Partial<HttpLimits>;
+  /** {@link DEFAULT_HTTP2_LIMITS} where it says nothing. */
+  readonly http2?: Partial<Http2Limits>;
 }
 
 export const DEFAULT_FAILED_HANDSHAKES = 50;

@@ -5,6 +5,7 @@ import t, { type Test } from 'tap';
 import { WebSocket, WebSocketServer } from 'ws';
 import { echoTarget, startHttp } from '../support/http-rig.ts';
 import { swap } from '../support/identity-files.ts';
+import { inUse } from '../support/memory.ts';
 import { startPair } from '../support/mesh.ts';
 import { requireProgram } from '../support/programs.ts';
 import { run } from '../support/servers.ts';
@@ -127,6 +128,44 @@ for (const direction of ['inbound', 'outbound'] as const) {
     });
   });
 }
+
+t.test('X28 a WebSocket whose app reads nothing holds its client back; one that is idle ends', async (t) => {
+  const rig = await startHttp(t, {
+    answer: (request) => (request.head.includes(' /ws ') ? agreed() : echoTarget(request)),
+    idleMs: 2_000,
+  });
+  const client = await rig.inbound();
+  client.send(upgrade());
+  t.equal((await client.response())?.status, 101);
+  const [app] = rig.connections;
+  for (let i = 0; i < 10_000; i++) client.send('\x81');
+  while ((app?.received.match(/\x81/g)?.length ?? 0) < 10_000) await new Promise(setImmediate);
+  t.pass('frames of a byte are what they are: bytes');
+
+  app?.socket.pause();
+  const before = await inUse();
+  const piece = Buffer.alloc(65_536, 1);
+  let sent = 0;
+  // What the systems' buffers take is no memory of ours; beyond it the client has to wait.
+  for (let still = 0; still < 20 && sent < 256 << 20; ) {
+    if (client.socket.writableLength === 0) {
+      client.socket.write(piece);
+      sent += piece.length;
+      still = 0;
+    } else still++;
+    await new Promise((resolve) => setTimeout(resolve, still === 0 ? 0 : 10));
+  }
+  t.ok(client.socket.writableLength > 0, `it has to wait after ${sent >> 10} KiB`);
+  const held = (await inUse()) - before;
+  t.ok(held < 512 << 10, `${held >> 10} KiB more with client and sidecar in this process`);
+  const other = await rig.inbound();
+  other.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  t.equal((await other.response())?.status, 200, 'another caller has its answer');
+  await client.closed;
+  const idle = 'sidelock_connections_closed_total{direction="inbound",listener="in",reason="idle"}';
+  while ((await rig.orders.metric(idle)) === 0) await new Promise(setImmediate);
+  t.pass('where nothing moves, it ends as idle');
+});
 
 t.test('a new identity: requests go over new connections, and none fails', async (t) => {
   const { url, web, authority } = await startNodeApp(t);

@@ -13,27 +13,66 @@ import {
 import { ask, startHttp2 } from '../support/http2-rig.ts';
 
 /**
- * threats.md 3, the rows of HTTP/2: each attack by one peer with a certificate, while another is served. GOAWAY 11 is
- * ENHANCE_YOUR_CALM. Each figure that has to be kept is in the assertion.
+ * threats.md 3, the rows of HTTP/2: each attack by one peer with a certificate, while another is served throughout (X18).
+ * GOAWAY 11 is ENHANCE_YOUR_CALM. Each figure that has to be kept is in the assertion.
  */
-type Rig = Awaited<ReturnType<typeof startHttp2>>;
+type Rig = Awaited<ReturnType<typeof start>>;
+type App = Parameters<typeof startHttp2>[1];
 
-async function start(
-  t: Test,
-  app: Parameters<typeof startHttp2>[1] = fine,
-  limits: Parameters<typeof startHttp2>[2] = {},
-) {
-  const rig = await startHttp2(t, app, limits);
+async function start(t: Test, app: App = fine, limits: Parameters<typeof startHttp2>[2] = {}) {
+  // What the attacker's requests are to the app; the other caller has a path of its own.
+  const streams = { now: 0, most: 0, all: 0 };
+  const rig = await startHttp2(
+    t,
+    (stream, headers) => {
+      if (headers[':path'] === OTHER) {
+        fine(stream, headers);
+        return;
+      }
+      streams.all++;
+      streams.most = Math.max(streams.most, ++streams.now);
+      stream.once('close', () => streams.now--);
+      app(stream, headers);
+    },
+    limits,
+  );
+  const other = rig.peer();
+  let answers = 0;
+  let longest = 0;
+  let stopped = false;
+  t.teardown(() => {
+    stopped = true;
+  });
+  const asking = (async () => {
+    while (!stopped && !other.closed && !other.destroyed) {
+      const asked = performance.now();
+      const { status } = await ask(other, { ':path': OTHER });
+      if (status === 200) answers++;
+      longest = Math.max(longest, performance.now() - asked);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  })();
+  while (answers === 0) await turn();
   return {
     ...rig,
+    streams,
+    async otherIsServed(t: Test): Promise<void> {
+      const before = answers;
+      while (answers < before + 3 && !other.closed) await turn();
+      stopped = true;
+      await asking;
+      t.ok(
+        answers >= before + 3,
+        `another caller was served throughout: ${answers} answers, ${Math.round(longest)} ms at most`,
+      );
+    },
     attacker: (settings = Buffer.alloc(0)) =>
       rawHttp2(t, rig.orders.mtls.port, rig.authority.issue('web'), { settings }),
   };
 }
 
-function fine(stream: Parameters<Parameters<typeof startHttp2>[1]>[0]): void {
-  stream.respond({ ':status': 200 }, { endStream: true });
-}
+const OTHER = '/other';
+const fine: App = (stream) => stream.respond({ ':status': 200 }, { endStream: true });
 
 const closedFor = (rig: Rig, reason: string) =>
   rig.orders.metric(`sidelock_http2_closed_total{direction="inbound",listener="in",reason="${reason}"}`);
@@ -43,10 +82,6 @@ async function flood(client: RawHttp2, limit: number, next: (i: number) => Buffe
   let i = 0;
   for (; i < limit && !client.over; i++) await client.sent(next(i));
   return i;
-}
-
-async function othersAreServed(t: Test, rig: Rig): Promise<void> {
-  t.match(await ask(rig.peer(), {}), { status: 200 }, 'another caller is served');
 }
 
 const FLOODS: ReadonlyArray<{ id: string; reason: string; most: number; next: () => Buffer }> = [
@@ -82,7 +117,7 @@ for (const { id, reason, most, next } of FLOODS) {
     t.equal(await client.goaway(), 11);
     // nghttp2 has a limit of its own for some; it says so after the peer has seen the end.
     while ((await closedFor(rig, reason)) + (await closedFor(rig, 'protocol_error')) === 0) await turn();
-    await othersAreServed(t, rig);
+    await rig.otherIsServed(t);
   });
 }
 
@@ -102,6 +137,7 @@ t.test('X5 rapid reset: the connection is closed, and what was cancelled is canc
   t.ok(rig.streams.all <= 200, `${rig.streams.all} requests reached the app`);
   t.ok(rig.streams.most <= 100, `at most ${rig.streams.most} at once`);
   while (rig.streams.now > 0) await turn();
+  await rig.otherIsServed(t);
 });
 
 t.test('X6 MadeYouReset: WINDOW_UPDATE 0 on streams', async (t) => {
@@ -118,6 +154,7 @@ t.test('X6 MadeYouReset: WINDOW_UPDATE 0 on streams', async (t) => {
   await client.closed;
   t.ok(sent <= 200, `closed after ${sent}`);
   while (rig.streams.now > 0) await turn();
+  await rig.otherIsServed(t);
 });
 
 t.test('X7 CONTINUATION flood: full and empty frames without end', async (t) => {
@@ -134,7 +171,7 @@ t.test('X7 CONTINUATION flood: full and empty frames without end', async (t) => 
     t.ok(sent <= 2_000, `closed after ${sent} frames of ${size}`);
     t.ok(process.memoryUsage().rss - before < 40_000_000);
     t.equal(rig.streams.all, 0, 'no request of it');
-    await othersAreServed(t, rig);
+    await rig.otherIsServed(t);
   }
 });
 
@@ -161,7 +198,7 @@ t.test('X8 HPACK bomb: blocks that grow are refused, and then the connection', a
   t.ok(sent <= 40, `closed after ${sent} blocks`);
   t.ok(rig.streams.all <= 1);
   t.equal(await closedFor(rig, 'rejected_heads'), 1);
-  await othersAreServed(t, rig);
+  await rig.otherIsServed(t);
 });
 
 t.test('X14 stream flood: 100 at once, and the connection is closed for the rest', async (t) => {
@@ -176,6 +213,55 @@ t.test('X14 stream flood: 100 at once, and the connection is closed for the rest
   t.ok(sent <= 1_500, `closed after ${sent} streams`);
   t.ok(rig.streams.most <= 100, `at most ${rig.streams.most} at once`);
   while (rig.streams.now > 0) await turn();
+  await rig.otherIsServed(t);
+});
+
+t.test('X15 header lists: 16 KB pass; 129 fields, 40 KB, and 70 KB of them are refused', async (t) => {
+  const rig = await start(t);
+  const lines = (count: number, length: number) =>
+    Array.from({ length: count }, (_, i) => [`x-${i}`, 'y'.repeat(length)] as const);
+  const rows: ReadonlyArray<readonly [outcome: RegExp, fields: ReadonlyArray<readonly [string, string]>]> = [
+    [/^answered$/, lines(16, 1_000)],
+    [/^RST 11$/, lines(140, 1)],
+    [/^answered$/, lines(40, 1_000)],
+    [/^answered$/, lines(70, 1_000)],
+  ];
+  for (const [outcome, fields] of rows) {
+    const client = await rig.attacker();
+    const block = fieldBlock([...GET, ...fields]);
+    const [first, ...rest] = Array.from({ length: Math.ceil(block.length / 16_000) }, (_, i) =>
+      block.subarray(i * 16_000, (i + 1) * 16_000),
+    );
+    client.send(frame(TYPES.HEADERS, END_STREAM | (rest.length === 0 ? END_HEADERS : 0), 1, first));
+    for (const [i, part] of rest.entries())
+      client.send(frame(TYPES.CONTINUATION, i === rest.length - 1 ? END_HEADERS : 0, 1, part));
+    t.match(await client.outcome(1), outcome, `${fields.length} fields, ${block.length} bytes`);
+  }
+  t.equal(rig.streams.all, 1, 'the app had the first alone');
+  t.equal(await rig.orders.metric('sidelock_http_rejected_total{reason="head_too_large"}'), 2);
+  await rig.otherIsServed(t);
+});
+
+t.test('limits of the config are those in force', async (t) => {
+  const http2 = { maxStreams: 3, maxHeaderBytes: 4_096, maxHeaderFields: 16, pings: 5, streamWindow: 16_384 };
+  const rig = await start(t, () => {}, { http2 });
+  const client = await rig.attacker();
+  for (let i = 0; i < 6; i++) client.send(frame(TYPES.HEADERS, END_HEADERS, 2 * i + 1, fieldBlock(POST)));
+  t.equal(await client.outcome(7), 'RST 7', 'the fourth at once');
+  t.equal(rig.streams.most, 3);
+  const settings = client.frames
+    .find(({ type, flags }) => type === TYPES.SETTINGS && flags === 0)
+    ?.payload.toString('hex');
+  for (const wanted of ['000300000003', '000400004000', '000600001200']) t.match(settings, wanted);
+  const large = await rig.attacker();
+  large.head(1, [...GET, ['x', 'y'.repeat(5_000)]]);
+  t.equal(await large.outcome(1), 'answered');
+  large.head(3, [...GET, ...Array.from({ length: 20 }, (_, i) => [`x-${i}`, ''] as const)]);
+  t.equal(await large.outcome(3), 'RST 11');
+  const pinger = await rig.attacker();
+  const sent = await flood(pinger, 100, () => frame(TYPES.PING, 0, 0, Buffer.alloc(8)));
+  t.equal(await pinger.goaway(), 11, `after ${sent} pings`);
+  await rig.otherIsServed(t);
 });
 
 t.test('X4, X3: windows of zero: what is held for a reader that takes nothing is bounded, and ends', async (t) => {
@@ -203,7 +289,7 @@ t.test('X4, X3: windows of zero: what is held for a reader that takes nothing is
   const grown = process.memoryUsage().rss - before;
   t.ok(grown < 150_000_000, `app, both sides and attacker in this process: ${grown >> 20} MiB more`);
   while (rig.streams.now > 0) await turn();
-  await othersAreServed(t, await start(t));
+  await rig.otherIsServed(t);
 });
 
 t.test('X1: a head that never ends, a preface that never comes', async (t) => {
@@ -222,6 +308,7 @@ t.test('X1: a head that never ends, a preface that never comes', async (t) => {
   t.ok(sent < bytes.length, `cut after ${sent} bytes`);
   t.equal(await closedFor(rig, 'slow_head'), 3);
   t.equal(rig.streams.all, 0);
+  await rig.otherIsServed(t);
 });
 
 t.test('X2: a body that does not come', async (t) => {
@@ -232,6 +319,7 @@ t.test('X2: a body that does not come', async (t) => {
   t.equal(await client.outcome(1), 'answered');
   t.equal(await rig.orders.metric('sidelock_http_rejected_total{reason="slow_body"}'), 1);
   while (rig.streams.now > 0) await turn();
+  await rig.otherIsServed(t);
 });
 
 t.test('X17: a connection without requests goes away', async (t) => {

@@ -15,7 +15,7 @@ for (const [streams, workers] of [
   [false, 2],
 ] as const) {
   const what = `streams ${streams}, workers ${workers}`;
-  t.test(`open connections of a revoked peer are closed, others serve on; ${what}`, async (t) => {
+  t.test(`C71: open connections of a revoked peer are closed, others serve on; ${what}`, async (t) => {
     const rig = await startRig(t);
     const target = { host: '127.0.0.1', port: await startApp(t, echo) };
     const inbound = { name: 'in', listen: ANY, target, protocol: 'tcp', allow: 'any' } as const;

@@ -97,6 +97,31 @@ t.test('HTTP/2 beyond maxRequests gets 503, and the streams beside it go on', as
   t.equal(await rig.web.metric(LIMITED('maxRequests')), 2);
 });
 
+t.test('HTTP/2 beyond maxConnections waits for a stream, beyond maxPending gets 503', async (t) => {
+  const held: ServerHttp2Stream[] = [];
+  const outbound = { limits: { maxConnections: 1, maxPending: 1 } };
+  const app = (stream: ServerHttp2Stream) => void held.push(stream);
+  // Two places for one connection: who would go to the other has that one too.
+  const rig = await startHttp2(t, app, { outbound, http2: { maxStreams: 2 }, endpoints: 2 });
+  const sessions = [rig.local(), rig.local()] as const;
+  const first = [askHttp2(sessions[0], {})];
+  await until(() => held.length === 1);
+  first.push(askHttp2(sessions[0], {}));
+  await until(() => held.length === 2);
+  const rest = [askHttp2(sessions[1], {}), askHttp2(sessions[1], {})];
+  t.match(await Promise.race(rest), {
+    status: 503,
+    headers: { 'x-sidelock-reason': 'busy' },
+  });
+  t.equal(await rig.web.metric(LIMITED('maxPending')), 1);
+  t.equal(await rig.web.metric('sidelock_http_upstreams'), 1);
+  held.shift()?.respond({ ':status': 200 }, { endStream: true });
+  await until(() => held.length === 2);
+  for (const stream of held) stream.respond({ ':status': 200 }, { endStream: true });
+  t.match(await Promise.all(first), [{ status: 200 }, { status: 200 }]);
+  t.same(new Set((await Promise.all(rest)).map(({ status }) => status)), new Set([503, 200]));
+});
+
 /** An app that answers when it is told to. */
 async function startHeld(t: Test, limits: Partial<UpstreamLimits>) {
   const waiting: Array<() => void> = [];

@@ -28,6 +28,7 @@ export async function startHttp(
     readonly answer?: Answer;
     readonly app?: (connection: AppConnection) => void;
     readonly limits?: Partial<HttpLimits>;
+    readonly idleMs?: number;
     readonly userBuffers?: boolean;
     readonly accessLog?: number;
     readonly tracing?: boolean;
@@ -38,7 +39,11 @@ export async function startHttp(
     readonly outbound?: Pick<OutboundOptions, 'limits'>;
   } = {},
 ) {
-  const { answer = echoTarget, limits, app, ...more } = options;
+  const { answer = echoTarget, limits, idleMs, app, ...more } = options;
+  const all = {
+    ...(limits === undefined ? {} : { http: limits }),
+    ...(idleMs === undefined ? {} : { idleTimeoutMs: idleMs }),
+  };
   const connections: AppConnection[] = [];
   const pair = await startPair(
     t,
@@ -62,7 +67,7 @@ export async function startHttp(
       socket.once('end', () => socket.end());
       app?.(connection);
     },
-    { protocol: 'http', ...(limits === undefined ? {} : { limits: { http: limits } }), ...more },
+    { protocol: 'http', limits: all, ...more },
   );
   const { authority, orders, web } = pair;
   const identity = authority.issue('web');

@@ -2,7 +2,7 @@ import { type ClientHttp2Session, connect, createServer, type ServerHttp2Stream,
 import { connect as connectTls } from 'node:tls';
 import type { Test } from 'tap';
 import { listen } from '../../src/base/listen.ts';
-import type { HttpLimits, InboundOptions, OutboundOptions } from '../../src/sidecar/options.ts';
+import type { Http2Limits, HttpLimits, InboundOptions, OutboundOptions } from '../../src/sidecar/options.ts';
 import { type Trio, testAuthority } from './identity-files.ts';
 import { startNode } from './mesh.ts';
 
@@ -12,6 +12,7 @@ export async function startHttp2(
   app: (stream: ServerHttp2Stream, headers: Record<string, unknown>) => void,
   options: {
     readonly limits?: Partial<HttpLimits>;
+    readonly http2?: Partial<Http2Limits>;
     readonly drainMs?: number;
     readonly maxLifetimeMs?: number;
     readonly mode?: InboundOptions['mode'];
@@ -46,6 +47,7 @@ export async function startHttp2(
   const { maxLifetimeMs } = options;
   const limits = {
     http: options.limits ?? {},
+    http2: options.http2 ?? {},
     drainMs: options.drainMs ?? 200,
     ...(maxLifetimeMs === undefined ? {} : { maxLifetimeMs }),
   };

@@ -8,8 +8,8 @@ import type { Caller, Http2Context } from './context.ts';
 import { LinkDuplex } from './duplex.ts';
 import type { ExchangeOwner, Served } from './exchange.ts';
 import { Guard } from './guard.ts';
-import { type RequestHead, readRequest } from './head.ts';
-import { CONNECTION_WINDOW, serverOptions } from './limits.ts';
+import { isLarger, type RequestHead, readRequest } from './head.ts';
+import { requestLimits, serverOptions } from './limits.ts';
 import { answer } from './own-answer.ts';
 import type { CloseReason } from './reasons.ts';
 
@@ -59,7 +59,7 @@ export class Http2Client implements ExchangeOwner, Relay {
     this.caller = caller;
     this.denies = denies;
     this.#idleSince = context.now();
-    this.guard = new Guard('server', context.now);
+    this.guard = new Guard('server', context.now, context.http2);
     const inbound = context.direction === 'inbound';
     const [from, to] = inbound ? [received, sent] : [sent, received];
     this.#duplex = new LinkDuplex(link, {
@@ -74,13 +74,13 @@ export class Http2Client implements ExchangeOwner, Relay {
       lingerMs: context.limits.lingerMs,
       endMs: context.limits.bodyIdleMs,
     });
-    this.#session = performServerHandshake(this.#duplex, serverOptions(context.direction));
+    this.#session = performServerHandshake(this.#duplex, serverOptions(context.direction, context.http2));
     this.#session.on('error', (error) => this.#broke(error));
     this.#session.on('goaway', () => {
       this.#told = true;
     });
     this.#session.on('stream', (stream, _headers, flags, raw) => this.#onStream(stream, flags, raw));
-    this.#session.setLocalWindowSize(CONNECTION_WINDOW);
+    this.#session.setLocalWindowSize(context.http2.connectionWindow);
     this.#duplex.open();
   }
 
@@ -157,7 +157,9 @@ export class Http2Client implements ExchangeOwner, Relay {
       this.#idleSince = this.#context.now();
     });
     if (stream.destroyed) return;
-    const head = readRequest(raw);
+    // Node holds to it only after the peer has acknowledged our settings.
+    const large = isLarger(raw, requestLimits(this.#context.direction, this.#context.http2).bytes);
+    const head = large ? 'head_too_large' : readRequest(raw);
     if (typeof head === 'string') {
       this.#refuse(stream, head);
       return;

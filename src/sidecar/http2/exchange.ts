@@ -16,9 +16,11 @@ import {
   forwardedRequest,
   forwardedResponse,
   forwardedTrailers,
+  isLarger,
   type RawFields,
   type RequestHead,
 } from './head.ts';
+import { responseLimits } from './limits.ts';
 import { answer, stopRequest } from './own-answer.ts';
 import type { SessionPool, Taker } from './pool.ts';
 import { RESET_NOT_END, sendTrailers, toObject } from './trailers.ts';
@@ -190,6 +192,11 @@ export class Exchange implements Taker, Served {
   #onResponse(request: ClientHttp2Stream, flags: number, raw: RawFields): void {
     const { owner, stream, context, head } = this.#options;
     if (this.#over || this.#told || request !== this.#request || stream.destroyed) return;
+    if (isLarger(raw, responseLimits(context.http2).bytes)) {
+      context.rejected('response_head_too_large', owner.caller);
+      this.#fail(BAD_RESPONSE);
+      return;
+    }
     const whole = (flags & END_STREAM) !== 0;
     const fields = forwardedResponse(raw, context.direction);
     this.#status = Number(fieldOf(raw, ':status'));

@@ -1,14 +1,9 @@
 import { SECOND } from '../../base/clock.ts';
+import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from '../options.ts';
 import { ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, FrameScanner, HEADERS, PING, SETTINGS } from './frames.ts';
-import { MAX_STREAMS } from './limits.ts';
 import type { CloseReason } from './reasons.ts';
 
 const WINDOW = 10 * SECOND;
-const MAX_SETTINGS_FRAMES = 20;
-const MAX_PINGS = 50;
-const MAX_REJECTED_HEADS = 20;
-/** Of frames that carry no content, in a second, beyond what content and requests account for. */
-const MAX_EMPTY_BYTES = 1024 * 1024;
 const HEAD_ALLOWANCE = 4 * 1024;
 
 /**
@@ -18,6 +13,7 @@ const HEAD_ALLOWANCE = 4 * 1024;
 export class Guard {
   readonly #scanner: FrameScanner;
   readonly #now: () => number;
+  readonly #limits: Http2Limits;
   readonly #server: boolean;
   readonly #ended = new Set<number>();
   #windowFrom = 0;
@@ -37,8 +33,9 @@ export class Guard {
   #blockSince: number;
   #inBlock = false;
 
-  constructor(side: 'server' | 'client', now: () => number) {
+  constructor(side: 'server' | 'client', now: () => number, limits: Http2Limits = DEFAULT_HTTP2_LIMITS) {
     this.#now = now;
+    this.#limits = limits;
     this.#server = side === 'server';
     this.#blockSince = now();
     this.#scanner = new FrameScanner(side, (type, flags, stream, length) => this.#frame(type, flags, stream, length));
@@ -52,10 +49,11 @@ export class Guard {
     const under = this.#inBlock || this.#scanner.begun;
     if (!under) this.#blockSince = 0;
     else if (this.#blockSince === 0) this.#blockSince = now;
-    if (this.#settings > MAX_SETTINGS_FRAMES) return 'settings_flood';
-    if (this.#pings > MAX_PINGS + this.#moved) return 'ping_flood';
-    if (this.#rejected > MAX_REJECTED_HEADS) return 'rejected_heads';
-    return this.#empty > MAX_EMPTY_BYTES ? 'empty_flood' : undefined;
+    const { settingsFrames, pings, rejectedHeads, emptyBytes } = this.#limits;
+    if (this.#settings > settingsFrames) return 'settings_flood';
+    if (this.#pings > pings + this.#moved) return 'ping_flood';
+    if (this.#rejected > rejectedHeads) return 'rejected_heads';
+    return this.#empty > emptyBytes ? 'empty_flood' : undefined;
   }
 
   /** A stream was opened, by whichever side opens them. */
@@ -114,7 +112,7 @@ export class Guard {
     if (!this.#server || stream <= this.#highest) return;
     this.#highest = stream;
     // Beyond the limit it is refused as such, which Node counts.
-    if (this.#open + this.#heads < MAX_STREAMS) this.#heads++;
+    if (this.#open + this.#heads < this.#limits.maxStreams) this.#heads++;
   }
 
   #turnOver(now: number): void {

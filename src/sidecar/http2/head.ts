@@ -83,6 +83,13 @@ export function readRequest(raw: RawFields): RequestHead | Rejection {
   return { method, path, authority: where, fields, length, grpc, expects };
 }
 
+/** Whether a head has more octets than that, as RFC 9113 6.5.2 counts them. */
+export function isLarger(raw: RawFields, bytes: number): boolean {
+  let size = 0;
+  for (const text of raw) size += text.length + 16;
+  return size > bytes;
+}
+
 export interface Forwarding {
   readonly direction: Direction;
   /** Field lines about the caller, as HTTP/1 writes them. */

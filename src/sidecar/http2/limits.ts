@@ -1,12 +1,9 @@
 import type { ClientSessionOptions, ServerSessionOptions } from 'node:http2';
 import type { Direction } from '../metrics.ts';
+import type { Http2Limits } from '../options.ts';
 
-/** Streams that one peer may have open at once, and that we open on one connection, whatever the peer allows. */
-export const MAX_STREAMS = 100;
-
-/** Bytes on their way on one stream, and on all of a connection. What a stalled reader may cost is MAX_STREAMS times the first. */
-const STREAM_WINDOW = 256 * 1024;
-export const CONNECTION_WINDOW = 1024 * 1024;
+/** Of streams that were reset at once, in seconds of their rate. */
+const RESET_BURST = 10;
 
 /** Reference: threats.md 3. Node's own values are in brackets where they differ. */
 const COMMON = {
@@ -21,26 +18,47 @@ const COMMON = {
   strictSingleValueFields: false,
 };
 
-const SETTINGS = { initialWindowSize: STREAM_WINDOW, maxConcurrentStreams: MAX_STREAMS };
+/** What a head may have. */
+interface HeadLimits {
+  readonly fields: number;
+  readonly bytes: number;
+}
 
-/** [no limit for streams, 64 KiB for fields, 1000 resets and then 33 a second] An inbound has room for what a sidecar before us added. */
-export function serverOptions(direction: Direction): ServerSessionOptions {
+/** Of a request. An inbound has room for what a sidecar before us added. */
+export function requestLimits(direction: Direction, { maxHeaderFields, maxHeaderBytes }: Http2Limits): HeadLimits {
   const more = direction === 'inbound' ? 1 : 0;
+  return { fields: maxHeaderFields + 2 * more, bytes: maxHeaderBytes + 512 * more };
+}
+
+export function responseLimits({ maxHeaderFields, maxHeaderBytes }: Http2Limits): HeadLimits {
+  return { fields: 2 * maxHeaderFields, bytes: 2 * maxHeaderBytes };
+}
+
+/** [no limit for streams, 64 KiB for fields, 1000 resets and then 33 a second] */
+export function serverOptions(direction: Direction, limits: Http2Limits): ServerSessionOptions {
+  const { fields, bytes } = requestLimits(direction, limits);
   return {
     ...COMMON,
-    maxHeaderListPairs: 128 + 2 * more,
-    streamResetBurst: 100,
-    streamResetRate: 10,
-    settings: { ...SETTINGS, maxHeaderListSize: 32 * 1024 + 512 * more },
+    maxHeaderListPairs: fields,
+    streamResetBurst: RESET_BURST * limits.resets,
+    streamResetRate: limits.resets,
+    settings: { ...settings(limits), maxHeaderListSize: bytes },
   };
 }
 
-export const CLIENT_OPTIONS: ClientSessionOptions = {
-  ...COMMON,
-  maxHeaderListPairs: 256,
-  peerMaxConcurrentStreams: MAX_STREAMS,
-  maxReservedRemoteStreams: 0,
-  /** Those of all callers together. */
-  maxSessionMemory: 64,
-  settings: { ...SETTINGS, maxHeaderListSize: 64 * 1024, enablePush: false },
-};
+export function clientOptions(limits: Http2Limits): ClientSessionOptions {
+  const { fields, bytes } = responseLimits(limits);
+  return {
+    ...COMMON,
+    maxHeaderListPairs: fields,
+    peerMaxConcurrentStreams: limits.maxStreams,
+    maxReservedRemoteStreams: 0,
+    /** Those of all callers together. */
+    maxSessionMemory: 64,
+    settings: { ...settings(limits), maxHeaderListSize: bytes, enablePush: false },
+  };
+}
+
+function settings({ streamWindow, maxStreams }: Http2Limits) {
+  return { initialWindowSize: streamWindow, maxConcurrentStreams: maxStreams };
+}

@@ -7,7 +7,7 @@ import type { RequestRecord } from '../http1/relay-context.ts';
 import type { OpenLink } from '../http1/upstream.ts';
 import type { Link } from '../link.ts';
 import type { Direction } from '../metrics.ts';
-import { DEFAULT_HTTP_LIMITS, DEFAULT_LINK_GRACE } from '../options.ts';
+import { DEFAULT_HTTP_LIMITS, DEFAULT_HTTP2_LIMITS, DEFAULT_LINK_GRACE } from '../options.ts';
 import { Http2Client, type NewStream } from './client.ts';
 import type { Caller, Http2Context } from './context.ts';
 import { Exchange, type Served } from './exchange.ts';
@@ -63,7 +63,7 @@ export function createHttp2Server(
   };
 }
 
-interface RelayOptions extends ListenerName, Pick<PoolOptions, 'pick'> {
+interface RelayOptions extends ListenerName, Pick<PoolOptions, 'pick' | 'maxConnections' | 'maxWaiting' | 'refused'> {
   readonly open: OpenLink;
   /** How long a connection without requests is kept, ms. */
   readonly idleMs: number;
@@ -74,7 +74,7 @@ interface RelayOptions extends ListenerName, Pick<PoolOptions, 'pick'> {
 
 /** HTTP/2 on both sides: the requests of all clients of a listener share a few connections. */
 export function createHttp2Relay(options: RelayOptions, plane: DataPlane) {
-  const { direction, listener, open, pick, idleMs, entered, left } = options;
+  const { direction, listener, entered, left } = options;
   const server = createHttp2Server(
     { direction, listener },
     (request, context) => {
@@ -89,7 +89,7 @@ export function createHttp2Relay(options: RelayOptions, plane: DataPlane) {
     plane,
   );
   const openNow = plane.metrics.httpUpstreams.with({ direction, listener });
-  const pool = new SessionPool({ open, pick, context: server.context, idleMs, openNow });
+  const pool = new SessionPool({ ...options, context: server.context, openNow });
   return {
     serve: (connection: Http2Connection) => server.serve(connection),
     /** The same port, which on close gives up its connections too. */
@@ -103,6 +103,7 @@ function http2Context({ direction, listener }: ListenerName, plane: DataPlane): 
   return {
     direction,
     limits: { ...DEFAULT_HTTP_LIMITS, ...plane.limits.http },
+    http2: { ...DEFAULT_HTTP2_LIMITS, ...plane.limits.http2 },
     streamIdleMs: plane.limits.idleTimeoutMs,
     graceMs: plane.limits.linkGraceMs ?? DEFAULT_LINK_GRACE,
     now: () => plane.clock.now(),

@@ -11,11 +11,14 @@ const IDLE_MS = 45 * SECOND;
 
 /** Requests of the local app, which speaks HTTP/2 without TLS, over shared mTLS connections to the peer. */
 export function createHttp2Outbound(upstream: Upstream) {
-  const { plane } = upstream;
+  const { plane, circuit } = upstream;
   const http = createHttp2Relay(
     {
       ...toPeer(upstream, (peer) => ({ usable: () => !outdated(peer, plane), expiresAt: retiresAt(peer, plane) })),
       idleMs: IDLE_MS,
+      maxConnections: circuit.limits.maxConnections,
+      maxWaiting: circuit.limits.maxPending,
+      refused: () => circuit.refused('maxPending'),
     },
     plane,
   );

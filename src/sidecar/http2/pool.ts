@@ -5,7 +5,7 @@ import type { Load } from '../load.ts';
 import type { Http2Context } from './context.ts';
 import { UpstreamSession } from './upstream.ts';
 
-/** Connections of one listener; together they carry MAX_STREAMS times as many requests. */
+/** Connections of one listener; together they carry `maxStreams` times as many requests. */
 const MAX_SESSIONS = 64;
 
 export interface PoolOptions {
@@ -17,6 +17,12 @@ export interface PoolOptions {
   readonly idleMs: number;
   /** How many connections are open. */
   readonly openNow: Cell;
+  /** The most that may be, up to MAX_SESSIONS. */
+  readonly maxConnections?: number;
+  /** In place of that of `HttpLimits`. */
+  readonly maxWaiting?: number;
+  /** A request was refused because too many wait. */
+  readonly refused?: () => void;
 }
 
 /** Who wants to send a request; called back once, perhaps before `take` returns. */
@@ -45,12 +51,14 @@ export class SessionPool {
   /** `beside`: to another place, if there is one. */
   take(taker: Taker, beside?: Load): void {
     const load = this.#options.pick(beside) ?? beside;
-    const upstream = this.#withRoom(load);
+    const upstream = this.#for(load);
     if (upstream !== undefined) {
       taker.ready(upstream);
       return;
     }
-    if (this.#waiting.length >= this.#options.context.limits.maxWaiting) {
+    const { context, maxWaiting = context.limits.maxWaiting, refused } = this.#options;
+    if (this.#waiting.length >= maxWaiting) {
+      refused?.();
       taker.failed(BUSY_UPSTREAM);
       return;
     }
@@ -81,6 +89,16 @@ export class SessionPool {
     return this.#closed && this.#sessions.size === 0;
   }
 
+  /** Where no connection may be made, one to another place is better than none. */
+  #for(load: Load | undefined): UpstreamSession | undefined {
+    return this.#withRoom(load) ?? (this.#full ? this.#withRoom(undefined) : undefined);
+  }
+
+  get #full(): boolean {
+    const most = Math.min(this.#options.maxConnections ?? MAX_SESSIONS, MAX_SESSIONS);
+    return this.#sessions.size + this.#opening.size >= most;
+  }
+
   #withRoom(load: Load | undefined): UpstreamSession | undefined {
     let best: UpstreamSession | undefined;
     for (const upstream of this.#sessions) {
@@ -92,7 +110,7 @@ export class SessionPool {
 
   #open(load: Load | undefined): void {
     const { open, context, openNow } = this.#options;
-    if (this.#opening.has(load) || this.#sessions.size >= MAX_SESSIONS) return;
+    if (this.#opening.has(load) || this.#full) return;
     this.#opening.add(load);
     open(load, (result) => {
       this.#opening.delete(load);
@@ -100,6 +118,8 @@ export class SessionPool {
       if (!('link' in result)) {
         this.#waiting = this.#waiting.filter((one) => one.load !== load);
         for (const { taker } of mine) taker.failed(result);
+        // There is room for those who wait for another place.
+        this.#serveWaiting();
         return;
       }
       openNow.value++;
@@ -122,7 +142,7 @@ export class SessionPool {
 
   #serveWaiting(): void {
     for (const one of [...this.#waiting]) {
-      const upstream = this.#withRoom(one.load);
+      const upstream = this.#for(one.load);
       if (upstream === undefined) {
         this.#open(one.load);
         continue;

@@ -4,7 +4,7 @@ import type { Load } from '../load.ts';
 import type { Http2Context } from './context.ts';
 import { LinkDuplex } from './duplex.ts';
 import { Guard } from './guard.ts';
-import { CLIENT_OPTIONS, CONNECTION_WINDOW, MAX_STREAMS } from './limits.ts';
+import { clientOptions } from './limits.ts';
 import type { CloseReason } from './reasons.ts';
 import { RESET_NOT_END } from './trailers.ts';
 
@@ -41,7 +41,7 @@ export class UpstreamSession {
     this.#context = context;
     this.#freed = freed;
     this.#since = context.now();
-    this.guard = new Guard('client', context.now);
+    this.guard = new Guard('client', context.now, context.http2);
     this.#duplex = new LinkDuplex(opened.link, {
       arrived: (chunk) => this.#arrived(chunk),
       sent: () => {},
@@ -53,13 +53,16 @@ export class UpstreamSession {
       endMs: context.limits.bodyIdleMs,
     });
     // The authority is that of each request.
-    this.#session = connect('http://upstream', { ...CLIENT_OPTIONS, createConnection: () => this.#duplex });
+    this.#session = connect('http://upstream', {
+      ...clientOptions(context.http2),
+      createConnection: () => this.#duplex,
+    });
     this.#session.on('error', () => this.#leave());
     this.#session.on('goaway', () => this.#leave());
     this.#session.on('close', () => this.#leave());
     // What no request asked for.
     this.#session.on('stream', (stream) => stream.close(constants.NGHTTP2_REFUSED_STREAM));
-    this.#session.once('connect', () => this.#session.setLocalWindowSize(CONNECTION_WINDOW));
+    this.#session.once('connect', () => this.#session.setLocalWindowSize(context.http2.connectionWindow));
     this.#duplex.open();
   }
 
@@ -84,8 +87,9 @@ export class UpstreamSession {
   }
 
   get hasRoom(): boolean {
-    const theirs = this.#session.remoteSettings?.maxConcurrentStreams ?? MAX_STREAMS;
-    return this.#streams < Math.min(theirs, MAX_STREAMS);
+    const { maxStreams } = this.#context.http2;
+    const theirs = this.#session.remoteSettings?.maxConcurrentStreams ?? maxStreams;
+    return this.#streams < Math.min(theirs, maxStreams);
   }
 
   /** @throws when Node does not take the fields; nothing was sent then. */

@@ -2,7 +2,7 @@ import t from 'tap';
 import { UpstreamSession } from '../../../../src/sidecar/http2/upstream.ts';
 import { type Link, type LinkUser, TAKEN } from '../../../../src/sidecar/link.ts';
 import { onlyLoad } from '../../../../src/sidecar/load.ts';
-import { DEFAULT_HTTP_LIMITS } from '../../../../src/sidecar/options.ts';
+import { DEFAULT_HTTP_LIMITS, DEFAULT_HTTP2_LIMITS } from '../../../../src/sidecar/options.ts';
 import { frame } from '../../../support/http2-raw.ts';
 
 const turns = async () => {
@@ -34,6 +34,7 @@ function start() {
   const load = onlyLoad();
   const context = {
     direction: 'outbound' as const,
+    http2: DEFAULT_HTTP2_LIMITS,
     limits: DEFAULT_HTTP_LIMITS,
     streamIdleMs: 3_600_000,
     graceMs: 1_000,
