@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { listen } from '../../src/base/listen.ts';
 import { cli, shortDirectory, startCli } from '../support/cli.ts';
+import { freePort } from '../support/servers.ts';
 
 const QUICK = { MTLS_CA_KEY_SIZE: '2048' };
 
@@ -18,7 +19,12 @@ t.test('sidelock run and sidelock sidecar, enrolled by token', async (t) => {
   const tokenFor = async (service: string) =>
     (await cli(['token', 'create', service, '--storage', storage])).stdout.trim();
 
-  const app = createServer((_, response) => response.end('hello from the app'));
+  const slow = Promise.withResolvers<() => void>();
+  const app = createServer(({ url }, response) => {
+    const answer = () => response.end('hello from the app');
+    if (url === '/slow') slow.resolve(answer);
+    else answer();
+  });
   t.teardown(() => app.closeAllConnections());
   t.teardown(() => app.close());
   const { port } = await listen(app, { host: '127.0.0.1', port: 0 }, 'the app');
@@ -72,6 +78,26 @@ t.test('sidelock run and sidelock sidecar, enrolled by token', async (t) => {
     second.child.kill('SIGTERM');
     t.match(await second.ended, { code: 3 });
   });
+
+  await t.test(
+    'SIGTERM while a slow request is on its way: it completes, and the code of the job is returned',
+    async (t) => {
+      const port = await freePort();
+      const job = `
+      process.on("SIGTERM", () => console.log("asked to end"));
+      const response = await fetch("http://127.0.0.1:${port}/slow");
+      console.log(response.status, await response.text());
+      process.exit(9);`;
+      const args = ['run', '--service', 'web', '--upstream', `${port}=orders@${mtls}`];
+      const running = startCli([...args, '--', process.execPath, '--input-type=module', '-e', job], { cwd });
+      t.teardown(() => running.child.kill('SIGKILL'));
+      const answer = await slow.promise;
+      running.child.kill('SIGTERM');
+      await running.saw(/asked to end/);
+      answer();
+      t.match(await running.ended, { code: 9, stdout: 'asked to end\n200 hello from the app\n' });
+    },
+  );
 
   await t.test('as a shell: 127 for no such program, 126 for one that is not executable', async (t) => {
     t.match(await cli([...web, '--', 'no-such-program'], { cwd }), {

@@ -1,6 +1,6 @@
 import type { Test } from 'tap';
 import { shortDirectory } from '../cli.ts';
-import { testAuthority } from '../identity-files.ts';
+import { type TestAuthority, testAuthority } from '../identity-files.ts';
 import { startEchoApp, startMixedApp } from '../mixed-load.ts';
 import { freePort } from '../servers.ts';
 import { type SidecarProcess, startSidecarProcess } from './process.ts';
@@ -13,6 +13,10 @@ interface Side {
   readonly config?: object;
   readonly node?: readonly string[];
   readonly before?: string;
+  /** More of the outbounds that the steady client uses. */
+  readonly outbound?: object;
+  /** Beside the address of orders, further endpoints of them. */
+  readonly endpoints?: (http: number, tcp: number) => Promise<{ http: string[]; tcp: string[] }>;
 }
 
 /**
@@ -21,10 +25,15 @@ interface Side {
  */
 export async function startFaultRig(
   t: Test,
-  sides: { readonly orders?: Side; readonly web?: Side; readonly streams?: boolean } = {},
+  sides: {
+    readonly orders?: Side;
+    readonly web?: Side;
+    readonly streams?: boolean;
+    readonly authority?: TestAuthority;
+  } = {},
 ) {
   const directory = shortDirectory(t);
-  const authority = testAuthority();
+  const authority = sides.authority ?? testAuthority();
   const [http, tcp] = [await startMixedApp(t), await startEchoApp(t)];
   const [httpIn, tcpIn, httpOut, tcpOut] = [await freePort(), await freePort(), await freePort(), await freePort()];
   const at = (port: number) => `127.0.0.1:${port}`;
@@ -40,15 +49,17 @@ export async function startFaultRig(
     });
   const orders = await start('orders', sides.orders ?? {}, {
     inbound: [
-      { name: 'steady-http', listen: at(httpIn), target: at(http), protocol: 'http', allow: ['web'] },
-      { name: 'steady-tcp', listen: at(tcpIn), target: at(tcp), allow: ['web'] },
+      { name: 'steady-http', listen: `0.0.0.0:${httpIn}`, target: at(http), protocol: 'http', allow: ['web'] },
+      { name: 'steady-tcp', listen: `0.0.0.0:${tcpIn}`, target: at(tcp), allow: ['web'] },
       ...(sides.orders?.listeners ?? []),
     ],
   });
+  const more = (await sides.web?.endpoints?.(httpIn, tcpIn)) ?? { http: [], tcp: [] };
+  const outbound = { service: 'orders', ...sides.web?.outbound };
   const web = await start('web', sides.web ?? {}, {
     outbound: [
-      { name: 'steady-http', listen: at(httpOut), service: 'orders', address: at(httpIn), protocol: 'http' },
-      { name: 'steady-tcp', listen: at(tcpOut), service: 'orders', address: at(tcpIn) },
+      { ...outbound, name: 'steady-http', listen: at(httpOut), address: [at(httpIn), ...more.http], protocol: 'http' },
+      { ...outbound, name: 'steady-tcp', listen: at(tcpOut), address: [at(tcpIn), ...more.tcp] },
       ...(sides.web?.listeners ?? []),
     ],
   });
