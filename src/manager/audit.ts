@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { rename, truncate } from 'node:fs/promises';
+import { truncate } from 'node:fs/promises';
 import type { Clock } from '../base/clock.ts';
 import { nodeCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { appendDurable } from '../store/files.ts';
+import { appendDurable, renameDurable } from '../store/files.ts';
 import { KEY_MODE } from '../store/layout.ts';
 import { type AuditHead, verifyAudit } from './audit-verify.ts';
 import type { ManagerMetrics } from './metrics.ts';
@@ -158,15 +158,10 @@ async function dropTornLine(path: string, size: number): Promise<void> {
 }
 
 async function setAsideIfDamaged(path: string, clock: Clock, log: Logger): Promise<string | undefined> {
-  const revoked = new Map<string, { readonly at: number; readonly why: string }>();
-  const found = await verifyAudit(path, undefined, ({ action, serial, why, time }) => {
-    if (action === 'certificate_revoked' && typeof serial === 'string') {
-      revoked.set(serial, { at: Date.parse(String(time)), why: String(why) });
-    }
-  });
+  const found = await verifyAudit(path);
   if (found.ok) return undefined;
   const aside = `${path}.damaged-${clock.now()}`;
-  await rename(path, aside);
+  await renameDurable(path, aside);
   const why = `line ${found.line} of the old log: ${found.why}; it is kept as ${aside}`;
   log.error({ event: 'audit_damaged', file: aside, line: found.line }, `the audit log is damaged: ${why}`);
   return why;

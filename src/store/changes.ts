@@ -23,6 +23,8 @@ interface ChangedFile {
   readonly mode: number;
 }
 
+const APPEND_BYTES = 256 * 1024;
+
 const observers = new Map<string, (change: Change) => void>();
 
 /**
@@ -86,6 +88,19 @@ export async function filesBelow(directory: string): Promise<string[]> {
     .filter((entry) => entry.isFile())
     .map((entry) => relative(directory, join(entry.parentPath, entry.name)))
     .sort();
+}
+
+/** A whole file: in pieces where it is long, cut at the ends of lines, so that no character is. */
+export function contentChanges(path: string, data: Buffer, mode: number): Change[] {
+  if (data.length <= APPEND_BYTES) return [{ kind: 'file', path, data: data.toString(), mode }];
+  const found: Change[] = [];
+  for (let at = 0; at < data.length; ) {
+    const end = at + APPEND_BYTES >= data.length ? data.length : data.lastIndexOf(10, at + APPEND_BYTES) + 1;
+    const next = end > at ? end : data.length;
+    found.push({ kind: 'append', path, at, data: data.subarray(at, next).toString(), mode });
+    at = next;
+  }
+  return found;
 }
 
 function parents(path: string): string[] {

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, link, open, readdir, rename, rm, unlink } from 'node:fs/promises';
+import { type FileHandle, link, open, readdir, readFile, rename, rm, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { nodeCode, SidelockError } from '../base/errors.ts';
-import { tellChange } from './changes.ts';
+import { contentChanges, tellChange } from './changes.ts';
 import { writeFailure } from './failure.ts';
 
 const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
@@ -103,6 +103,14 @@ export async function placeDirectory(temporary: string, directory: string): Prom
     const { data, mode } = await readRegularFile(join(directory, name));
     tellChange({ kind: 'file', path: join(directory, name), data: data.toString(), mode });
   }
+}
+
+/** Gives a file another name. */
+export async function renameDurable(from: string, to: string): Promise<void> {
+  await rename(from, to);
+  await syncDirectory(dirname(to));
+  tellChange({ kind: 'gone', path: from });
+  for (const change of contentChanges(to, await readFile(to), 0o600)) tellChange(change);
 }
 
 /** Takes away a file, or a directory with all that is in it; nothing is no fault. */

@@ -2,7 +2,7 @@ import { appendFile, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:
 import { dirname, join } from 'node:path';
 import { SidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { type Change, filesBelow, isLocal, observeChanges, stillCounting } from './changes.ts';
+import { type Change, contentChanges, filesBelow, isLocal, observeChanges, stillCounting } from './changes.ts';
 import { writeFileDurable } from './files.ts';
 import { writeGeneration } from './generation.ts';
 import { CA_FILE, CERT_FILE, CERT_MODE, DIRECTORY_MODE, KEY_FILE, KEY_MODE, STATE_DIR } from './layout.ts';
@@ -38,7 +38,6 @@ export interface Mirror extends AsyncDisposable {
 
 /** Says that a directory is one, and in a journal that its beginning is whole. */
 const MARK = `${STATE_DIR}/mirror`;
-const APPEND_BYTES = 256 * 1024;
 
 /**
  * Makes `directory` what the journal says, and from then on puts every durable write of this process in the journal.
@@ -193,20 +192,7 @@ async function contentOf(directory: string): Promise<Change[]> {
     if (isLocal(path) || name.includes('.new-')) continue;
     const { mode } = await stat(join(directory, path));
     const data = await readFile(join(directory, path));
-    if (data.length <= APPEND_BYTES) found.push({ kind: 'file', path, data: data.toString(), mode: mode & 0o777 });
-    else found.push(...pieces(path, data, mode & 0o777));
-  }
-  return found;
-}
-
-/** At the ends of lines, so that no character is cut. */
-function pieces(path: string, data: Buffer, mode: number): Change[] {
-  const found: Change[] = [];
-  for (let at = 0; at < data.length; ) {
-    const end = at + APPEND_BYTES >= data.length ? data.length : data.lastIndexOf(10, at + APPEND_BYTES) + 1;
-    const next = end > at ? end : data.length;
-    found.push({ kind: 'append', path, at, data: data.subarray(at, next).toString(), mode });
-    at = next;
+    found.push(...contentChanges(path, data, mode & 0o777));
   }
   return found;
 }

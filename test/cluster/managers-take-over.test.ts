@@ -1,4 +1,6 @@
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
@@ -7,6 +9,7 @@ import { systemClock } from '../../src/base/clock.ts';
 import { verifyAudit } from '../../src/manager/audit-verify.ts';
 import { certificatesFromPem } from '../../src/pki/certificate.ts';
 import { verifyCsr } from '../../src/pki/csr.ts';
+import { cli } from '../support/cli.ts';
 import { candidate } from '../support/manager/rig.ts';
 import { startApiServer } from './api-server.ts';
 import { startEnrolling } from './enrolling.ts';
@@ -18,10 +21,13 @@ const KILLS = LONG ? 15 : 2;
 const EVERY_MS = LONG ? 20_000 : 1_000;
 const RESTART_BEFORE = LONG ? [4, 10] : [1, 2];
 
+/** Managers with the rights that `sidelock install` gives them, and no others. */
 async function cluster(t: Parameters<typeof startReplicas>[0], count = 3) {
   const api = await startApiServer(t);
-  await api.must('POST', '/api/v1/namespaces', { metadata: { name: NAMESPACE } });
-  return { api, replicas: await startReplicas(t, { api, kubeconfig: api.kubeconfig(), count }) };
+  const installed = await cli(['install', '--state', 'secrets', '--manager-replicas', String(count)]);
+  await api.kubectl(['apply', '-f', '-'], installed.stdout);
+  const token = await api.tokenOf(NAMESPACE, 'sidelock-manager');
+  return { api, replicas: await startReplicas(t, { api, kubeconfig: api.kubeconfig({ token }), count }) };
 }
 
 t.test('leaders are killed and the API server restarts: certificates go on, and each request has one', async (t) => {
@@ -73,6 +79,17 @@ t.test('one that was stopped past its Lease writes and answers nothing when it g
   const { replicas } = await cluster(t, 2);
   const old = await replicas.leader();
   const { token } = await (await replicas.admin()).createToken({ service: 'orders' });
+  const follower = replicas.all.find((one) => one !== old);
+  const command = await cli(['token', 'create', 'orders', '--storage', follower?.storage ?? ''], { env: replicas.env });
+  t.match(command.stderr, /SL-HA-002/, 'a follower answers no command, and starts no CA of its own');
+  t.match(command.stderr, new RegExp(`${hostname()} leads`));
+  const ready = await fetch(`http://${await follower?.health}/readyz`);
+  t.strictSame([ready.status, await ready.json()], [200, { ready: true, blockers: [] }], 'and is ready');
+  t.match(await (await fetch(`http://${await follower?.health}/metrics`)).text(), /^sidelock_leader 0$/m);
+  t.strictSame(
+    readdirSync(join(follower?.storage ?? '', '.sidelock')).filter((name) => !name.startsWith('lock.')),
+    [],
+  );
   const [, url = ''] = await old.cli.saw(/manager ready on (\S+)/);
   old.cli.child.kill('SIGSTOP');
   const { csr } = await candidate('orders');

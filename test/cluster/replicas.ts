@@ -23,6 +23,8 @@ export interface Replicas {
   /** https address of the Service. */
   readonly address: string;
   readonly all: readonly Process[];
+  /** Of each process, but for its storage. */
+  readonly env: Readonly<Record<string, string>>;
   /** The process that leads: it has said so, lives, and its socket answers. */
   leader(): Promise<Process>;
   admin(): Promise<ReturnType<typeof socketClient>>;
@@ -39,22 +41,21 @@ export async function startReplicas(
   const home = shortDirectory(t);
   const service = await startService(t, api);
   const address = `https://127.0.0.1:${service}`;
+  const env = {
+    KUBECONFIG: kubeconfig,
+    MTLS_LISTEN: '127.0.0.1:0',
+    MTLS_HEALTH: '127.0.0.1:0',
+    MTLS_ADDRESS: address,
+    MTLS_CA_KEY_SIZE: '2048',
+    MTLS_KUBERNETES_NAMESPACE: NAMESPACE,
+    MTLS_KUBERNETES_STATE: 'secrets',
+    MTLS_KUBERNETES_LEASE: LEASE,
+  };
   let started = 0;
   const start = (): Process => {
     const storage = join(home, `r${started++}`);
     const cli = startCli(['manager', '--log-level', 'debug'], {
-      env: {
-        KUBECONFIG: kubeconfig,
-        MTLS_STORAGE_PATH: storage,
-        MTLS_LISTEN: '127.0.0.1:0',
-        MTLS_HEALTH: '127.0.0.1:0',
-        MTLS_ADDRESS: address,
-        MTLS_CA_KEY_SIZE: '2048',
-        MTLS_KUBERNETES_NAMESPACE: NAMESPACE,
-        MTLS_KUBERNETES_STATE: 'secrets',
-        MTLS_KUBERNETES_LEASE: LEASE,
-        MTLS_KUBERNETES_POD_ADDRESS: `10.244.0.${10 + started}`,
-      },
+      env: { ...env, MTLS_STORAGE_PATH: storage, MTLS_KUBERNETES_POD_ADDRESS: `10.244.0.${10 + started}` },
     });
     const health = cli.saw(/"event":"standing_by".*?"health":"([^"]+)"/).then(([, at = '']) => at);
     health.catch(() => {});
@@ -90,6 +91,7 @@ export async function startReplicas(
   return {
     address,
     all,
+    env,
     leader,
     admin: async () => socketClient(join((await leader()).storage, '.sidelock', 'manager.sock')),
     async kill(process) {

@@ -6,7 +6,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { createLogger } from '../../../src/base/log.ts';
 import { isObject, textOf } from '../../../src/kubernetes/names.ts';
 import { secretJournal } from '../../../src/kubernetes/state-journal.ts';
-import { appendDurable, removeDurable, writeFileDurable } from '../../../src/store/files.ts';
+import { appendDurable, removeDurable, renameDurable, writeFileDurable } from '../../../src/store/files.ts';
 import { writeGeneration } from '../../../src/store/generation.ts';
 import { openMirror } from '../../../src/store/mirror.ts';
 import { fakeObjects, unreachable } from '../../support/kubernetes/secrets.ts';
@@ -72,7 +72,10 @@ t.test('whatever is written is there for the next one, put together or not', asy
       } else await writeFileDurable(join(state, 'inventory', name), 'x'.repeat(30_000 * Math.random()), 0o600);
       if (step % 10 === 0) await mirror.settled();
     }
-    if (term === 3) await removeDurable(join(directory, 'web'));
+    if (term === 3) {
+      await removeDurable(join(directory, 'web'));
+      await renameDurable(join(state, 'audit.log'), join(state, 'audit.log.damaged'));
+    }
     await mirror.settled();
     before = await tree(directory);
     if (term % 2 === 1) {
