@@ -164,7 +164,7 @@ const certificateRecord = z.strictObject({
   keyType: z.string(),
   fingerprint256: sha256,
   issuedAt: time,
-  by: z.enum(['generate', 'token', 'renew', 'pod']),
+  by: z.enum(['generate', 'token', 'renew', 'pod', 'kubelet']),
   supersededBy: z.string().optional(),
   revokedAt: time.optional(),
   revocationReason: z.string().optional(),

@@ -14,6 +14,7 @@ interface InstallFlags {
   readonly storageClass?: string;
   readonly state: 'volume' | 'secrets';
   readonly managerReplicas: string;
+  readonly podCertificates?: boolean;
 }
 
 export function installCommand(context: Context): Command {
@@ -36,6 +37,7 @@ export function installCommand(context: Context): Command {
         .choices(['Ignore', 'Fail'])
         .default(defaults.failurePolicy),
     )
+    .option('--pod-certificates', 'sidecars get their certificates from kubelet; needs Kubernetes 1.37')
     .option('--storage-class <NAME>', "of the volume with the CA; the cluster's own unless given")
     .addOption(
       new Option('--state <WHERE>', 'of the manager: in a volume, or in Secrets, which several managers can share')

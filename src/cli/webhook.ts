@@ -43,7 +43,10 @@ async function serve({ output, env }: Context, flags: { readonly config?: string
     await startWebhook({
       ...rest,
       api: await connectKubernetes(),
-      settings: { image, trustDomain, logLevel: sidecar.logLevel, version },
+      settings: {
+        ...{ image, trustDomain, logLevel: sidecar.logLevel, version },
+        podCertificates: sidecar.identity === 'podCertificate',
+      },
       readiness,
       clock: systemClock,
       log,

@@ -84,6 +84,10 @@ export const managerSchema = z
           .enum(['on', 'off'], { error: 'expected on or off' })
           .prefault('off')
           .describe('pods enrol with their ServiceAccount token, which the cluster is asked about'),
+        podCertificates: z
+          .enum(['on', 'off'], { error: 'expected on or off' })
+          .prefault('off')
+          .describe('answers PodCertificateRequests (Kubernetes 1.37) and keeps a ClusterTrustBundle; needs pods: on'),
         validity: duration({ min: '10m', max: '7d' }).prefault('24h').describe('life of the certificate of a pod'),
         namespace: label()
           .optional()

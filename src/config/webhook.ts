@@ -19,6 +19,10 @@ export const webhookSchema = z
     sidecar: z
       .strictObject({
         image: z.string().min(1).optional().describe('of the sidecars; sidelock-sidecar of this version unless given'),
+        identity: z
+          .enum(['token', 'podCertificate'], { error: 'expected token or podCertificate' })
+          .prefault('token')
+          .describe('how sidecars get their certificate: by the token of their pod, or from kubelet (Kubernetes 1.37)'),
         logLevel: z.enum(LOG_LEVELS).prefault('info').describe('least level that sidecars write'),
       })
       .prefault({}),

@@ -8,9 +8,11 @@ import {
   type Json,
   OWN_DIRECTORY,
   SIDECAR_UID,
+  SIGNER,
   secretName,
   TOKEN_DIRECTORY,
   TOKEN_VOLUME,
+  TRUST_BUNDLE,
   VOLUME,
 } from './names.ts';
 
@@ -28,6 +30,8 @@ export interface InjectSettings {
   readonly logLevel: string;
   /** Where sidecars get their certificate with the token of their pod; the Secret of the service unless given. */
   readonly manager?: ManagerReference | undefined;
+  /** Kubelet gets the certificate, and the sidecar needs neither token nor manager. */
+  readonly podCertificates?: boolean;
   /** Version of sidelock, noted in the pod. */
   readonly version: string;
 }
@@ -63,13 +67,12 @@ export function sidecarContainer(
       seccompProfile: { type: 'RuntimeDefault' },
     },
     terminationMessagePolicy: 'FallbackToLogsOnError',
-    volumeMounts:
-      settings.manager === undefined
-        ? [{ name: VOLUME, mountPath: IDENTITY_DIRECTORY, readOnly: true }]
-        : [
-            { name: VOLUME, mountPath: OWN_DIRECTORY },
-            { name: TOKEN_VOLUME, mountPath: TOKEN_DIRECTORY, readOnly: true },
-          ],
+    volumeMounts: !usesToken(settings)
+      ? [{ name: VOLUME, mountPath: IDENTITY_DIRECTORY, readOnly: true }]
+      : [
+          { name: VOLUME, mountPath: OWN_DIRECTORY },
+          { name: TOKEN_VOLUME, mountPath: TOKEN_DIRECTORY, readOnly: true },
+        ],
   };
 }
 
@@ -81,8 +84,19 @@ const LEAVE = [
 ];
 
 /** The Secret of the service, which is not optional: a pod without identity waits, and says for what. Or a place for its own. */
-export function identityVolumes(service: string, { manager }: InjectSettings): Json[] {
-  if (manager === undefined) {
+export function identityVolumes(service: string, settings: InjectSettings): Json[] {
+  if (settings.podCertificates === true) {
+    const podCertificate = {
+      signerName: SIGNER,
+      keyType: 'ECDSAP256',
+      credentialBundlePath: BUNDLE_FILE,
+      maxExpirationSeconds: LONGEST_S,
+    };
+    const clusterTrustBundle = { name: TRUST_BUNDLE, path: ROOTS_FILE };
+    const sources = [{ podCertificate }, { clusterTrustBundle }];
+    return [{ name: VOLUME, projected: { sources, defaultMode: 0o400 } }];
+  }
+  if (!usesToken(settings)) {
     return [{ name: VOLUME, secret: { secretName: secretName(service), defaultMode: 0o400 } }];
   }
   const serviceAccountToken = { audience: AUDIENCE, expirationSeconds: 3600, path: 'token' };
@@ -92,6 +106,16 @@ export function identityVolumes(service: string, { manager }: InjectSettings): J
     { name: TOKEN_VOLUME, projected: { sources: [{ serviceAccountToken }] } },
   ];
 }
+
+/** Whether the sidecar gets its certificate itself. */
+export function usesToken({ manager, podCertificates }: InjectSettings): boolean {
+  return manager !== undefined && podCertificates !== true;
+}
+
+const BUNDLE_FILE = 'credentials.pem';
+const ROOTS_FILE = 'ca.pem';
+/** The manager decides, within this: more than the 7 days of its config. */
+const LONGEST_S = 8 * 86_400;
 
 /** How the app finds its upstreams. */
 export function appVariables({
@@ -112,7 +136,6 @@ function environment(wanted: Wanted, service: string, settings: InjectSettings):
     MTLS_SERVICE: service,
     MTLS_TRUST_DOMAIN: settings.trustDomain,
     ...identityOf(settings),
-    MTLS_IDENTITY_DIRECTORY: IDENTITY_DIRECTORY,
     MTLS_ADMIN_LISTEN: `127.0.0.1:${ADMIN_PORT}`,
     MTLS_HEALTH: `0.0.0.0:${HEALTH_PORT}`,
     MTLS_LOG_LEVEL: wanted.logLevel ?? settings.logLevel,
@@ -144,10 +167,18 @@ function environment(wanted: Wanted, service: string, settings: InjectSettings):
   ];
 }
 
-function identityOf({ manager }: InjectSettings): Record<string, string> {
-  if (manager === undefined) return { MTLS_IDENTITY_SOURCE: 'files' };
+function identityOf({ manager, podCertificates }: InjectSettings): Record<string, string> {
+  if (podCertificates === true) {
+    return {
+      MTLS_IDENTITY_SOURCE: 'bundle',
+      MTLS_IDENTITY_FILE: `${IDENTITY_DIRECTORY}/${BUNDLE_FILE}`,
+      MTLS_IDENTITY_CA: `${IDENTITY_DIRECTORY}/${ROOTS_FILE}`,
+    };
+  }
+  if (manager === undefined) return { MTLS_IDENTITY_SOURCE: 'files', MTLS_IDENTITY_DIRECTORY: IDENTITY_DIRECTORY };
   return {
     MTLS_IDENTITY_SOURCE: 'kubernetes',
+    MTLS_IDENTITY_DIRECTORY: IDENTITY_DIRECTORY,
     MTLS_IDENTITY_ADDRESS: manager.address,
     MTLS_IDENTITY_ROOTS: manager.roots.map((root) => `sha256:${root}`).join(','),
     MTLS_IDENTITY_TOKEN_FILE: `${TOKEN_DIRECTORY}/token`,

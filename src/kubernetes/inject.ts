@@ -1,5 +1,5 @@
 import { isAsked, readAnnotations, STATUS, type Wanted } from './annotations.ts';
-import { appVariables, type InjectSettings, identityVolumes, sidecarContainer } from './container.ts';
+import { appVariables, type InjectSettings, identityVolumes, sidecarContainer, usesToken } from './container.ts';
 import {
   ADMIN_PORT,
   CONTAINER,
@@ -102,8 +102,8 @@ function add({ bare, spec, metadata, wanted, service, settings }: Adding): Json 
   const initContainers = listOf(spec, 'initContainers', 'spec.initContainers').map(edited);
   const volumes = [...listOf(spec, 'volumes', 'spec.volumes'), ...identityVolumes(service, settings)];
   const security = isObject(spec['securityContext']) ? spec['securityContext'] : {};
-  // Kubelet makes files of a Secret root's own; a group is how another user may read a key that is not open to all.
-  const needsGroup = settings.manager === undefined && security['fsGroup'] === undefined;
+  // Kubelet makes files of such a volume root's own; a group is how another user may read a key that is not open to all.
+  const needsGroup = !usesToken(settings) && security['fsGroup'] === undefined;
   if (needsGroup) made.push('spec.securityContext.fsGroup');
   if (needsGroup && !isObject(spec['securityContext'])) made.push('spec.securityContext');
   if (!isObject(bare['metadata'])) made.push('metadata');
@@ -145,10 +145,11 @@ function checkSurroundings(spec: Json, { annotations, labels }: Json): void {
   }
 }
 
-function serviceOf({ service }: Wanted, spec: Json, { manager }: InjectSettings): string {
+function serviceOf({ service }: Wanted, spec: Json, { manager, podCertificates }: InjectSettings): string {
   const account = textOf(spec, 'serviceAccountName');
-  if (manager !== undefined && service !== undefined && service !== (account || 'default')) {
-    const why = `it is to be ${service}, but its token will say ${account || 'default'}, the ServiceAccount it runs as`;
+  const isProven = manager !== undefined || podCertificates === true;
+  if (isProven && service !== undefined && service !== (account || 'default')) {
+    const why = `it is to be ${service}, but its cluster will say ${account || 'default'}, the ServiceAccount it runs as`;
     throw new Refusal('other-account', why, `give it serviceAccountName: ${service}`);
   }
   const name = service ?? (account === 'default' ? '' : account);

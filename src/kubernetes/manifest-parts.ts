@@ -9,6 +9,8 @@ export interface InstallOptions {
   readonly trustDomain: string;
   /** Whether pods are made without sidecar while no webhook answers, or not at all. */
   readonly failurePolicy: 'Ignore' | 'Fail';
+  /** Sidecars get their certificates from kubelet (Kubernetes 1.37). */
+  readonly podCertificates?: boolean | undefined;
   /** Of the volume with the CA; that of the cluster unless given. */
   readonly storageClass?: string | undefined;
   /** Of the manager: in a volume, or in Secrets, which any number of replicas can share. */

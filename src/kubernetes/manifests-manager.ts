@@ -8,10 +8,19 @@ import {
   selector,
   variables,
 } from './manifest-parts.ts';
-import type { Json } from './names.ts';
+import { type Json, SIGNER, TRUST_BUNDLE } from './names.ts';
 
 const NAME = 'sidelock-manager';
 const DIRECTORY = '/var/lib/sidelock';
+const CERTIFICATES = { apiGroups: ['certificates.k8s.io'] };
+/** To answer kubelets, and to publish the roots for them; Kubernetes lets every account read those. */
+const SIGNING: readonly Json[] = [
+  { ...CERTIFICATES, resources: ['podcertificaterequests'], verbs: ['list'] },
+  { ...CERTIFICATES, resources: ['podcertificaterequests/status'], verbs: ['update'] },
+  { ...CERTIFICATES, resources: ['signers'], resourceNames: [SIGNER], verbs: ['sign', 'attest'] },
+  { ...CERTIFICATES, resources: ['clustertrustbundles'], resourceNames: [TRUST_BUNDLE], verbs: ['patch'] },
+  { ...CERTIFICATES, resources: ['clustertrustbundles'], verbs: ['create'] },
+];
 
 /**
  * Holds the key of the CA. With its state in a volume it is one replica, and sidecars serve on while it restarts. With its
@@ -19,6 +28,7 @@ const DIRECTORY = '/var/lib/sidelock';
  */
 export function managerManifests(options: InstallOptions): Json[] {
   const { namespace, managerImage, trustDomain, storageClass, state = 'volume', managerReplicas = 1 } = options;
+  const { podCertificates = false } = options;
   const shared = state === 'secrets';
   const api = { name: 'api', port: 9443, targetPort: 9443 };
   const health = { name: 'health', port: 9444, targetPort: 9444 };
@@ -29,6 +39,7 @@ export function managerManifests(options: InstallOptions): Json[] {
         { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
         { apiGroups: [''], resources: ['pods'], verbs: ['get'] },
         { apiGroups: [''], resources: ['services'], verbs: ['list'] },
+        ...(podCertificates ? SIGNING : []),
       ],
       own: [
         { apiGroups: [''], resources: ['configmaps'], resourceNames: ['sidelock-trust'], verbs: ['get', 'patch'] },
@@ -94,6 +105,7 @@ export function managerManifests(options: InstallOptions): Json[] {
                 MTLS_TRUST_DOMAIN: trustDomain,
                 MTLS_KUBERNETES_PODS: 'on',
                 MTLS_KUBERNETES_NAMESPACE: namespace,
+                ...(podCertificates ? { MTLS_KUBERNETES_POD_CERTIFICATES: 'on' } : {}),
                 ...(shared ? { MTLS_KUBERNETES_STATE: 'secrets' } : {}),
               }),
               ...(shared ? [POD_ADDRESS] : []),

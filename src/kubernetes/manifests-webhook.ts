@@ -13,7 +13,8 @@ import { DOMAIN, type Json } from './names.ts';
 const NAME = 'sidelock-webhook';
 
 /** Faces the API server and holds no key but that of its own serving certificate. */
-export function webhookManifests({ namespace, sidecarImage, trustDomain, failurePolicy }: InstallOptions): Json[] {
+export function webhookManifests(options: InstallOptions): Json[] {
+  const { namespace, sidecarImage, trustDomain, failurePolicy, podCertificates = false } = options;
   const named = metadata(NAME, 'webhook', namespace);
   return [
     ...account(NAME, 'webhook', namespace, {
@@ -59,6 +60,7 @@ export function webhookManifests({ namespace, sidecarImage, trustDomain, failure
               MTLS_TRUST_DOMAIN: trustDomain,
               MTLS_MANAGER: `https://sidelock-manager.${namespace}.svc:9443`,
               MTLS_SIDECAR_IMAGE: sidecarImage,
+              ...(podCertificates ? { MTLS_SIDECAR_IDENTITY: 'podCertificate' } : {}),
             }),
             ports: [
               { name: 'webhook', containerPort: 8443 },

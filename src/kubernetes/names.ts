@@ -2,6 +2,10 @@
 export const DOMAIN = 'certificate.ai-teddy.com';
 /** Audience of the ServiceAccount tokens that pods show the manager: good for nothing else, and no other is good for it. */
 export const AUDIENCE = `${DOMAIN}/ca`;
+/** Signer of the pod certificates that kubelet asks for. */
+export const SIGNER = `${DOMAIN}/identity`;
+/** ClusterTrustBundle with the roots; the API server wants its signer before the colon. */
+export const TRUST_BUNDLE = `${DOMAIN}:identity:bundle`;
 /** Name of the container that injection adds. */
 export const CONTAINER = 'sidelock';
 /** Name of the volume with its identity. */

@@ -1,6 +1,6 @@
 import { SidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import type { ReviewPod } from '../manager/pods.ts';
+import type { ProvenPod, ReviewPod } from '../manager/pods.ts';
 import type { KubeApi } from './client.ts';
 import { AUDIENCE, isObject, type Json, objects, textOf } from './names.ts';
 
@@ -12,12 +12,8 @@ type ReviewApi = Pick<KubeApi, 'get' | 'create'>;
  */
 export function createPodReview(api: ReviewApi, log: Logger): ReviewPod {
   return async (token, remote) => {
-    const { namespace, serviceAccount, name, uid } = await accountOf(api, token);
-    const pod = await api.get(`/api/v1/namespaces/${namespace}/pods/${name}`);
-    const fault = pod === undefined ? 'there is no such pod any more' : podFault(pod, { uid, serviceAccount });
-    if (pod === undefined || fault !== undefined) {
-      throw new SidelockError('SL-POD-002', `pod ${namespace}/${name} may not enrol`, { why: fault });
-    }
+    const { pod, proven } = await lookUpPod(api, await accountOf(api, token));
+    const { namespace, pod: name } = proven;
     const addresses = objects(isObject(pod['status']) ? pod['status']['podIPs'] : undefined).map((a) =>
       textOf(a, 'ip'),
     );
@@ -26,11 +22,34 @@ export function createPodReview(api: ReviewApi, log: Logger): ReviewPod {
       const fields = { event: 'pod_address_differs', pod: `${namespace}/${name}`, remote, addresses };
       log.warn(fields, `the token of pod ${namespace}/${name} came from an address that is not the pod's`);
     }
-    return { namespace, serviceAccount, pod: name, uid, dnsNames: await serviceNames(api, namespace, pod) };
+    return proven;
   };
 }
 
-async function accountOf(api: ReviewApi, token: string) {
+/** Whom somebody says that a pod is. */
+export interface PodClaim {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
+/** The pod of that name, when it is all that is claimed and lives. @throws SL-POD-002, SL-KUBE-001, SL-KUBE-002 */
+export async function lookUpPod(
+  api: Pick<KubeApi, 'get'>,
+  claim: PodClaim,
+): Promise<{ readonly pod: Json; readonly proven: ProvenPod }> {
+  const { namespace, name, uid, serviceAccount } = claim;
+  const pod = await api.get(`/api/v1/namespaces/${namespace}/pods/${name}`);
+  const fault = pod === undefined ? 'there is no such pod any more' : podFault(pod, claim);
+  if (pod === undefined || fault !== undefined) {
+    throw new SidelockError('SL-POD-002', `pod ${namespace}/${name} may not enrol`, { why: fault });
+  }
+  const dnsNames = await serviceNames(api, namespace, pod);
+  return { pod, proven: { namespace, serviceAccount, pod: name, uid, dnsNames } };
+}
+
+async function accountOf(api: ReviewApi, token: string): Promise<PodClaim> {
   if (!/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) throw noProof('it is no ServiceAccount token');
   const review = await api.create('/apis/authentication.k8s.io/v1/tokenreviews', {
     apiVersion: 'authentication.k8s.io/v1',
@@ -63,11 +82,8 @@ async function accountOf(api: ReviewApi, token: string) {
   return { namespace, serviceAccount, name, uid };
 }
 
-function podFault(
-  { metadata, spec, status }: Json,
-  { uid, serviceAccount }: { readonly uid: string; readonly serviceAccount: string },
-): string | undefined {
-  if (textOf(metadata, 'uid') !== uid) return 'the token is of another pod, which had this name before';
+function podFault({ metadata, spec, status }: Json, { uid, serviceAccount }: PodClaim): string | undefined {
+  if (textOf(metadata, 'uid') !== uid) return 'another pod had this name before';
   if (textOf(spec, 'serviceAccountName') !== serviceAccount) return `it does not run as ${serviceAccount}`;
   if (textOf(metadata, 'deletionTimestamp') !== '') return 'it is being deleted';
   const phase = textOf(status, 'phase');
@@ -80,7 +96,7 @@ const MAX_SERVICES = 32;
 /**
  * Those spellings that mean one Service in the whole cluster: whoever may make a Service in some namespace must not get
  * the name that others call one of theirs by. A Service selects by labels; one without selector selects nothing, though an empty selector elsewhere means all. */
-async function serviceNames(api: ReviewApi, namespace: string, { metadata }: Json): Promise<string[]> {
+async function serviceNames(api: Pick<KubeApi, 'get'>, namespace: string, { metadata }: Json): Promise<string[]> {
   const labels = isObject(metadata) && isObject(metadata['labels']) ? metadata['labels'] : {};
   const list = await api.get(`/api/v1/namespaces/${namespace}/services`);
   return objects(list?.['items'])

@@ -1,11 +1,12 @@
 import type { KubeApi } from './client.ts';
-import { isObject } from './names.ts';
+import { isObject, SIGNER, TRUST_BUNDLE } from './names.ts';
 
 /** What an account must be able to do. */
 export interface Right {
   readonly verb: string;
   readonly group?: string;
   readonly resource: string;
+  readonly subresource?: string;
   readonly name?: string;
   readonly namespace?: string;
 }
@@ -26,7 +27,55 @@ export async function missingRights(api: Pick<KubeApi, 'create'>, rights: readon
   return asked.flat();
 }
 
-function sentence({ verb, group, resource, name, namespace }: Right): string {
-  const what = group === undefined ? resource : `${resource}.${group}`;
+/** All that the manager may be asked to do in a cluster; what the installation gives it, and no more. */
+export function managerRights({
+  namespace,
+  podCertificates,
+}: {
+  /** Where it publishes its roots. */
+  readonly namespace?: string | undefined;
+  readonly podCertificates: boolean;
+}): Right[] {
+  const group = 'certificates.k8s.io';
+  const publishing: Right[] = [
+    { verb: 'create', resource: 'configmaps', namespace: namespace ?? '' },
+    ...trustRights(namespace ?? '', ['get', 'patch']),
+  ];
+  const signing: Right[] = [
+    { verb: 'list', group, resource: 'podcertificaterequests' },
+    { verb: 'update', group, resource: 'podcertificaterequests', subresource: 'status' },
+    ...['sign', 'attest'].map((verb) => ({ verb, group, resource: 'signers', name: SIGNER })),
+    { verb: 'create', group, resource: 'clustertrustbundles' },
+    { verb: 'patch', group, resource: 'clustertrustbundles', name: TRUST_BUNDLE },
+  ];
+  return [
+    { verb: 'create', group: 'authentication.k8s.io', resource: 'tokenreviews' },
+    { verb: 'get', resource: 'pods' },
+    { verb: 'list', resource: 'services' },
+    ...(namespace === undefined ? [] : publishing),
+    ...(podCertificates ? signing : []),
+  ];
+}
+
+/** All that the webhook may be asked to do. */
+export function webhookRights(namespace: string, configuration: string): Right[] {
+  const group = 'admissionregistration.k8s.io';
+  const resource = 'mutatingwebhookconfigurations';
+  return [
+    ...['get', 'patch'].map((verb) => ({ verb, group, resource, name: configuration })),
+    { verb: 'create', resource: 'events' },
+    ...trustRights(namespace, ['get']),
+    ...['get', 'update'].map((verb) => ({ verb, resource: 'secrets', name: 'sidelock-webhook-ca', namespace })),
+    { verb: 'create', resource: 'secrets', namespace },
+  ];
+}
+
+function trustRights(namespace: string, verbs: readonly string[]): Right[] {
+  return verbs.map((verb) => ({ verb, resource: 'configmaps', name: 'sidelock-trust', namespace }));
+}
+
+function sentence({ verb, group, resource, subresource, name, namespace }: Right): string {
+  const part = subresource === undefined ? resource : `${resource}/${subresource}`;
+  const what = group === undefined ? part : `${part}.${group}`;
   return `${verb} ${what}${name === undefined ? '' : ` ${name}`}${namespace === undefined ? '' : ` in namespace ${namespace}`}`;
 }

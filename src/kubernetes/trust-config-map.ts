@@ -3,16 +3,18 @@ import { isAbort, isSidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
 import type { KubeApi } from './client.ts';
-import { isObject, MANAGED_BY, textOf } from './names.ts';
+import { isObject, type Json, MANAGED_BY, SIGNER, TRUST_BUNDLE, textOf } from './names.ts';
 
-/** The ConfigMap with the roots of the manager. Nothing in it is secret. */
+/** Name of the ConfigMap with the roots of the manager. Nothing in it is secret. */
 const TRUST = 'sidelock-trust';
 const KEY = 'ca.crt';
-const EVERY_MS = 15 * SECOND;
+const EVERY_MS = 5 * SECOND;
 
 interface KeepOptions {
   readonly api: Pick<KubeApi, 'get' | 'create' | 'apply'>;
   readonly namespace: string;
+  /** As a ClusterTrustBundle too, from which kubelet gives it to pods. */
+  readonly clusterTrustBundle?: boolean;
   /** PEM. */
   readonly bundle: () => string;
   readonly clock: Clock;
@@ -20,30 +22,34 @@ interface KeepOptions {
   readonly signal: AbortSignal;
 }
 
-/** Keeps the bundle where the webhook finds it, whoever changes or deletes it. Resolves when the signal aborts. */
-export async function keepTrust({ api, namespace, bundle, clock, log, signal }: KeepOptions): Promise<void> {
-  const all = `/api/v1/namespaces/${namespace}/configmaps`;
-  let failed = false;
-  const keep = async () => {
+/** Keeps the bundle where webhook and kubelet find it, whoever changes or deletes it. Resolves when the signal aborts. */
+export async function keepTrust(options: KeepOptions): Promise<void> {
+  const { api, namespace, clusterTrustBundle = false, bundle, clock, log, signal } = options;
+  const places = clusterTrustBundle ? [configMapIn(namespace), CLUSTER_TRUST_BUNDLE] : [configMapIn(namespace)];
+  const failed = new Set<Place>();
+  const keep = async ({ all, name, what, part, inner }: Place) => {
     const wanted = bundle();
-    const found = await api.get(`${all}/${TRUST}`);
-    if (isObject(found) && textOf(found['data'], KEY) === wanted) return;
-    const labels = { [MANAGED_BY.label]: MANAGED_BY.value };
-    const object = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: TRUST, labels }, data: { [KEY]: wanted } };
+    const found = await api.get(`${all}/${name}`);
+    if (isObject(found) && textOf(found[part], inner) === wanted) return;
+    const metadata = { name, labels: { [MANAGED_BY.label]: MANAGED_BY.value } };
+    const object = { ...what, metadata, [part]: { ...(isObject(what[part]) ? what[part] : {}), [inner]: wanted } };
     if (found === undefined) await api.create(all, object);
-    else await api.apply(`${all}/${TRUST}`, object, { force: true });
-    log.info({ event: 'trust_published', namespace, configMap: TRUST }, `the trust bundle is in ${namespace}/${TRUST}`);
+    else await api.apply(`${all}/${name}`, object, { force: true });
+    log.info({ event: 'trust_published', namespace, name }, `the trust bundle is in ${what['kind']} ${name}`);
   };
   try {
     for (;;) {
-      try {
-        await keep();
-        failed = false;
-      } catch (error) {
-        if (!isSidelockError(error)) throw error;
-        const fields = { event: 'trust_not_published', code: error.code, why: error.why };
-        if (!failed) log.error(fields, `the trust bundle is not in ${namespace}/${TRUST}: ${error.message}`);
-        failed = true;
+      for (const place of places) {
+        try {
+          await keep(place);
+          failed.delete(place);
+        } catch (error) {
+          if (!isSidelockError(error)) throw error;
+          const fields = { event: 'trust_not_published', code: error.code, why: error.why };
+          const { name, what } = place;
+          if (!failed.has(place)) log.error(fields, `the bundle is not in ${what['kind']} ${name}: ${error.message}`);
+          failed.add(place);
+        }
       }
       await clock.sleep(EVERY_MS, signal);
     }
@@ -51,6 +57,27 @@ export async function keepTrust({ api, namespace, bundle, clock, log, signal }: 
     if (!isAbort(error)) throw error;
   }
 }
+
+interface Place {
+  readonly all: string;
+  readonly name: string;
+  readonly what: Json;
+  readonly part: string;
+  readonly inner: string;
+}
+
+function configMapIn(namespace: string): Place {
+  const what = { apiVersion: 'v1', kind: 'ConfigMap' };
+  return { all: `/api/v1/namespaces/${namespace}/configmaps`, name: TRUST, what, part: 'data', inner: KEY };
+}
+
+const CLUSTER_TRUST_BUNDLE: Place = {
+  all: '/apis/certificates.k8s.io/v1/clustertrustbundles',
+  name: TRUST_BUNDLE,
+  what: { apiVersion: 'certificates.k8s.io/v1', kind: 'ClusterTrustBundle', spec: { signerName: SIGNER } },
+  part: 'spec',
+  inner: 'trustBundle',
+};
 
 /** SHA-256 of each root that is published; none when nothing is. @throws SL-KUBE-001, SL-KUBE-002, SL-PEM-* */
 export async function publishedRoots(api: Pick<KubeApi, 'get'>, namespace: string): Promise<string[]> {

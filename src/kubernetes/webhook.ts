@@ -11,7 +11,7 @@ import { admit } from './admission.ts';
 import type { KubeApi } from './client.ts';
 import type { InjectSettings } from './container.ts';
 import { createEvents } from './events.ts';
-import { missingRights, type Right } from './rights.ts';
+import { missingRights, type Right, webhookRights } from './rights.ts';
 import { followState } from './webhook-state.ts';
 
 interface WebhookOptions {
@@ -57,7 +57,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     serve: (leaf) => server.setSecureContext(leaf),
   });
   const events = createEvents({ api, clock, log });
-  void tellMissingRights(api, rightsIn(namespace, configuration), log);
+  void tellMissingRights(api, webhookRights(namespace, configuration), log);
 
   const answer = (text: string): string => {
     const roots = state.roots();
@@ -132,19 +132,6 @@ async function close(server: Server): Promise<void> {
     server.closeIdleConnections();
   });
   clearTimeout(deadline);
-}
-
-function rightsIn(namespace: string, configuration: string): Right[] {
-  const group = 'admissionregistration.k8s.io';
-  const resource = 'mutatingwebhookconfigurations';
-  return [
-    { verb: 'get', group, resource, name: configuration },
-    { verb: 'patch', group, resource, name: configuration },
-    { verb: 'create', resource: 'events' },
-    { verb: 'get', resource: 'configmaps', name: 'sidelock-trust', namespace },
-    ...['get', 'update'].map((verb) => ({ verb, resource: 'secrets', name: 'sidelock-webhook-ca', namespace })),
-    { verb: 'create', resource: 'secrets', namespace },
-  ];
 }
 
 async function tellMissingRights(api: KubeApi, rights: readonly Right[], log: Logger): Promise<void> {

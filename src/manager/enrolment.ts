@@ -6,7 +6,7 @@ import type { AuditEvent, AuditLog } from './audit.ts';
 import type { Inventory, InventoryEntry } from './inventory.ts';
 import type { Issuer } from './issuer.ts';
 import type { ManagerMetrics } from './metrics.ts';
-import type { ReviewPod } from './pods.ts';
+import type { ProvenPod, ReviewPod } from './pods.ts';
 import { type ProvenLeaf, refuseWeakerKey } from './renewal-proof.ts';
 import { checkSubject } from './subject.ts';
 import type { Tokens } from './tokens.ts';
@@ -47,6 +47,15 @@ export interface EnrollPodInput {
   readonly remote: string;
 }
 
+export interface CertifyPodInput {
+  /** Whom the cluster vouches for. */
+  readonly pod: ProvenPod;
+  /** DER or PEM. */
+  readonly csr: string | Buffer;
+  /** Milliseconds: what was asked for, within what its cluster takes. */
+  readonly validityMs: number;
+}
+
 export interface RenewInput {
   /** DER of what the TLS connection showed, leaf first; empty when nothing. */
   readonly chain: readonly Buffer[];
@@ -62,6 +71,11 @@ export interface Enrolment {
    * one that is gone gets no more. @throws SidelockError SL-POD-*, SL-KUBE-*, SL-NAME-002, SL-CSR-*, SL-KEY-001, SL-CA-003
    */
   enrollPod(input: EnrollPodInput): Promise<InventoryEntry>;
+  /**
+   * For a pod whose kubelet asked the cluster; its certificate before is superseded.
+   * @throws SidelockError SL-NAME-002, SL-CSR-*, SL-KEY-001, SL-CA-003
+   */
+  certifyPod(input: CertifyPodInput): Promise<InventoryEntry>;
   /** @throws SidelockError SL-API-002, SL-CERT-001, SL-CSR-*, SL-KEY-001, SL-CA-003 */
   renew(input: RenewInput): Promise<InventoryEntry>;
 }
@@ -156,6 +170,20 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
       });
     },
 
+    async certifyPod({ pod: { namespace, serviceAccount: service, pod: name, uid, dnsNames }, csr, validityMs }) {
+      const actor = `kubelet:${namespace}/${name}`;
+      return await audited({ actor, service }, async () => {
+        const subject = { ...checkSubject({ service, namespace }, []), dnsNames };
+        const by = { by: 'kubelet', pod: uid, actor, validityMs } as const;
+        const entry = await options.podIssuer.signCsr({ csr, subject, ...by, permit: async () => {} });
+        for (const { serial, pod, supersededBy } of inventory.all()) {
+          if (pod !== uid || serial === entry.serial || supersededBy !== undefined) continue;
+          await inventory.supersede(serial, entry.serial, clock.now());
+        }
+        return entry;
+      });
+    },
+
     async renew({ chain, csr, remote }) {
       const proven = await audited({ actor: 'nobody', remote }, async () => options.prove(chain));
       const { leaf, spiffeId, service, namespace } = proven;
@@ -163,9 +191,9 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
       return await inTurn(leaf.serial, () =>
         audited({ actor, remote, service, serial: leaf.serial }, async () => {
           const presented = inventory.get(leaf.serial);
-          if (presented?.by === 'pod') {
+          if (presented?.by === 'pod' || presented?.by === 'kubelet') {
             throw new SidelockError('SL-API-002', `serial ${leaf.serial} of ${service} is not renewed by itself`, {
-              why: 'it is that of a pod, which shows its ServiceAccount token each time',
+              why: 'it is that of a pod, which its cluster vouches for each time',
             });
           }
           const subject = { service, namespace, type: presented?.type, additionalSans: presented?.additionalSans };

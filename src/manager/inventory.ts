@@ -28,6 +28,8 @@ export interface InventoryEntry {
   readonly fingerprint256: string;
   /** Leaf and intermediates, so that a repeated request can be given the same answer. */
   readonly pem: string;
+  /** UID of the pod that kubelet asked for. */
+  readonly pod?: string;
   /** Serial of the certificate this one was renewed to. */
   readonly supersededBy?: string;
   /** When it was used to renew a second time. */

@@ -37,9 +37,13 @@ export interface Caller {
 }
 
 interface SignRequest extends Caller {
-  readonly csr: string;
+  readonly csr: string | Buffer;
   readonly subject: Subject;
   readonly by: IssuedBy;
+  /** Milliseconds, in place of what holds for all. */
+  readonly validityMs?: number | undefined;
+  /** UID of the pod, where kubelet asks. */
+  readonly pod?: string | undefined;
   /** The leaf that a renewal was asked with. */
   readonly presented?: InventoryEntry | undefined;
   /** Called when all is checked and a signature would be made: the last chance to throw. */
@@ -65,6 +69,10 @@ export interface Issuer {
 const REPEAT_MS = MINUTE;
 /** Clocks are corrected in small steps; only a real jump back stops issuing. */
 const CLOCK_STEP_MS = 2 * MINUTE;
+
+interface Special extends Pick<SignRequest, 'validityMs' | 'pod'> {
+  readonly kept?: boolean | undefined;
+}
 
 interface KeyToSign {
   readonly publicKey: KeyObject;
@@ -108,13 +116,13 @@ export function createIssuer(options: IssuerOptions): Issuer {
     subject: Subject,
     by: IssuedBy,
     caller: Caller,
-    kept = false,
+    { kept = false, pod, validityMs: wanted }: Special = {},
   ): Promise<InventoryEntry> => {
     const started = performance.now();
     const now = clock.now();
     const { signer, chainPem } = authority();
     const profile = profileOf(subject.type);
-    const validityMs = options.validityMs ?? profile.validityDays * DAY;
+    const validityMs = wanted ?? options.validityMs ?? profile.validityDays * DAY;
     const spiffeId = spiffeIdOf(subject, trustDomain);
     const leaf = issueLeaf({
       signer,
@@ -142,6 +150,7 @@ export function createIssuer(options: IssuerOptions): Issuer {
       fingerprint256: leaf.fingerprint256,
       pem: pemEncode('CERTIFICATE', leaf.der) + chainPem,
       ...(kept ? { kept } : {}),
+      ...(pod === undefined ? {} : { pod }),
     };
     const action = by === 'renew' ? 'certificate_renewed' : 'certificate_issued';
     // The journal first: after a crash between the two there is a line too many, never a certificate without one.
@@ -163,11 +172,11 @@ export function createIssuer(options: IssuerOptions): Issuer {
       const publicKey = createPublicKey(privateKey);
       const key = { publicKey, keyType: options.keyType, spkiSha256: spkiSha256(publicKey) };
       check(key, subject);
-      const entry = await sign(key, subject, 'generate', caller, kept);
+      const entry = await sign(key, subject, 'generate', caller, { kept });
       return { entry, privateKey: Buffer.from(privateKeyToPem(privateKey)) };
     },
 
-    signCsr({ csr, subject, by, presented, permit, ...caller }) {
+    signCsr({ csr, subject, by, presented, permit, pod, validityMs, ...caller }) {
       const request = verifyCsr(csr, 'the request');
       const spiffeId = spiffeIdOf(subject, trustDomain);
       return inTurn(`${request.spkiSha256} ${spiffeId}`, async () => {
@@ -184,7 +193,7 @@ export function createIssuer(options: IssuerOptions): Issuer {
           const why = ignored.join(', ').slice(0, 500);
           await audit.append({ action: 'csr_names_ignored', ...caller, service: subject.service, result: 'ok', why });
         }
-        return await sign(request, subject, by, caller);
+        return await sign(request, subject, by, caller, { pod, validityMs });
       });
     },
   };

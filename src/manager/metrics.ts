@@ -1,7 +1,7 @@
 import type { Cell, HistogramCell, Metrics } from '../base/metrics.ts';
 import type { CrlSet } from '../pki/crl-set.ts';
 
-export type IssuedBy = 'generate' | 'token' | 'renew' | 'pod';
+export type IssuedBy = 'generate' | 'token' | 'renew' | 'pod' | 'kubelet';
 type NoticeResult = 'kept' | 'repeated' | 'full' | 'unknown';
 type TokenResult = 'created' | 'revoked' | 'used' | 'refused';
 
@@ -55,7 +55,7 @@ export function createManagerMetrics(metrics: Metrics, version: string): Manager
     'openssl',
   ]);
   build.with({ version, node: process.versions.node, openssl: process.versions.openssl }).value = 1;
-  for (const kind of ['generate', 'token', 'renew', 'pod']) issued.with({ kind });
+  for (const kind of ['generate', 'token', 'renew', 'pod', 'kubelet']) issued.with({ kind });
   for (const result of ['created', 'revoked', 'used', 'refused']) tokens.with({ result });
 
   return {

@@ -55,7 +55,7 @@ export function lackingBundle(holdings: readonly Holding[], asked: Asked): Lacki
     if (files !== undefined) {
       return files.current ? [] : [lacking(holding, 'its ca.pem was not written yet')];
     }
-    if (entry.by === 'generate' || isAbsent(holding, asked)) return [];
+    if (isSilent(entry) || isAbsent(holding, asked)) return [];
     return hasReported(holding, asked) ? [] : [lacking(holding, 'it has not confirmed the bundle')];
   });
 }
@@ -70,13 +70,13 @@ export function lackingEnd(holdings: readonly Holding[], asked: Asked): Lacking[
       files !== undefined && !old && age(entry, asked) < FILES_GRACE_MS
         ? `its files were written ${span(age(entry, asked))} ago; whoever reads them gets ${span(FILES_GRACE_MS)}`
         : undefined,
-      entry.by !== 'generate' && !old && !hasReported(holding, asked)
+      !isSilent(entry) && !old && !hasReported(holding, asked)
         ? 'it has not confirmed its certificate of the new root'
         : undefined,
       oldPeers > 0 && asked.closeConnections !== true
         ? `it has ${oldPeers} open connections made under the old root`
         : undefined,
-      entry.by !== 'generate' &&
+      !isSilent(entry) &&
       hasReported(holding, asked) &&
       heardAt === undefined &&
       asked.now - asked.startedAt < HEARING_MS
@@ -91,9 +91,7 @@ export function lackingEnd(holdings: readonly Holding[], asked: Asked): Lacking[
 export function needsOld(holdings: readonly Holding[], asked: Asked): boolean {
   return holdings.some((holding) => {
     const { files, entry, old } = holding;
-    return old
-      ? files !== undefined || entry.by !== 'generate'
-      : entry.by !== 'generate' && !hasReported(holding, asked);
+    return old ? files !== undefined || entry.by !== 'generate' : !isSilent(entry) && !hasReported(holding, asked);
   });
 }
 
@@ -101,11 +99,18 @@ function age({ issuedAt }: InventoryEntry, { now }: Asked): number {
   return Math.max(0, now - issuedAt);
 }
 
+/** Whoever holds it never talks to the manager. With kubelet it is the cluster that brings both certificate and bundle. */
+export function isSilent({ by }: InventoryEntry): boolean {
+  return by === 'generate' || by === 'kubelet';
+}
+
 function hasReported({ entry: { reported } }: Holding, { bundle }: Asked): boolean {
   return reported?.bundle === bundle;
 }
 
 function isAbsent(holding: Holding, { now, absentMs }: Asked): boolean {
+  // Its cluster asks for the next one, and says for which pod.
+  if (holding.entry.by === 'kubelet') return false;
   // A pod that replaced its certificate enrolled anew, and does not say which one it had.
   const most = holding.entry.by === 'pod' ? Math.min(absentMs, PODS_SILENT_MS) : absentMs;
   return now - (seenAt(holding) ?? holding.entry.issuedAt) > most;
@@ -116,7 +121,7 @@ function seenAt({ entry, heardAt }: Holding): number | undefined {
 }
 
 function lacking(holding: Holding, why: string): Lacking {
-  const { service, namespace, serial, notAfter, by } = holding.entry;
-  const holder = holding.files !== undefined ? 'files' : by === 'generate' ? 'unknown' : 'sidecar';
+  const { service, namespace, serial, notAfter } = holding.entry;
+  const holder = holding.files !== undefined ? 'files' : isSilent(holding.entry) ? 'unknown' : 'sidecar';
   return { service, namespace, serial, holder, why, seenAt: seenAt(holding), until: notAfter };
 }

@@ -10,7 +10,7 @@ import { type Authority, type AuthorityOptions, type GivenCa, makeAuthority } fr
 import type { Inventory, InventoryEntry } from './inventory.ts';
 import { rootSignerOf } from './root-offline.ts';
 import type { TokenRecord } from './tokens.ts';
-import { type Holding, type Lacking, lackingBundle, lackingEnd, needsOld } from './trust-lacking.ts';
+import { type Holding, isSilent, type Lacking, lackingBundle, lackingEnd, needsOld } from './trust-lacking.ts';
 import { destroyRetired, openRoots, type Roots, rootOf } from './trust-roots.ts';
 import { nextStep, phaseOf, STEPS, type TrustPhase, type TrustState, writeTrustState } from './trust-state.ts';
 
@@ -180,7 +180,7 @@ export function createTrust(options: TrustOptions): Trust {
   const status = async (patience?: Patience): Promise<TrustStatus> => {
     const { state, bundle } = roots;
     const all = await holdings();
-    const enrolled = all.filter(({ entry }) => entry.by !== 'generate');
+    const enrolled = all.filter(({ entry }) => !isSilent(entry));
     const confirmed = enrolled.filter(({ entry }) => entry.reported?.bundle === bundle.sha256).length;
     return {
       generation: state.generation,
@@ -318,8 +318,7 @@ export function createTrust(options: TrustOptions): Trust {
     heardAt: (serial) => heard.get(serial)?.at,
     behind() {
       const { sha256 } = roots.bundle;
-      return inUse().filter((entry) => entry.by !== 'generate' && (isOld(entry) || entry.reported?.bundle !== sha256))
-        .length;
+      return inUse().filter((entry) => !isSilent(entry) && (isOld(entry) || entry.reported?.bundle !== sha256)).length;
     },
     followers() {
       const now = clock.now();

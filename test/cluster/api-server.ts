@@ -37,7 +37,7 @@ interface AskOptions {
 
 const ADMIN = 'administrator';
 /** The token of the kubelet of node `n1`. */
-const KUBELET = 'kubelet-of-n1';
+export const KUBELET = 'kubelet-of-n1';
 
 /** Ready in about 3 seconds, on ports that were free; ends with the test. */
 export async function startApiServer(t: { teardown(end: () => Promise<void> | void): void }): Promise<ApiServer> {

@@ -14,6 +14,14 @@ export function start(program: string, args: readonly string[], env: Readonly<Re
   appendFileSync(path('pids'), `${child.pid} ${program}\n`);
 }
 
+/** Ends one program of the cluster, by its path. */
+export async function stop(program: string): Promise<void> {
+  for (const line of readFileSync(path('pids'), 'utf8').trim().split('\n')) {
+    const [pid = ''] = line.split(' ');
+    if (line.endsWith(` ${program}`) && runs(Number(pid), program)) await end(Number(pid), program);
+  }
+}
+
 /** Asks until it is so. @throws Error with the end of the program's log */
 export async function until(what: string, log: string, isSo: () => boolean): Promise<void> {
   for (let tries = 0; tries < 600; tries++) {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { makeCertificates } from './certificates.ts';
 import { PAUSE_IMAGE, writeConfigs } from './config.ts';
 import { importImage, makeImage } from './image.ts';
-import { start, stopAll, until } from './processes.ts';
+import { start, stop, stopAll, until } from './processes.ts';
 import { say } from './say.ts';
 import { ADMIN_KUBECONFIG, API_PORT, BRIDGE, NODE_IP, path } from './state.ts';
 
@@ -43,6 +43,12 @@ export async function down(): Promise<void> {
   await stopAll();
   if (programs !== undefined) spawnSync(join(programs, 'kube-proxy'), ['--cleanup'], { stdio: 'ignore' });
   rmSync(path(), { recursive: true, force: true });
+}
+
+/** Its containers run on; what it keeps in memory alone is gone, keys of pod certificates among it. */
+export async function restartKubelet(programs: string): Promise<void> {
+  await stop(join(programs, 'kubelet'));
+  startKubelet(programs);
 }
 
 const PAUSE = ['/bin/busybox', 'sh', '-c', 'trap "exit 0" TERM INT; /bin/busybox sleep 2147483647 & wait'];

@@ -1,0 +1,132 @@
+import { type Clock, HOUR, MINUTE, SECOND } from '../base/clock.ts';
+import { isAbort, isSidelockError, SidelockError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
+import type { ProvenPod } from '../manager/pods.ts';
+import type { KubeApi } from './client.ts';
+import { isObject, type Json, objects, SIGNER, textOf } from './names.ts';
+import { lookUpPod } from './pod-review.ts';
+
+interface SignerOptions {
+  readonly api: Pick<KubeApi, 'get' | 'replace'>;
+  /** Issues for the key of the request, or throws a SidelockError. */
+  readonly certify: (request: {
+    readonly pod: ProvenPod;
+    readonly csr: Buffer;
+    readonly validityMs: number;
+  }) => Promise<{ readonly pem: string; readonly notBefore: number; readonly notAfter: number }>;
+  /** Of the certificates. Milliseconds; kubelet takes none that ends within an hour, and renews it as if it did. */
+  readonly validityMs: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Answers the PodCertificateRequests (certificates.k8s.io/v1) to our signer: kubelet asks for a pod, the API server has
+ * checked that it may, and the pod must be there and run under that account. A request is issued or denied once, and says
+ * why; one that cannot be answered now is left for the next round. Looks rather than watches: requests are few, and gone
+ * after a quarter of an hour. Resolves when the signal aborts.
+ */
+export async function signPodCertificates(options: SignerOptions): Promise<void> {
+  const { api, clock, log, signal } = options;
+  let told: string | undefined;
+  const tell = (error: unknown) => {
+    if (!isSidelockError(error)) throw error;
+    const { code, why, message } = error;
+    if (told !== message) log.error({ event: 'pod_certificates_failed', code, why }, message);
+    told = message;
+  };
+  try {
+    for (;;) {
+      const list = await api.get(`${ALL}?${OPEN}`).catch(tell);
+      const open = objects(list?.['items']).filter((request) => isOpen(request));
+      for (let i = 0; i < open.length; i += AT_ONCE) {
+        await Promise.all(open.slice(i, i + AT_ONCE).map((request) => answer(request, options).catch(tell)));
+      }
+      await clock.sleep(EVERY_MS, signal);
+    }
+  } catch (error) {
+    if (!isAbort(error)) throw error;
+  }
+}
+
+const API = '/apis/certificates.k8s.io/v1';
+const ALL = `${API}/podcertificaterequests`;
+/** From the cache of the API server: what is answered meanwhile is a conflict, and no harm. */
+const OPEN = new URLSearchParams({ fieldSelector: `spec.signerName=${SIGNER}`, resourceVersion: '0' });
+const EVERY_MS = SECOND;
+const AT_ONCE = 8;
+const SHORTEST_MS = HOUR;
+/** A certificate begins this long before it is issued, which counts. */
+const BACKDATE_MS = 2 * MINUTE;
+/** The least between the begin of a certificate and its renewal, and between that and its end. */
+const MARGIN_MS = 10 * MINUTE;
+
+function isOpen({ spec, status }: Json): boolean {
+  const signer = textOf(spec, 'signerName');
+  return signer === SIGNER && objects(isObject(status) ? status['conditions'] : undefined).length === 0;
+}
+
+async function answer(request: Json, options: SignerOptions): Promise<void> {
+  const { api, log, clock } = options;
+  const { metadata } = request;
+  const spec = isObject(request['spec']) ? request['spec'] : {};
+  const [namespace, name] = [textOf(metadata, 'namespace'), textOf(metadata, 'name')];
+  const put = async (next: Json) => {
+    const path = `${API}/namespaces/${namespace}/podcertificaterequests/${name}/status`;
+    await api.replace(path, { ...request, status: next });
+  };
+  const now = clock.now();
+  const condition = (type: 'Issued' | 'Denied', reason: string, message: string) => [
+    { type, status: 'True', reason, message: message.slice(0, 1_000), lastTransitionTime: timestamp(now) },
+  ];
+  const pod = `${namespace}/${textOf(spec, 'podName')}`;
+  try {
+    const { pem, notBefore, notAfter } = await issue(spec, namespace, options);
+    const due = now + (Math.min(options.validityMs, notAfter - now) * 2) / 3;
+    const beginRefreshAt = Math.min(Math.max(due, notBefore + MARGIN_MS), notAfter - MARGIN_MS);
+    await put({
+      conditions: condition('Issued', 'Issued', 'issued by sidelock'),
+      certificateChain: pem,
+      notBefore: timestamp(notBefore),
+      notAfter: timestamp(notAfter),
+      beginRefreshAt: timestamp(beginRefreshAt),
+    });
+  } catch (error) {
+    const reason = isSidelockError(error) ? DENIALS.find(([codes]) => codes.test(error.code))?.[1] : undefined;
+    if (!isSidelockError(error) || reason === undefined) throw error;
+    const message = `${error.message}: ${error.why ?? error.code}`;
+    log.warn({ event: 'pod_certificate_denied', pod, request: name, reason, code: error.code }, message);
+    await put({ conditions: condition('Denied', reason, message) });
+  }
+}
+
+/** What asking again would not change. */
+const DENIALS: ReadonlyArray<readonly [RegExp, string]> = [
+  [/^SL-KEY-/, 'UnsupportedKeyType'],
+  [/^SL-CSR-003$/, 'KeyOfSomebodyElse'],
+  [/^SL-CSR-/, 'InvalidRequest'],
+  [/^SL-POD-/, 'PodNotAsClaimed'],
+  [/^SL-NAME-/, 'InvalidName'],
+  [/^SL-API-/, 'InvalidUnverifiedUserAnnotations'],
+];
+
+async function issue(spec: Json, namespace: string, { api, certify, validityMs }: SignerOptions) {
+  const annotations = Object.keys(isObject(spec['unverifiedUserAnnotations']) ? spec['unverifiedUserAnnotations'] : {});
+  if (annotations.length > 0) {
+    const why = `nothing is known of ${annotations.join(', ').slice(0, 200)}`;
+    throw new SidelockError('SL-API-001', 'userAnnotations mean nothing to this signer', { why });
+  }
+  const claim = { namespace, name: textOf(spec, 'podName'), uid: textOf(spec, 'podUID') };
+  const { proven } = await lookUpPod(api, { ...claim, serviceAccount: textOf(spec, 'serviceAccountName') });
+  const most = Number(spec['maxExpirationSeconds']) * SECOND - BACKDATE_MS;
+  return await certify({
+    pod: proven,
+    csr: Buffer.from(textOf(spec, 'stubPKCS10Request'), 'base64'),
+    validityMs: Math.min(Math.max(validityMs, SHORTEST_MS), Math.max(most, SHORTEST_MS)),
+  });
+}
+
+function timestamp(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, 'Z');
+}

@@ -1,0 +1,176 @@
+import { strictEqual } from 'node:assert';
+import t from 'tap';
+import { parseAllDocuments } from 'yaml';
+import { type Clock, DAY, systemClock } from '../../src/base/clock.ts';
+import { SidelockError } from '../../src/base/errors.ts';
+import { connectKubernetes, type KubeApi } from '../../src/kubernetes/client.ts';
+import { createEvents } from '../../src/kubernetes/events.ts';
+import { signPodCertificates } from '../../src/kubernetes/pod-certificates.ts';
+import { createPodReview } from '../../src/kubernetes/pod-review.ts';
+import { managerRights, missingRights, type Right, webhookRights } from '../../src/kubernetes/rights.ts';
+import { secretClient } from '../../src/kubernetes/secret-client.ts';
+import { keepTrust, publishedRoots } from '../../src/kubernetes/trust-config-map.ts';
+import { ensureAuthority } from '../../src/kubernetes/webhook-authority.ts';
+import { reconcileBundle } from '../../src/kubernetes/webhook-bundle.ts';
+import { generateKey } from '../../src/pki/keys.ts';
+import { cli } from '../support/cli.ts';
+import { openManager, recordingLog, temporaryDirectory } from '../support/manager/rig.ts';
+import { type ApiServer, startApiServer } from './api-server.ts';
+import { askForPod, makeShop, REQUESTS, requestOf } from './pod-requests.ts';
+
+const SYSTEM = 'sidelock-system';
+const WEBHOOK = 'sidelock-webhook';
+const AUDIENCE = 'certificate.ai-teddy.com/ca';
+const TRUST = `/api/v1/namespaces/${SYSTEM}/configmaps/sidelock-trust`;
+const BUNDLE = '/apis/certificates.k8s.io/v1/clustertrustbundles/certificate.ai-teddy.com:identity:bundle';
+const AUTHORITY = `/api/v1/namespaces/${SYSTEM}/secrets/sidelock-webhook-ca`;
+const RBAC = '/apis/rbac.authorization.k8s.io/v1';
+
+interface Rule {
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  readonly resourceNames?: readonly string[];
+  readonly verbs: readonly string[];
+}
+interface Role {
+  readonly kind: 'Role' | 'ClusterRole';
+  readonly metadata: { readonly name: string };
+  readonly rules: readonly Rule[];
+}
+
+const pathOf = ({ kind, metadata: { name } }: Role) =>
+  kind === 'Role' ? `${RBAC}/namespaces/${SYSTEM}/roles/${name}` : `${RBAC}/clusterroles/${name}`;
+
+/** A role, and what is left of its rules, for each verb of each rule. */
+function lessons(role: Role) {
+  return role.rules.flatMap((rule, at) =>
+    rule.verbs.map((verb) => {
+      const verbs = rule.verbs.filter((other) => other !== verb);
+      const rules = role.rules.toSpliced(at, 1, ...(verbs.length === 0 ? [] : [{ ...rule, verbs }]));
+      return { role, rules, verb, rule, what: `${verb} ${rule.resources.join()} ${rule.resourceNames?.join() ?? ''}` };
+    }),
+  );
+}
+
+/** One round of what goes on for ever: the first wait ends it. */
+function oneRound() {
+  const stop = new AbortController();
+  const clock: Clock = {
+    now: systemClock.now,
+    async sleep(_, signal) {
+      stop.abort();
+      signal.throwIfAborted();
+    },
+  };
+  return { clock, signal: stop.signal };
+}
+
+/** Lines of level warn and above are what went wrong where nobody could be told otherwise. */
+function listening() {
+  const { log, lines } = recordingLog();
+  const check = () => {
+    const wrong = lines.find((line) => Number(line['level']) >= 40 && line['event'] !== 'pod_address_differs');
+    const cause = wrong?.['err'] as { readonly why?: string } | undefined;
+    const why = String(wrong?.['why'] ?? cause?.why ?? '');
+    if (wrong !== undefined) throw new SidelockError('SL-KUBE-002', String(wrong['msg']), { why });
+  };
+  return { log, check };
+}
+
+/** All that the manager writes and asks: a pod by token, a pod by kubelet, its roots made and changed. */
+async function managerWork(api: KubeApi, server: ApiServer, uid: string, round: number): Promise<void> {
+  const { log, check } = listening();
+  const boundObjectRef = { kind: 'Pod', apiVersion: 'v1', name: 'orders-1', uid };
+  const token = await server.tokenOf('shop', 'orders', { audiences: [AUDIENCE], boundObjectRef });
+  const { dnsNames } = await createPodReview(api, log)(token, '127.0.0.1');
+  strictEqual(dnsNames.length, 2);
+  await server.ask('DELETE', TRUST);
+  await server.ask('DELETE', BUNDLE);
+  for (const { pem } of [manager.trustBundle(), other.trustBundle()]) {
+    await keepTrust({ api, namespace: SYSTEM, clusterTrustBundle: true, bundle: () => pem, log, ...oneRound() });
+    check();
+  }
+  const name = `round-${round}`;
+  await askForPod(server, name, requestOf(await generateKey('ecdsa-p256')), uid);
+  for (let tries = 0; ; tries++) {
+    await signPodCertificates({ api, certify: manager.certifyPod, validityMs: DAY, log, ...oneRound() });
+    check();
+    const { status } = (await server.must('GET', `${REQUESTS}/${name}`)) as { status?: { conditions?: object[] } };
+    if (status?.conditions !== undefined) break;
+    // The list is from a cache, which may not have it yet.
+    if (tries === 100) throw new Error('the request was not answered');
+  }
+}
+
+/** All that the webhook writes and asks: its CA made and made anew, its bundle, the roots, an Event. */
+async function webhookWork(api: KubeApi, server: ApiServer): Promise<void> {
+  const { log, check } = listening();
+  await server.ask('DELETE', AUTHORITY);
+  const published = { metadata: { name: 'sidelock-trust' }, data: { 'ca.crt': manager.trustBundle().pem } };
+  await server.ask('POST', `/api/v1/namespaces/${SYSTEM}/configmaps`, published);
+  const secrets = secretClient(api);
+  await ensureAuthority({ secrets, namespace: SYSTEM, clock: systemClock });
+  const later = { ...systemClock, now: () => systemClock.now() + 300 * DAY };
+  const { bundle } = await ensureAuthority({ secrets, namespace: SYSTEM, clock: later });
+  strictEqual(await reconcileBundle(api, WEBHOOK, bundle), 'written');
+  strictEqual((await publishedRoots(api, SYSTEM)).length, 1);
+  const events = createEvents({ api, clock: systemClock, log });
+  const owner = { apiVersion: 'v1', kind: 'Pod', name: 'orders-1', uid: 'u' };
+  events.tell({ namespace: 'shop', owner, reason: 'InjectionRefused', message: 'a test' });
+  await events.ended();
+  check();
+}
+
+let manager: Awaited<ReturnType<typeof openManager>>;
+let other: Awaited<ReturnType<typeof openManager>>;
+
+t.test('with its rights all works, without any one of them something does not, and says what is missing', async (t) => {
+  const server = await startApiServer(t);
+  manager = await openManager(await temporaryDirectory(t), systemClock);
+  other = await openManager(await temporaryDirectory(t), systemClock);
+  t.teardown(() => Promise.all([manager[Symbol.asyncDispose](), other[Symbol.asyncDispose]()]).then(() => {}));
+  const printed = (await cli(['install', '--pod-certificates'])).stdout;
+  await server.kubectl(['apply', '-f', '-'], printed);
+  const roles = parseAllDocuments(printed)
+    .map((document) => document.toJS() as Role)
+    .filter(({ kind }) => kind === 'Role' || kind === 'ClusterRole');
+  t.equal(roles.length, 4);
+  const uid = await makeShop(server);
+  let round = 0;
+
+  const accounts: Array<[string, readonly Right[], (api: KubeApi) => Promise<void>]> = [
+    [
+      'sidelock-manager',
+      managerRights({ namespace: SYSTEM, podCertificates: true }),
+      (api) => managerWork(api, server, uid, round++),
+    ],
+    [WEBHOOK, webhookRights(SYSTEM, WEBHOOK), (api) => webhookWork(api, server)],
+  ];
+  for (const [account, rights, work] of accounts) {
+    process.env['KUBECONFIG'] = server.kubeconfig({ token: await server.tokenOf(SYSTEM, account) });
+    const api = await connectKubernetes();
+    const own = roles.filter(({ metadata: { name } }) => name === account).flatMap(lessons);
+    t.equal(own.length, rights.length, `${account} looks at its start for each right that it has`);
+    await work(api);
+    t.pass(`${account} does all it does with ${own.length} rights`);
+    for (const { role, rules, verb, rule, what } of own) {
+      const set = (value: readonly Rule[]) =>
+        server.must('PATCH', pathOf(role), { rules: value }, { type: 'application/merge-patch+json' });
+      await set(rules);
+      let missing: string[] = [];
+      while (missing.length === 0) missing = await missingRights(api, rights);
+      const failure = await work(api).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      t.match(
+        failure,
+        { code: 'SL-KUBE-002', why: new RegExp(`${verb}[\\s\\S]*${rule.resources[0]}|not permitted`) },
+        what,
+      );
+      t.match(missing, [new RegExp(`^${verb} ${rule.resources[0]}`)], `and the start says so: ${missing.join()}`);
+      await set(role.rules);
+      while ((await missingRights(api, rights)).length > 0);
+    }
+  }
+});
