@@ -117,5 +117,5 @@ function readReview(text: string) {
 }
 
 function noReview(why: string): SidelockError {
-  return new SidelockError('SL-HOOK-001', `not an AdmissionReview of ${VERSION}`, { why });
+  return new SidelockError('SL-HOOK-001', `not an AdmissionReview of ${VERSION}`, { why, data: { status: 400 } });
 }

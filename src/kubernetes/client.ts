@@ -1,6 +1,8 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 import { text } from 'node:stream/consumers';
+import { setTimeout } from 'node:timers/promises';
+import { SECOND } from '../base/clock.ts';
 import { nodeCode, SidelockError } from '../base/errors.ts';
 import { isObject, type Json, textOf } from './names.ts';
 
@@ -55,11 +57,12 @@ export async function connectKubernetes({ timeoutMs = TIMEOUT_MS } = {}): Promis
   ): Promise<Json | undefined> => {
     const what = `${method} ${path.split('?', 1)[0]}`;
     const options: RequestOptions = { method, headers: { accept: JSON_TYPE } };
-    let answer: { readonly status: number; readonly body: unknown };
+    let answer: Answer;
     try {
       await config.applyToHTTPSOptions(options);
       if (body !== undefined) options.headers = { ...options.headers, 'content-type': type };
-      answer = await exchange(`${server}${path}`, { ...options, signal: AbortSignal.timeout(timeoutMs) }, body);
+      const signal = AbortSignal.timeout(timeoutMs);
+      answer = await patiently(() => exchange(`${server}${path}`, { ...options, signal }, body), signal);
     } catch (cause) {
       const code = nodeCode(cause);
       const why = code === undefined ? undefined : `the system says ${code}`;
@@ -107,7 +110,25 @@ function query(path: string, { dryRun = false }: WriteOptions = {}, more: Record
   return `${path}?${new URLSearchParams({ ...strict, ...(dryRun ? { dryRun: 'All' } : {}) })}`;
 }
 
-async function exchange(url: string, options: RequestOptions, body: Json | undefined) {
+/** Again where the API server says that it is busy, and when to come back: that is nothing to tell anybody. */
+async function patiently(ask: () => Promise<Answer>, signal: AbortSignal): Promise<Answer> {
+  for (let tries = 0; ; tries++) {
+    const answer = await ask();
+    if (answer.status !== 429 || tries === BUSY_TRIES) return answer;
+    await setTimeout(Math.min(answer.retryAfterMs, MOST_BUSY_MS), undefined, { signal });
+  }
+}
+
+const BUSY_TRIES = 3;
+const MOST_BUSY_MS = 5 * SECOND;
+
+interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+  readonly retryAfterMs: number;
+}
+
+async function exchange(url: string, options: RequestOptions, body: Json | undefined): Promise<Answer> {
   const request = url.startsWith('http:') ? httpRequest : httpsRequest;
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const sent = request(url, options, resolve);
@@ -115,7 +136,8 @@ async function exchange(url: string, options: RequestOptions, body: Json | undef
     sent.end(body === undefined ? undefined : JSON.stringify(body));
   });
   const content = await text(response);
-  return { status: response.statusCode ?? 0, body: parsed(content) };
+  const retryAfterMs = (Number(response.headers['retry-after']) || 1) * SECOND;
+  return { status: response.statusCode ?? 0, body: parsed(content), retryAfterMs };
 }
 
 function parsed(content: string): unknown {

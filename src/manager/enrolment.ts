@@ -123,6 +123,16 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
     await audit.append({ action: 'leaf_reused', ...who, result: 'ok', why });
   };
 
+  /** A pod has one certificate at a time: the one before is not waited for when roots change. */
+  const issueToPod = async (request: Omit<Parameters<Issuer['signCsr']>[0], 'permit'>) => {
+    const entry = await options.podIssuer.signCsr({ ...request, permit: async () => {} });
+    for (const { serial, pod, supersededBy } of inventory.all()) {
+      if (pod !== request.pod || serial === entry.serial || supersededBy !== undefined) continue;
+      await inventory.supersede(serial, entry.serial, clock.now());
+    }
+    return entry;
+  };
+
   return {
     async enroll({ token, csr, service, namespace, remote }) {
       const { claims, additionalSans } = await audited({ actor: 'token', remote, service }, () => tokens.check(token));
@@ -166,7 +176,7 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
           );
         }
         const subject = { ...checkSubject({ service, namespace }, []), dnsNames: proven.dnsNames };
-        return await options.podIssuer.signCsr({ csr, subject, by: 'pod', actor, remote, permit: async () => {} });
+        return await issueToPod({ csr, subject, by: 'pod', pod: proven.uid, actor, remote });
       });
     },
 
@@ -174,13 +184,7 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
       const actor = `kubelet:${namespace}/${name}`;
       return await audited({ actor, service }, async () => {
         const subject = { ...checkSubject({ service, namespace }, []), dnsNames };
-        const by = { by: 'kubelet', pod: uid, actor, validityMs } as const;
-        const entry = await options.podIssuer.signCsr({ csr, subject, ...by, permit: async () => {} });
-        for (const { serial, pod, supersededBy } of inventory.all()) {
-          if (pod !== uid || serial === entry.serial || supersededBy !== undefined) continue;
-          await inventory.supersede(serial, entry.serial, clock.now());
-        }
-        return entry;
+        return await issueToPod({ csr, subject, by: 'kubelet', pod: uid, actor, validityMs });
       });
     },
 

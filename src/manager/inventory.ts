@@ -28,7 +28,7 @@ export interface InventoryEntry {
   readonly fingerprint256: string;
   /** Leaf and intermediates, so that a repeated request can be given the same answer. */
   readonly pem: string;
-  /** UID of the pod that kubelet asked for. */
+  /** UID of the pod that it is for. */
   readonly pod?: string;
   /** Serial of the certificate this one was renewed to. */
   readonly supersededBy?: string;

@@ -42,7 +42,7 @@ interface SignRequest extends Caller {
   readonly by: IssuedBy;
   /** Milliseconds, in place of what holds for all. */
   readonly validityMs?: number | undefined;
-  /** UID of the pod, where kubelet asks. */
+  /** UID of the pod that it is for. */
   readonly pod?: string | undefined;
   /** The leaf that a renewal was asked with. */
   readonly presented?: InventoryEntry | undefined;

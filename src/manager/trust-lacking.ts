@@ -111,7 +111,7 @@ function hasReported({ entry: { reported } }: Holding, { bundle }: Asked): boole
 function isAbsent(holding: Holding, { now, absentMs }: Asked): boolean {
   // Its cluster asks for the next one, and says for which pod.
   if (holding.entry.by === 'kubelet') return false;
-  // A pod that replaced its certificate enrolled anew, and does not say which one it had.
+  // A pod that is gone says nothing any more.
   const most = holding.entry.by === 'pod' ? Math.min(absentMs, PODS_SILENT_MS) : absentMs;
   return now - (seenAt(holding) ?? holding.entry.issuedAt) > most;
 }

@@ -17,7 +17,7 @@ export interface ApiServer {
   readonly url: string;
   readonly directory: string;
   /** Asks as the administrator, or as whoever has the token. */
-  ask(method: string, path: string, body?: unknown, options?: AskOptions): Promise<{ status: number; body: Json }>;
+  ask(method: string, path: string, body?: unknown, options?: AskOptions): Promise<Answer>;
   /** As `ask`. @throws Error with what the API server said unless it did it */
   must(method: string, path: string, body?: unknown, options?: AskOptions): Promise<Json>;
   /** Runs kubectl as the administrator. @throws Error with what it said */
@@ -28,6 +28,13 @@ export interface ApiServer {
   tokenOf(namespace: string, account: string, spec?: Json): Promise<string>;
   stop(): Promise<void>;
   start(): Promise<void>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: Json;
+  /** What kubectl shows as warnings. */
+  readonly warnings: string;
 }
 
 interface AskOptions {
@@ -75,7 +82,11 @@ export async function startApiServer(t: { teardown(end: () => Promise<void> | vo
       const sent = request(`${url}${at}`, { method, headers, ca, agent: false }, (response) => {
         text(response).then((content) => {
           const parsed = content.startsWith('{') ? JSON.parse(content) : { message: content };
-          resolve({ status: response.statusCode ?? 0, body: parsed });
+          resolve({
+            status: response.statusCode ?? 0,
+            body: parsed,
+            warnings: String(response.headers['warning'] ?? ''),
+          });
         }, reject);
       });
       sent.on('error', reject);

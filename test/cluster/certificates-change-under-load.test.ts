@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { CHART, helm, images } from './helm.ts';
 import { kubectl, programs } from './kubectl.ts';
 import { deployment, ECHO_APP, freshNamespace, list, ready, run, service, serviceAccount } from './pods.ts';
@@ -8,7 +8,7 @@ import { importSidecarImage } from './sidecar-image.ts';
 import { restartKubelet } from './up.ts';
 import { makeVolume, SYSTEM } from './volume.ts';
 
-/** Half an hour of renewals; unless set the certificates change by a rollover alone. */
+/** So long certificates renew by themselves too (`npm run soak:cluster`); else a rollover and kubelet's restart change them. */
 const MINUTES = Number(process.env['SIDELOCK_CLUSTER_MINUTES'] ?? 0);
 /** Pods of the one get certificates by their token, those of the other from kubelet. */
 const TOKENS = 'by-token';
@@ -182,20 +182,19 @@ t.test('a root follows another in all of them, under load, without a failed requ
   t.equal(await pods(), before, 'the same pods, none of their containers started again');
 });
 
-t.test(
-  'certificates of 10 minutes renew by themselves under load',
-  { skip: MINUTES === 0 && 'npm run soak:cluster' },
-  async (t) => {
-    const seen = WORKLOADS.map(() => new Set<string>());
-    for (let minute = 0; minute < MINUTES; minute++) {
-      for (const [at, serial] of (await serials()).entries()) seen[at]?.add(serial);
-      await sleep(60_000);
-    }
-    for (const [at, all] of seen.entries())
-      t.ok(all.size > MINUTES / 11, `${WORKLOADS[at]?.join(' ')}: ${all.size} certificates`);
-    for (const namespace of BOTH) {
-      const { sent, failed } = await counts(namespace);
-      t.same(failed, {}, `none of ${sent} requests from ${namespace} failed in ${MINUTES} minutes`);
-    }
-  },
-);
+async function renewals(t: Test): Promise<void> {
+  const seen = WORKLOADS.map(() => new Set<string>());
+  for (let minute = 0; minute < MINUTES; minute++) {
+    for (const [at, serial] of (await serials()).entries()) seen[at]?.add(serial);
+    await sleep(60_000);
+  }
+  for (const [at, all] of seen.entries()) {
+    t.ok(all.size > MINUTES / 15, `${WORKLOADS[at]?.join(' ')}: ${all.size} certificates`);
+  }
+  for (const namespace of BOTH) {
+    const { sent, failed } = await counts(namespace);
+    t.same(failed, {}, `none of ${sent} requests from ${namespace} failed in ${MINUTES} minutes`);
+  }
+}
+
+if (MINUTES > 0) t.test('certificates of 10 minutes renew by themselves under load', renewals);

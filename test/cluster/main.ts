@@ -9,17 +9,13 @@ const COMMANDS: Readonly<Record<string, () => Promise<void>>> = {
   build: async () => say(`programs in ${build()}, and ${buildHelm()}`),
   up: () => up(build()),
   down,
-  test: async () => {
-    buildHelm();
-    const programs = build();
-    await up(programs);
-    try {
-      importSidecarImage(programs);
-      process.exitCode = runTests(process.argv.slice(3));
-    } finally {
-      await down();
-    }
-  },
+  test: () =>
+    onCluster(() => runTests(globSync('test/cluster/*.test.ts'), ['--timeout=600', ...process.argv.slice(3)])),
+  soak: () =>
+    onCluster(() => {
+      process.env['SIDELOCK_CLUSTER_MINUTES'] ??= '30';
+      return runTests(['test/cluster/certificates-change-under-load.test.ts'], ['--timeout=3000']);
+    }),
 };
 
 const command = COMMANDS[process.argv[2] ?? ''];
@@ -31,9 +27,20 @@ try {
   process.exitCode = 1;
 }
 
+async function onCluster(work: () => number): Promise<void> {
+  buildHelm();
+  const programs = build();
+  await up(programs);
+  try {
+    importSidecarImage(programs);
+    process.exitCode = work();
+  } finally {
+    await down();
+  }
+}
+
 /** One file after the other: they share the cluster. */
-function runTests(flags: readonly string[]): number {
-  const files = globSync('test/cluster/*.test.ts');
+function runTests(files: readonly string[], flags: readonly string[]): number {
   const env = { ...process.env, [IMPORTED]: '1' };
-  return spawnSync('tap', ['--jobs=1', '--timeout=300', ...flags, ...files], { stdio: 'inherit', env }).status ?? 1;
+  return spawnSync('tap', ['--jobs=1', ...flags, ...files], { stdio: 'inherit', env }).status ?? 1;
 }
