@@ -8,7 +8,7 @@ import type { ManagerOptions } from '../manager/options.ts';
 interface InCluster {
   readonly pods: NonNullable<ManagerOptions['pods']>;
   /** Keeps what the cluster needs of the manager up to date until it is disposed. */
-  keep(manager: Pick<Manager, 'trustBundle' | 'certifyPod'>): AsyncDisposable;
+  keep(manager: Pick<Manager, 'trustBundle' | 'certifyPod'>, settled?: () => Promise<void>): AsyncDisposable;
 }
 
 /** What the manager does in a cluster; undefined where it has none. @throws SL-KUBE-001 without a kubeconfig */
@@ -43,14 +43,19 @@ export async function inCluster({ kubernetes }: ManagerConfig, log: Logger): Pro
   );
   return {
     pods: { review: createPodReview(api, log), validityMs: validity },
-    keep({ trustBundle, certifyPod }) {
+    keep({ trustBundle, certifyPod }, settled) {
       const stop = new AbortController();
       const common = { api, clock: systemClock, log, signal: stop.signal };
       const bundle = () => trustBundle().pem;
+      const certify: typeof certifyPod = async (request) => {
+        const entry = await certifyPod(request);
+        await settled?.();
+        return entry;
+      };
       const kept =
         namespace === undefined ? undefined : keepTrust({ ...common, namespace, clusterTrustBundle, bundle });
       const signing = clusterTrustBundle
-        ? signPodCertificates({ ...common, certify: certifyPod, validityMs: validity })
+        ? signPodCertificates({ ...common, certify, validityMs: validity })
         : undefined;
       return {
         async [Symbol.asyncDispose]() {

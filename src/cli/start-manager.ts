@@ -83,7 +83,7 @@ export async function startManager(config: ManagerConfig, surroundings: Surround
     }),
   );
   if (!unseen) port = api.address.port;
-  if (cluster !== undefined) started.use(cluster.keep(manager));
+  if (cluster !== undefined) started.use(cluster.keep(manager, surroundings.settled));
   if (!unseen) void monitoring.startMonitoring();
   const running = started.move();
   return { manager, api, hasPage: page !== undefined, [Symbol.asyncDispose]: () => running.disposeAsync() };

@@ -65,6 +65,7 @@ export async function findOwn(api: Reader, own: string): Promise<Own[][]> {
       { api: '/apis/security.istio.io/v1', plural: 'peerauthentications', ...istio },
       { api: '/apis/networking.istio.io/v1', plural: 'destinationrules', ...istio },
       { api: '/apis/certificates.k8s.io/v1', plural: 'clustertrustbundles', cluster: true, labels: [MANAGED] },
+      { api: '/apis/discovery.k8s.io/v1', plural: 'endpointslices', labels: [MANAGED] },
       { api: '/apis/coordination.k8s.io/v1', plural: 'leases', labels: [OURS, MANAGED] },
       { api: '/apis/discovery.k8s.io/v1', plural: 'endpointslices', labels: [MANAGED] },
       { api: '/api/v1', plural: 'configmaps', labels: [MANAGED], everywhere: true },

@@ -16,7 +16,7 @@ export async function makeShop(api: ApiServer): Promise<string> {
 }
 
 /** Without a kubelet it stays pending. */
-export async function makePod(api: ApiServer, name: string): Promise<string> {
+async function makePod(api: ApiServer, name: string): Promise<string> {
   const podCertificate = { signerName: SIGNER, keyType: 'ECDSAP256', credentialBundlePath: 'credentials.pem' };
   const spec = {
     nodeName: 'n1',
