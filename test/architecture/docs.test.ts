@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import t from 'tap';
 import { ERROR_PAGES } from '../../src/base/errors.ts';
 import { DOCUMENTS, FILES, GENERATED, generate, root } from '../support/docs.ts';
+import { heldBy } from '../support/reference/threats.ts';
 
 t.test('the table of error codes is that of the source, both ways', async (t) => {
   const page = await read('docs/reference/errors.md');
@@ -19,6 +20,14 @@ t.test('generated parts are current: else run npm run docs', async (t) => {
     const text = await read(document);
     t.equal(generate(text), text, document);
   }
+});
+
+t.test('every attack of the table is held by a test that names it', async (t) => {
+  const nobody = [...heldBy()].filter(([, files]) => files.length === 0);
+  t.strictSame(
+    nobody.map(([id]) => id),
+    [],
+  );
 });
 
 t.test('documents name only files, scripts and codes that exist', async (t) => {

@@ -11,8 +11,10 @@ import { CA_FINDINGS } from '../../src/pki/ca-findings.ts';
 import { clientTable } from './reference/clients.ts';
 import { commandHelp, commandTable, commonFlags } from './reference/commands.ts';
 import { configKeys } from './reference/config-keys.ts';
+import { h2specTable } from './reference/h2spec.ts';
 import { metricsTable } from './reference/metrics.ts';
 import { table } from './reference/table.ts';
+import { threatsTable } from './reference/threats.ts';
 
 /** Generated parts of the documents, by the name in their markers. `npm run docs` writes them. */
 const PARTS: Readonly<Record<string, () => string>> = {
@@ -30,9 +32,11 @@ const PARTS: Readonly<Record<string, () => string>> = {
       Object.entries(CHECKS).map(([id, what]) => [`\`${id}\``, what]),
     ),
   'ca-findings': caFindings,
+  h2spec: h2specTable,
   layers: () => rules('layer-', 'layer'),
   metrics: metricsTable,
   packages: () => rules('package-', 'package'),
+  threats: threatsTable,
 };
 
 /** Files that are generated as a whole. */

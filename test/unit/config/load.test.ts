@@ -84,7 +84,7 @@ t.test('an unknown key is answered with the nearest one and the keys of that pla
   const text = `${SIDECAR}    alow: [web]\n`;
   t.match(errorsIn('Sidecar', text), [
     {
-      fix: 'did you mean "allow"?  keys here: acceptProxyHeader, allow, alpn, listen, mode, name, policy, protocol, sendProxyHeader, socketMode, target',
+      fix: 'did you mean "allow"?  keys here: acceptProxyHeader, allow, alpn, listen, mode, name, policy, protocol, resumption, sendProxyHeader, socketMode, target',
     },
   ]);
   const other = 'kind: Sidecar\nidentity: { source: manager, file: /x }\n';
