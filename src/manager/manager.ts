@@ -297,7 +297,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   const pruning = pruneInventory({ inventory, graceMs: expiredGraceMs, clock, log, signal: stop.signal });
   const watching = trust.watch();
   // Whoever gets the lock next must be the only one who writes.
-  opened.defer(() => Promise.all([ended, watching, pruning]).then(() => {}));
+  opened.defer(() => Promise.all([ended, watching, pruning, revocations.ended]).then(() => {}));
   const running = opened.move();
 
   return {
