@@ -11,15 +11,21 @@ export function checkCommand(context: Context): Command {
   const made = command('check', {
     summary: 'whether everything is as it should be, and what to do about what is not',
     description:
-      'Looks at this machine, the storage, the manager and its certificates, and with --admin at sidecars of this machine. One line a check, with why and fix where something is wrong. Exit code 1 when one is an error. The ids stay the same, for scripts.',
+      'Looks at this machine, the storage, the manager and its certificates, and with --admin at sidecars of this machine. With --kubernetes at a cluster: whether pods get their sidecars. One line a check, with why and fix where something is wrong. Exit code 1 when one is an error. The ids stay the same, for scripts.',
     examples: [
       ['sidelock check --pre', 'before the first start: machine, place, ports'],
       ['sidelock check --fail-on warning', 'all there is to know; exit code 1 for warnings too'],
+      [
+        'sidelock check --kubernetes',
+        'webhook, trust, pods without sidecar, open ports; with --pre before sidelock install',
+      ],
       ['sidelock check --admin 127.0.0.1:9901 -o json', 'a sidecar, and whether it serves what was issued'],
     ],
   })
     .optionsGroup('What')
     .option('--pre', 'only what has to be right before a manager starts')
+    .option('--kubernetes', 'the cluster of the kubeconfig in place of this machine')
+    .option('--namespace <NAME>', 'where sidelock is in it', 'sidelock-system')
     .option('--admin <LIST>', 'admin.listen of sidecars; the manager too only with --storage or --config', list)
     .option('--only <LIST>', 'groups or ids of checks', list)
     .option(

@@ -19,6 +19,8 @@ import { storageFacts } from './storage-facts.ts';
 
 export interface CheckFlags extends ManagerFlags {
   readonly pre?: boolean;
+  readonly kubernetes?: boolean;
+  readonly namespace: string;
   readonly admin?: readonly string[];
   readonly failOn: 'warning' | 'error';
   readonly only?: readonly string[];
@@ -28,6 +30,15 @@ export interface CheckFlags extends ManagerFlags {
 
 /** Gathers what the flags ask for, and judges it. Nothing is changed. @throws SL-CFG-* */
 export async function findAll(context: Context, flags: CheckFlags): Promise<Finding[]> {
+  if (flags.kubernetes === true) {
+    const { namespace, pre = false } = flags;
+    const [{ clusterFacts }, { checkCluster, checkClusterBefore }] = await Promise.all([
+      import('./cluster-facts.ts'),
+      import('./cluster.ts'),
+    ]);
+    const facts = await clusterFacts({ namespace, pre });
+    return pre ? checkClusterBefore(facts) : checkCluster(facts);
+  }
   const now = systemClock.now();
   const config = await loadManagerConfig(context, flags);
   const { path } = config.storage;
