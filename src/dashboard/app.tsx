@@ -5,6 +5,7 @@ import { Header } from './header.tsx';
 import { Performance } from './performance.tsx';
 import { Rotations } from './rotations.tsx';
 import { Services } from './services.tsx';
+import { Trust } from './trust.tsx';
 
 export function App({ data, lines, connection }: State) {
   if (data === undefined) {
@@ -19,6 +20,7 @@ export function App({ data, lines, connection }: State) {
         <Alerts {...data.alerts} />
         <Expiry buckets={data.expiry} lines={lines} now={now} />
         <Rotations rotations={data.rotations} now={now} />
+        <Trust trust={data.trust} now={now} />
         <Services lines={lines} now={now} />
         <Performance performance={data.performance} history={data.history} />
       </main>

@@ -39,6 +39,7 @@ export function Services({ lines, now }: { readonly lines: readonly CertificateL
               <th scope="col">serial</th>
               <th scope="col">key</th>
               <th scope="col">held by</th>
+              <th scope="col">its sidecar serves</th>
             </tr>
           </thead>
           <tbody>
@@ -72,6 +73,19 @@ function Heading({ column, order, choose }: HeadingProps) {
   );
 }
 
+/** In words: what is served may be what was issued before, or come with roots of before. */
+function Serves({ line: { serves, serial, held_by }, now }: { readonly line: CertificateLine; readonly now: number }) {
+  if (serves === null) return <>{held_by === 'manager' ? 'files' : 'not heard of'}</>;
+  const what = serves.serial === serial ? 'this one' : `another: ${serves.serial.slice(0, 8)}`;
+  const roots = serves.bundle === 'current' ? 'current roots' : 'other roots';
+  const well = serves.serial === serial && serves.bundle === 'current';
+  return (
+    <span class={well ? 'healthy' : 'warning'} title={`heard of ${away(serves.heard_at, now)}`}>
+      <span aria-hidden="true">{well ? '●' : '▲'}</span> {what}, {roots}
+    </span>
+  );
+}
+
 function Row({ line, now }: { readonly line: CertificateLine; readonly now: number }) {
   return (
     <tr>
@@ -88,6 +102,9 @@ function Row({ line, now }: { readonly line: CertificateLine; readonly now: numb
       <td class="serial">{line.serial}</td>
       <td>{line.key_type}</td>
       <td>{line.held_by}</td>
+      <td>
+        <Serves line={line} now={now} />
+      </td>
     </tr>
   );
 }

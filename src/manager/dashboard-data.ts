@@ -1,8 +1,11 @@
 import { DAY } from '../base/clock.ts';
+import type { CrlSet } from '../pki/crl-set.ts';
 import type { Alert, AlertLevel } from './alerts/alert.ts';
 import type { Health, ServiceHealth } from './health.ts';
 import type { InventoryEntry } from './inventory.ts';
+import type { Served } from './served.ts';
 import type { TimingSummary } from './timings.ts';
+import type { TrustStatus } from './trust.ts';
 
 /** Keys as the guide has them, in snake case, in the library as in JSON. Times are RFC 3339, in UTC. */
 export interface DashboardData {
@@ -40,9 +43,39 @@ export interface DashboardData {
     readonly active: readonly AlertRecord[];
     readonly recent: readonly AlertRecord[];
   };
+  readonly trust: TrustRecord;
   readonly performance: Performance;
   /** One point at each collection, oldest first; the last 288. */
   readonly history: readonly HistoryPoint[];
+}
+
+/** The roots, and how one follows another. */
+interface TrustRecord {
+  readonly phase: TrustStatus['phase'];
+  /** When the last step was taken; null before the first. */
+  readonly since: string | null;
+  /** When the old roots go anyway. */
+  readonly deadline: string | null;
+  readonly roots: ReadonlyArray<{
+    readonly number: number;
+    readonly subject: string;
+    readonly sha256: string;
+    readonly not_after: string;
+    readonly state: TrustStatus['roots'][number]['state'];
+    readonly certificates: number;
+  }>;
+  /** Sidecars, and how many have confirmed the bundle in force. */
+  readonly sidecars: { readonly total: number; readonly confirmed: number };
+  /** Who stands against the next step, and how many more. */
+  readonly lacking: ReadonlyArray<{
+    readonly service: string;
+    readonly namespace: string;
+    readonly why: string;
+    readonly until: string;
+  }>;
+  readonly left: number;
+  readonly next: string;
+  readonly crl: { readonly number: number; readonly revoked: number; readonly next_update: string };
 }
 
 interface CertificateCounts {
@@ -103,10 +136,17 @@ export interface CertificateLine {
   readonly share_left: number;
   readonly held_by: 'manager' | 'sidecar';
   readonly status: ServiceHealth['status'];
+  /** What its sidecar said last; null when none was ever heard of. */
+  readonly serves: {
+    readonly serial: string;
+    readonly bundle: 'current' | 'other';
+    readonly heard_at: string;
+  } | null;
 }
 
 const BUCKETS = [0, 1, 7, 14, 30, 60, 90] as const;
 const RECENT_ALERTS = 50;
+const LACKING = 50;
 
 interface Sources {
   readonly version: string;
@@ -114,13 +154,15 @@ interface Sources {
   readonly health: Health;
   readonly issued: readonly InventoryEntry[];
   readonly alerts: { readonly active: readonly Alert[]; readonly recent: readonly Alert[] };
+  readonly trust: TrustStatus;
+  readonly crl: Pick<CrlSet, 'number' | 'entries' | 'nextUpdate'>;
   readonly performance: Performance;
   readonly history: readonly HistoryPoint[];
 }
 
 /** Puts what is known at `now` into the shape of the guide. */
 export function dashboardData(
-  { version, ca, health, issued, alerts, performance, history }: Sources,
+  { version, ca, health, issued, alerts, trust, crl, performance, history }: Sources,
   now: number,
 ): DashboardData {
   const active = alerts.active.map(alertRecord);
@@ -146,6 +188,7 @@ export function dashboardData(
       active,
       recent: alerts.recent.slice(0, RECENT_ALERTS).map(alertRecord),
     },
+    trust: trustRecord(trust, crl),
     performance,
     history,
   };
@@ -163,7 +206,26 @@ export function healthSummary({ services: all }: Health): DashboardData['health'
   };
 }
 
-export function certificateLine({ entry, held, renewAt, status }: ServiceHealth, now: number): CertificateLine {
+function trustRecord({ lacking, roots, ...status }: TrustStatus, crl: Sources['crl']): TrustRecord {
+  const { phase, since, deadline, sidecars, next } = status;
+  return {
+    ...{ phase, since: since === 0 ? null : iso(since), deadline: deadline === undefined ? null : iso(deadline) },
+    roots: roots.map(({ notAfter, ...root }) => ({ ...root, not_after: iso(notAfter) })),
+    sidecars,
+    lacking: lacking
+      .slice(0, LACKING)
+      .map(({ service, namespace, why, until }) => ({ service, namespace, why, until: iso(until) })),
+    left: Math.max(0, lacking.length - LACKING),
+    next,
+    crl: { number: crl.number, revoked: crl.entries.size, next_update: iso(crl.nextUpdate) },
+  };
+}
+
+/** `served` is what its sidecar said last; `bundle` the hash of the one in force. */
+export function certificateLine(
+  { entry, held, renewAt, status }: ServiceHealth,
+  { now, served, bundle }: { readonly now: number; readonly served: Served | undefined; readonly bundle: string },
+): CertificateLine {
   const { service, namespace, type, serial, spiffeId, keyType, notBefore, notAfter } = entry;
   const share = Math.max(0, (notAfter - now) / (notAfter - notBefore));
   return {
@@ -171,6 +233,14 @@ export function certificateLine({ entry, held, renewAt, status }: ServiceHealth,
     ...{ not_before: iso(notBefore), not_after: iso(notAfter), renew_at: iso(renewAt) },
     ...{ days_left: daysLeft(notAfter, now), share_left: Math.round(share * 1000) / 1000 },
     ...{ held_by: held ? 'manager' : 'sidecar', status },
+    serves:
+      served === undefined
+        ? null
+        : {
+            serial: served.serial,
+            bundle: served.bundle === bundle ? 'current' : 'other',
+            heard_at: iso(served.at),
+          },
   };
 }
 

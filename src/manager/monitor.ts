@@ -15,6 +15,7 @@ import {
 import { checkHealth, type Health, type WatchedManager } from './health.ts';
 import { createMonitorMetrics } from './monitor-metrics.ts';
 import { createTimings } from './timings.ts';
+import type { TrustStatus } from './trust.ts';
 
 export interface MonitorOptions {
   /** Milliseconds; 10 minutes unless given. */
@@ -113,6 +114,16 @@ export function createMonitoring(manager: WatchedManager, options: MonitorOption
     );
   };
 
+  let trust: { readonly generation: number; readonly at: number; readonly status: TrustStatus } | undefined;
+  /** Who has what is asked often while a root follows another, and seldom else: it looks at every certificate. */
+  const trustNow = async (): Promise<TrustStatus> => {
+    const [generation, now] = [manager.trust.generation(), clock.now()];
+    const fresh = manager.trust.phase() === 'steady' ? MINUTE : 5 * SECOND;
+    if (trust?.generation !== generation || Math.abs(now - trust.at) >= fresh)
+      trust = { generation, at: now, status: await manager.trust.status() };
+    return trust.status;
+  };
+
   let started: Promise<void> | undefined;
   return {
     alertManager: center,
@@ -131,13 +142,17 @@ export function createMonitoring(manager: WatchedManager, options: MonitorOption
         ...{ version: manager.version, ca: manager.ca, health: await current(), history: [...history] },
         issued: manager.recentlyIssued(ROTATIONS),
         alerts: { active: center.active(), recent: center.recent() },
+        ...{ trust: await trustNow(), crl: manager.revocations.crl() },
         performance: performanceNow(),
       };
       return dashboardData(sources, clock.now());
     },
     async inventory() {
-      const now = clock.now();
-      return (await current()).services.map((service) => certificateLine(service, now));
+      const by = { now: clock.now(), bundle: manager.trust.bundle().sha256 };
+      const served = manager.served();
+      return (await current()).services.map((service) =>
+        certificateLine(service, { ...by, served: served.get(service.entry.spiffeId) }),
+      );
     },
     async [Symbol.asyncDispose]() {
       stop.abort();

@@ -27,6 +27,24 @@ async function startManager(t: Test) {
   return { storage, manager, url: `http://${health.address}:${health.port}/`, ...health };
 }
 
+interface SidecarStart {
+  readonly storage: string;
+  readonly service: string;
+  readonly flags: readonly string[];
+}
+
+/** One that enrolled, of a process of its own. */
+async function startSidecar(t: Test, { storage, service, flags }: SidecarStart) {
+  const { stdout } = await cli(['token', 'create', service, '--storage', storage], { env: ENV });
+  const cwd = t.testdir({});
+  const sidecar = startCli(['sidecar', '--service', service, ...flags, '--token', stdout.trim(), '-o', 'json'], {
+    cwd,
+  });
+  t.teardown(() => sidecar.child.kill('SIGKILL'));
+  await sidecar.saw(/crl_loaded/);
+  return sidecar;
+}
+
 async function openBrowser(t: Test): Promise<Browser | undefined> {
   const executablePath = requireProgram(t, 'chromium');
   if (executablePath === undefined) return undefined;
@@ -107,6 +125,41 @@ t.test('the page shows services, and an alert when it begins', async (t) => {
   await picture(page, 'narrow');
   await page.select('select', 'light');
   await page.waitForSelector('html[data-theme=light]');
+  t.strictSame(errors, []);
+});
+
+t.test('the page shows what sidecars serve, and how one root follows another', async (t) => {
+  const browser = await openBrowser(t);
+  if (browser === undefined) return;
+  const { storage, url } = await startManager(t);
+  await startSidecar(t, {
+    storage,
+    service: 'orders',
+    flags: ['--inbound', '127.0.0.1:0:127.0.0.1:1', '--allow', 'web'],
+  });
+  const page = await browser.newPage();
+  await page.setViewport({ width: 1280, height: 1000 });
+  const errors = await watchErrors(page);
+  await page.goto(url);
+  await saw(page, 'this one, current roots');
+  await saw(page, '1 of 1 sidecars have the bundle in force.');
+  t.match(await textOf(page), /steady\s+One root, no change under way\.\s+root 1 \([0-9a-f]{8}\) signs/);
+
+  t.match(await cli(['trust', 'stage', '--storage', storage], { env: ENV }), { code: 0 });
+  await saw(page, 'root 2');
+  await saw(page, 'Nobody stands against the next step.');
+  t.match(await cli(['token', 'create', 'web', '--storage', storage], { env: ENV }), { code: 0 });
+  t.match(await cli(['trust', 'activate', '--storage', storage], { env: ENV }), { code: 0 });
+  await saw(page, 'a join token that pins the old root is open');
+  t.match(await textOf(page), /next: sidelock trust retire/);
+  for (const scheme of ['light', 'dark'] as const) {
+    await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+    t.strictSame(await accessibilityFaults(page), [], `axe, ${scheme}`);
+    await picture(page, `rollover-${scheme}`);
+  }
+  await page.setViewport({ width: 360, height: 800 });
+  t.equal(await page.evaluate('document.documentElement.scrollWidth - innerWidth'), 0, 'narrow');
+  await picture(page, 'rollover-narrow');
   t.strictSame(errors, []);
 });
 

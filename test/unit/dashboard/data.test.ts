@@ -4,7 +4,7 @@ import { away, type CertificateLine, search, sorted } from '../../../src/dashboa
 const line = (service: string, days: number, status: CertificateLine['status'] = 'healthy'): CertificateLine => ({
   ...{ service, namespace: 'shop', type: 'api_service', serial: `${service}01`, key_type: 'rsa-2048', status },
   ...{ spiffe_id: `spiffe://ai-teddy.local/ns/shop/sa/${service}`, held_by: 'sidecar', days_left: days, share_left: 1 },
-  ...{ not_before: '2026-01-01T00:00:00Z', renew_at: '2026-02-01T00:00:00Z' },
+  ...{ not_before: '2026-01-01T00:00:00Z', renew_at: '2026-02-01T00:00:00Z', serves: null },
   not_after: new Date(Date.UTC(2026, 0, 1 + days)).toISOString(),
 });
 const LINES = [line('web', 9), line('db', 3, 'critical'), line('orders', 9, 'warning')];
