@@ -55,10 +55,11 @@ export function tooMany(waitMs: number, what: string): SidelockError {
 }
 
 /** SL-API-003 as a 503: the manager, not this caller, is at its limit. */
-export function busy(): SidelockError {
+export function busy(waitMs: number): SidelockError {
+  const retryAfter = Math.max(1, Math.ceil(waitMs / 1000));
   return new SidelockError('SL-API-003', 'the manager is busy', {
-    why: 'as many certificates are being signed as it takes on at one time; try again in 1 s',
-    data: { retryAfter: 1, status: 503 },
+    why: `as many certificates are being signed as it takes on at one time; try again in ${retryAfter} s`,
+    data: { retryAfter, status: 503 },
   });
 }
 
@@ -72,7 +73,8 @@ export function errorHandler(log: Logger, { showAll }: { readonly showAll: boole
     const { error, status } = judge(thrown, showAll);
     const fields = { event: 'request_failed', id, method: request.method, route: request.routeOptions.url, status };
     const remote = request.socket.remoteAddress;
-    if (status < 500) log.debug({ ...fields, remote, code: error.code }, error.message);
+    // Who is told to come back is counted by who told it.
+    if (status < 500 || error.code === 'SL-API-003') log.debug({ ...fields, remote, code: error.code }, error.message);
     else log.error({ ...fields, remote, err: thrown }, 'a request failed');
     const { retryAfter } = error.data;
     if (typeof retryAfter === 'number') reply.header('retry-after', retryAfter);

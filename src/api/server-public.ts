@@ -3,10 +3,12 @@ import { TLSSocket } from 'node:tls';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type Clock, SECOND } from '../base/clock.ts';
 import { isSidelockError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
 import type { InventoryEntry } from '../manager/inventory.ts';
 import type { Manager } from '../manager/manager.ts';
 import { peerChain } from '../pki/peer-chain.ts';
 import { pemEncode } from '../pki/pem.ts';
+import { createBacklog } from './backlog.ts';
 import { addressKey, createRateLimiter, type Rate } from './rate-limit.ts';
 import { readBody } from './server-body.ts';
 import { busy, tooMany } from './server-errors.ts';
@@ -44,12 +46,13 @@ export function publicRoutes(
   app: FastifyInstance,
   manager: Manager,
   limits: PublicLimits,
-  { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
+  { clock, log, signal }: { readonly clock: Clock; readonly log: Logger; readonly signal: AbortSignal },
 ): void {
   const requests = createRateLimiter(limits.perAddress, clock);
   const renewals = createRateLimiter(limits.perLeaf, clock);
   const refusals = createRateLimiter(limits.refusedTokens, clock);
   const reports = createRateLimiter(limits.perReporter, clock);
+  const backlog = createBacklog(clock, log);
   let signing = 0;
   let waiting = 0;
 
@@ -69,12 +72,13 @@ export function publicRoutes(
     time: clock.now(),
   });
   const sign = async (work: () => Promise<InventoryEntry>): Promise<IdentityAnswer> => {
-    if (signing >= limits.maxSigning) throw busy();
+    if (signing >= limits.maxSigning) throw busy(backlog.refused());
     signing++;
     try {
       return answer(await work());
     } finally {
       signing--;
+      backlog.served();
     }
   };
 

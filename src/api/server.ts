@@ -97,7 +97,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const stop = new AbortController();
   const { settled } = options;
   const publicApp = createApp({ log, bodyBytes, showAll: false, settled });
-  publicRoutes(publicApp, manager, limits, { clock, signal: stop.signal });
+  publicRoutes(publicApp, manager, limits, { clock, log, signal: stop.signal });
   const adminApp = createApp({ log, bodyBytes, showAll: true, settled });
   let healthAddress: AddressInfo | undefined;
   const shown = ({ address: host, port }: AddressInfo) => formatAddress({ host, port });

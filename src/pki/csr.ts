@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject, verify } from 'node:crypto';
+import { type KeyObject, verify } from 'node:crypto';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import { signatureAlgorithmName } from './algorithms.ts';
 import { commonName, integer, parsed, sequence, tagged } from './assemble.ts';
@@ -6,7 +6,7 @@ import { EXTENSION } from './certificate.ts';
 import type { DerNode } from './der.ts';
 import { DerError, expectTag, readBitString, readDer, readOid, readSmallInteger, sequenceOf, TAG } from './der.ts';
 import type { KeyType } from './keys.ts';
-import { checkSpki, spkiSha256 } from './keys.ts';
+import { checkSpki, spkiOf, spkiSha256 } from './keys.ts';
 import { pemBlocks, pemEncode } from './pem.ts';
 import { escapeBytes, readGeneralNames } from './san.ts';
 import { signed } from './signing.ts';
@@ -43,7 +43,7 @@ const HASHES: Readonly<Record<string, 'sha256' | 'sha384' | 'sha512' | null>> = 
 
 /** A PKCS#10 request in PEM: the key of `key`, a common name, no attributes (RFC 2986). */
 export function createCsr(key: KeyObject, subjectCn: string): string {
-  const spki = createPublicKey(key).export({ type: 'spki', format: 'der' });
+  const spki = spkiOf(key);
   const info = sequence(integer(0), commonName(subjectCn), parsed(spki), tagged(0));
   return pemEncode('CERTIFICATE REQUEST', signed(info, key));
 }

@@ -14,7 +14,7 @@ import {
   subjectAltName,
   subjectKeyIdentifier,
 } from './extensions.ts';
-import { keyTypeOf, spkiSha256 } from './keys.ts';
+import { keyTypeOf, spkiOf, spkiSha256 } from './keys.ts';
 import { nameConstraintFault } from './name-constraints.ts';
 import type { San } from './names.ts';
 import { parseSpiffeId, serviceOf } from './names.ts';
@@ -244,10 +244,6 @@ function keyIdOf(publicKey: KeyObject): Buffer {
 /** Its subject key identifier. */
 export function keyIdOfSigner({ certificate }: Pick<Signer, 'certificate'>): Buffer {
   return certificate.ski === undefined ? keyIdOf(certificate.x509.publicKey) : Buffer.from(certificate.ski, 'hex');
-}
-
-function spkiOf(publicKey: KeyObject): Buffer {
-  return publicKey.export({ type: 'spki', format: 'der' });
 }
 
 /** What was assembled is trusted only as read by others: OpenSSL, and our own reader. */
