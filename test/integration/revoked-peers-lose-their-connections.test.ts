@@ -1,14 +1,11 @@
-import { type EventEmitter, once } from 'node:events';
-import { Agent, createServer, get } from 'node:http';
-import { connect as connectHttp2, createServer as createHttp2Server, type ServerHttp2Stream } from 'node:http2';
+import { once } from 'node:events';
 import { connect } from 'node:net';
-import t, { type Test } from 'tap';
-import { listen } from '../../src/base/listen.ts';
+import t from 'tap';
 import { until } from '../support/identity-rig.ts';
 import { startRig } from '../support/manager/rig.ts';
 import { ANY, startEnrolled } from '../support/manager/sidecar.ts';
-import { echo, readAll, startApp } from '../support/mesh.ts';
-import { SWITCHED, UPGRADE } from '../support/web-socket.ts';
+import { echo, startApp } from '../support/mesh.ts';
+import { LISTENERS, type Opened, openAll } from '../support/open-all.ts';
 
 for (const [streams, workers] of [
   [true, 1],
@@ -85,18 +82,21 @@ const ENDS = [
   },
 ] as const;
 
-const LISTENERS = ['tcp', 'http', 'http2'] as const;
-
-for (const streams of [true, false]) {
-  for (const { what, by, why, notice, end } of ENDS) {
-    t.test(`a ${what} peer loses what is open in every protocol, and hears why; streams ${streams}`, async (t) => {
-      const opened = await openAll(t, streams);
+for (const [streams, workers] of [
+  [true, 1],
+  [false, 1],
+  [true, 2],
+] as const) {
+  for (const { what, by, why, notice, end } of workers === 1 ? ENDS : ENDS.slice(1)) {
+    const how = `streams ${streams}, workers ${workers}`;
+    t.test(`a ${what} peer loses what is open in every protocol, and hears why; ${how}`, async (t) => {
+      const opened = await openAll(t, { streams, workers });
       const { orders, web, ends, ask } = opened;
       const began = performance.now();
       const took = () => `${Math.round(performance.now() - began)} ms`;
       const closed = Object.entries(ends).map(([name, over]) => over.then(() => `${name} ${took()}`));
       await end(opened);
-      t.comment(`streams ${streams}, ${what}, closed after: ${(await Promise.all(closed)).join(', ')}`);
+      t.comment(`${how}, ${what}, closed after: ${(await Promise.all(closed)).join(', ')}`);
       await until(() => LISTENERS.every((name) => orders.events(by).some(({ listener }) => listener === name)));
       for (const event of orders.events(by)) t.match(event, { reason: what, peer: { id: /sa\/web$/ } });
 
@@ -116,77 +116,4 @@ for (const streams of [true, false]) {
       t.match(await ask(), /^50[23] SL-/, 'the next request on the connection that was kept alive');
     });
   }
-}
-
-type Opened = Awaited<ReturnType<typeof openAll>>;
-
-/** Something open from web to orders in each protocol; `ends` has when the client side of it ended. */
-async function openAll(t: Test, streams: boolean) {
-  const rig = await startRig(t);
-  const app = createServer((request, response) => {
-    if (request.url === '/endless') response.write('begun');
-    else response.end('hello');
-  });
-  app.on('upgrade', (_, socket) => socket.on('error', () => {}).write(SWITCHED));
-  const app2 = createHttp2Server().on('stream', (stream: ServerHttp2Stream) => {
-    stream.on('error', () => {});
-    stream.respond({ ':status': 200 });
-    stream.write('begun');
-  });
-  const sessions = new Set<{ destroy(): void }>();
-  app2.on('session', (session) => void sessions.add(session));
-  const targets = {
-    tcp: await startApp(t, echo),
-    http: (await listen(app, ANY, 'the app')).port,
-    http2: (await listen(app2, ANY, 'the app')).port,
-  };
-  t.teardown(() => {
-    for (const server of [app, app2]) server.close();
-    app.closeAllConnections();
-    for (const session of sessions) session.destroy();
-  });
-  const inbound = LISTENERS.map((protocol) => {
-    const target = { host: '127.0.0.1', port: targets[protocol] };
-    return { name: protocol, listen: ANY, target, protocol, allow: ['web'] } as const;
-  });
-  const orders = await startEnrolled(t, rig, 'orders', { inbound, streams });
-  const outbound = LISTENERS.map((protocol, i) => {
-    const address = { host: '127.0.0.1', port: orders.sidecar.inbound[i]?.address.port ?? 0 };
-    return { name: protocol, listen: ANY, service: 'orders', address, protocol, expect: [] } as const;
-  });
-  const web = await startEnrolled(t, rig, 'web', { outbound, streams, admin: ANY });
-  const [tcp = 0, http = 0, http2 = 0] = web.sidecar.outbound.map(({ address }) => address.port);
-
-  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
-  t.teardown(() => agent.destroy());
-  const ask = async () => {
-    const [response] = await once(get({ port: http, host: '127.0.0.1', agent }), 'response');
-    return `${response.statusCode} ${await readAll(response)}`;
-  };
-  t.equal(await ask(), '200 hello');
-  const asked = get({ port: http, host: '127.0.0.1', path: '/endless', agent: false }).on('error', () => {});
-  const [endless] = await once(asked, 'response');
-  await once(
-    endless.on('error', () => {}),
-    'data',
-  );
-  const dial = async (port: number, text: string) => {
-    const socket = connect(port, '127.0.0.1').on('error', () => {});
-    t.teardown(() => socket.destroy());
-    socket.write(text);
-    await once(socket, 'data');
-    return socket;
-  };
-  const session = connectHttp2(`http://127.0.0.1:${http2}`).on('error', () => {});
-  t.teardown(() => session.destroy());
-  const stream = session.request({ ':path': '/' }).on('error', () => {});
-  await once(stream, 'data');
-  const over = (what: EventEmitter) => new Promise((resolve) => what.once('close', resolve));
-  const ends = {
-    tcp: over(await dial(tcp, 'ping')),
-    request: over(endless),
-    websocket: over(await dial(http, UPGRADE)),
-    http2: over(stream),
-  };
-  return { rig, orders, web, ends, ask };
 }
