@@ -8,8 +8,10 @@ import type { ManagerOptions } from '../manager/options.ts';
 interface InCluster {
   readonly pods: NonNullable<ManagerOptions['pods']>;
   /** Keeps what the cluster needs of the manager up to date until it is disposed. */
-  keep(manager: Pick<Manager, 'trustBundle' | 'certifyPod'>, settled?: () => Promise<void>): AsyncDisposable;
+  keep(manager: Kept, settled?: () => Promise<void>): AsyncDisposable;
 }
+
+type Kept = Pick<Manager, 'trustBundle' | 'certifyPod' | 'early'>;
 
 /** What the manager does in a cluster; undefined where it has none. @throws SL-KUBE-001 without a kubeconfig */
 export async function inCluster({ kubernetes }: ManagerConfig, log: Logger): Promise<InCluster | undefined> {
@@ -18,12 +20,14 @@ export async function inCluster({ kubernetes }: ManagerConfig, log: Logger): Pro
     { connectKubernetes },
     { createPodReview },
     { signPodCertificates },
+    { followServices },
     { keepTrust },
     { managerRights, missingRights },
   ] = await Promise.all([
     import('../kubernetes/client.ts'),
     import('../kubernetes/pod-review.ts'),
     import('../kubernetes/pod-certificates.ts'),
+    import('../kubernetes/service-names.ts'),
     import('../kubernetes/trust-config-map.ts'),
     import('../kubernetes/rights.ts'),
   ]);
@@ -43,7 +47,7 @@ export async function inCluster({ kubernetes }: ManagerConfig, log: Logger): Pro
   );
   return {
     pods: { review: createPodReview(api, log), validityMs: validity },
-    keep({ trustBundle, certifyPod }, settled) {
+    keep({ trustBundle, certifyPod, early }, settled) {
       const stop = new AbortController();
       const common = { api, clock: systemClock, log, signal: stop.signal };
       const bundle = () => trustBundle().pem;
@@ -54,13 +58,14 @@ export async function inCluster({ kubernetes }: ManagerConfig, log: Logger): Pro
       };
       const kept =
         namespace === undefined ? undefined : keepTrust({ ...common, namespace, clusterTrustBundle, bundle });
+      const following = followServices({ ...common, certificates: early.ofPods, renewEarly: early.set });
       const signing = clusterTrustBundle
         ? signPodCertificates({ ...common, certify, validityMs: validity })
         : undefined;
       return {
         async [Symbol.asyncDispose]() {
           stop.abort();
-          await Promise.all([kept, signing]);
+          await Promise.all([kept, following, signing]);
         },
       };
     },

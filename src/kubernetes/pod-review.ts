@@ -2,7 +2,9 @@ import { SidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { ProvenPod, ReviewPod } from '../manager/pods.ts';
 import type { KubeApi } from './client.ts';
+import { listAll } from './list.ts';
 import { AUDIENCE, isObject, type Json, objects, textOf } from './names.ts';
+import { serviceNames } from './service-names.ts';
 
 type ReviewApi = Pick<KubeApi, 'get' | 'create'>;
 
@@ -45,7 +47,8 @@ export async function lookUpPod(
   if (pod === undefined || fault !== undefined) {
     throw new SidelockError('SL-POD-002', `pod ${namespace}/${name} may not enrol`, { why: fault });
   }
-  const dnsNames = await serviceNames(api, namespace, pod);
+  const services = await listAll(api, `/api/v1/namespaces/${namespace}/services`);
+  const dnsNames = serviceNames(services, namespace, pod);
   return { pod, proven: { namespace, serviceAccount, pod: name, uid, dnsNames } };
 }
 
@@ -88,27 +91,6 @@ function podFault({ metadata, spec, status }: Json, { uid, serviceAccount }: Pod
   if (textOf(metadata, 'deletionTimestamp') !== '') return 'it is being deleted';
   const phase = textOf(status, 'phase');
   return phase === 'Pending' || phase === 'Running' ? undefined : `its phase is ${phase || 'unknown'}`;
-}
-
-/** More than a pod has. */
-const MAX_SERVICES = 32;
-
-/**
- * Those spellings that mean one Service in the whole cluster: whoever may make a Service in some namespace must not get
- * the name that others call one of theirs by. A Service selects by labels; one without selector selects nothing, though an empty selector elsewhere means all. */
-async function serviceNames(api: Pick<KubeApi, 'get'>, namespace: string, { metadata }: Json): Promise<string[]> {
-  const labels = isObject(metadata) && isObject(metadata['labels']) ? metadata['labels'] : {};
-  const list = await api.get(`/api/v1/namespaces/${namespace}/services`);
-  return objects(list?.['items'])
-    .filter(({ spec }) => {
-      const selector = Object.entries(isObject(spec) && isObject(spec['selector']) ? spec['selector'] : {});
-      const external = textOf(spec, 'type') === 'ExternalName';
-      return !external && selector.length > 0 && selector.every(([key, value]) => labels[key] === value);
-    })
-    .map((service) => textOf(service['metadata'], 'name'))
-    .sort()
-    .slice(0, MAX_SERVICES)
-    .flatMap((name) => [`${name}.${namespace}.svc`, `${name}.${namespace}.svc.cluster.local`]);
 }
 
 function texts(value: unknown): string[] {

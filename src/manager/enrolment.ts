@@ -127,7 +127,7 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
   const issueToPod = async (request: Omit<Parameters<Issuer['signCsr']>[0], 'permit'>) => {
     const entry = await options.podIssuer.signCsr({ ...request, permit: async () => {} });
     for (const { serial, pod, supersededBy } of inventory.all()) {
-      if (pod !== request.pod || serial === entry.serial || supersededBy !== undefined) continue;
+      if (pod?.uid !== request.pod?.uid || serial === entry.serial || supersededBy !== undefined) continue;
       await inventory.supersede(serial, entry.serial, clock.now());
     }
     return entry;
@@ -176,7 +176,7 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
           );
         }
         const subject = { ...checkSubject({ service, namespace }, []), dnsNames: proven.dnsNames };
-        return await issueToPod({ csr, subject, by: 'pod', pod: proven.uid, actor, remote });
+        return await issueToPod({ csr, subject, by: 'pod', pod: { name: proven.pod, uid: proven.uid }, actor, remote });
       });
     },
 
@@ -184,7 +184,7 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
       const actor = `kubelet:${namespace}/${name}`;
       return await audited({ actor, service }, async () => {
         const subject = { ...checkSubject({ service, namespace }, []), dnsNames };
-        return await issueToPod({ csr, subject, by: 'kubelet', pod: uid, actor, validityMs });
+        return await issueToPod({ csr, subject, by: 'kubelet', pod: { name, uid }, actor, validityMs });
       });
     },
 

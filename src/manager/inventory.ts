@@ -28,8 +28,8 @@ export interface InventoryEntry {
   readonly fingerprint256: string;
   /** Leaf and intermediates, so that a repeated request can be given the same answer. */
   readonly pem: string;
-  /** UID of the pod that it is for. */
-  readonly pod?: string;
+  /** The pod that it is for. */
+  readonly pod?: { readonly name: string; readonly uid: string };
   /** Serial of the certificate this one was renewed to. */
   readonly supersededBy?: string;
   /** When it was used to renew a second time. */

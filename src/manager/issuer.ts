@@ -42,8 +42,8 @@ interface SignRequest extends Caller {
   readonly by: IssuedBy;
   /** Milliseconds, in place of what holds for all. */
   readonly validityMs?: number | undefined;
-  /** UID of the pod that it is for. */
-  readonly pod?: string | undefined;
+  /** The pod that it is for. */
+  readonly pod?: InventoryEntry['pod'] | undefined;
   /** The leaf that a renewal was asked with. */
   readonly presented?: InventoryEntry | undefined;
   /** Called when all is checked and a signature would be made: the last chance to throw. */

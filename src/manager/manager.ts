@@ -16,6 +16,7 @@ import type { CertStore, ServiceCertificate } from '../store/store.ts';
 import { type AuditLog, openAuditLog } from './audit.ts';
 import { type CaCare, createCaCare } from './ca-care.ts';
 import { createDevices } from './devices.ts';
+import { createEarlyRenewals, type EarlyRenewals } from './early-renewals.ts';
 import { createEnrolment, type Enrolment } from './enrolment.ts';
 import { refuseOtherNamespace } from './held-names.ts';
 import { type InventoryEntry, openInventory } from './inventory.ts';
@@ -100,6 +101,7 @@ export interface Manager extends Enrolment, AsyncDisposable {
   readonly trust: Omit<Trust, 'heard' | 'watch'>;
   /** Notes what a sidecar serves with; see {@link createFollow}. */
   follow(report: Report): Promise<Follower | undefined>;
+  readonly early: EarlyRenewals;
   readonly audit: AuditLog;
   /** Looks at what there is, or at these services, without changing anything. */
   validate(services?: readonly string[]): Promise<ValidationReport>;
@@ -182,10 +184,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     directory: join(stateDirectory, 'tokens'),
     rootSha256: () => authority().root.fingerprint256,
     address,
-    ttlMs: tokenOptions.ttlMs ?? 10 * MINUTE,
-    maxTtlMs: tokenOptions.maxTtlMs ?? HOUR,
-    clock,
-    metrics,
+    ...{ ttlMs: tokenOptions.ttlMs ?? 10 * MINUTE, maxTtlMs: tokenOptions.maxTtlMs ?? HOUR, clock, metrics },
   });
   const expiredGraceMs = certificates.expiredGraceMs ?? DAY;
   const revocations = await openRevocations({
@@ -195,9 +194,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     inventory,
     audit,
     graceMs: expiredGraceMs,
-    clock,
-    log,
-    signal: stop.signal,
+    ...{ clock, log, signal: stop.signal },
   });
   metrics.showCrl(() => revocations.crl());
   const issuing = {
@@ -218,6 +215,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
         inventory.get(serial)?.fingerprint256 === fingerprint256 && !isRevoked(serial),
     });
   const podValidityMs = options.pods?.validityMs ?? DAY;
+  const early = createEarlyRenewals(inventory, clock);
   const enrolment = createEnrolment({
     issuer,
     reviewPod: options.pods?.review,
@@ -371,7 +369,8 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     revocations,
     notices,
     trust,
-    follow: createFollow({ trust, inventory, prove }),
+    follow: createFollow({ trust, inventory, early, prove }),
+    early,
     audit,
     validate: (services) => validateAll(validation, services),
     served: () => lastServed(inventory, trust),

@@ -1,5 +1,6 @@
 import { isSidelockError } from '../base/errors.ts';
 import type { TrustBundle } from '../pki/bundle.ts';
+import type { EarlyRenewals } from './early-renewals.ts';
 import type { Inventory } from './inventory.ts';
 import type { ProvenLeaf } from './renewal-proof.ts';
 import type { Trust } from './trust.ts';
@@ -26,13 +27,14 @@ interface TrustNews {
 export interface Follower {
   /** What it has not: another bundle, or that its certificate is to be replaced. */
   news(): TrustNews | undefined;
-  /** Resolves with the next step on trust, or when the signal aborts. */
+  /** Resolves with the next step on trust, with certificates that are to be replaced, or when the signal aborts. */
   next(signal: AbortSignal): Promise<void>;
 }
 
 interface FollowOptions {
   readonly trust: Trust;
   readonly inventory: Inventory;
+  readonly early: Pick<EarlyRenewals, 'has' | 'changed'>;
   /** @throws SL-API-002, SL-CERT-001 */
   readonly prove: (chain: readonly Buffer[]) => ProvenLeaf;
 }
@@ -41,7 +43,7 @@ interface FollowOptions {
 const RENEWAL_MS = 10;
 
 /** Notes what a sidecar serves with. Undefined when its chain proves nothing: it hears nothing of trust. */
-export function createFollow({ trust, inventory, prove }: FollowOptions) {
+export function createFollow({ trust, inventory, early, prove }: FollowOptions) {
   return async ({ chain, bundle, peers }: Report): Promise<Follower | undefined> => {
     const serial = provenSerial(chain, prove);
     if (serial === undefined) return undefined;
@@ -51,11 +53,11 @@ export function createFollow({ trust, inventory, prove }: FollowOptions) {
     return {
       news() {
         const current = inventory.get(serial);
-        const renew = current !== undefined && trust.isOld(current);
+        const renew = current !== undefined && (trust.isOld(current) || early.has(serial));
         if (!renew && bundle === trust.bundle().sha256) return undefined;
         return { bundle: trust.bundle(), renew, spreadMs: trust.followers() * RENEWAL_MS };
       },
-      next: (signal) => trust.whenNot(generation, signal),
+      next: (signal) => Promise.race([trust.whenNot(generation, signal), early.changed(signal)]),
     };
   };
 }

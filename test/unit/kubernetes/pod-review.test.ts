@@ -29,7 +29,7 @@ function review(
 ) {
   const api = {
     create: async () => ({ status }),
-    get: async (path: string) => (path.endsWith('/services') ? { items: services } : pod),
+    get: async (path: string) => (path.includes('/services?') ? { items: services } : pod),
   };
   return createPodReview(api, log)('a.b.c', '::ffff:10.1.2.3');
 }
