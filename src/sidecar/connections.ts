@@ -115,6 +115,9 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
   const maxDescriptors = limits.maxDescriptors ?? Number.POSITIVE_INFINITY;
   let admitted = 0;
   let streams = 0;
+  // Of those that were here at the last sweep, and at the one before.
+  let last = 0;
+  let grown = 0;
   let nextId = 1;
 
   /** Those that are ending already are reset too, and keep their reason. */
@@ -139,7 +142,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     admit() {
       if (admitted >= limits.maxConnections) return 'limit';
       if ((admitted + 1) * DESCRIPTORS - streams > maxDescriptors) return 'descriptors';
-      if (short()) return 'memory';
+      if (short(Math.max(0, admitted - grown))) return 'memory';
       admitted++;
       return undefined;
     },
@@ -208,6 +211,8 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       ),
     sweep() {
       const now = clock.now();
+      grown = last;
+      last = admitted;
       for (const c of live) {
         if (c.relay.takeActivity()) c.lastActive = now;
         if (c.reason !== undefined) continue;

@@ -9,8 +9,11 @@ export type Shortage = 'limit' | 'descriptors' | 'memory';
 /** File descriptors that connections leave to files, name servers and the admin endpoints; of a small limit a quarter. */
 const RESERVE = 64;
 
-/** Of the memory of a container; the rest is for what is open already. */
-const MEMORY_SHARE = 0.9;
+/** Of the memory of a container; the rest is for the kernel's part of sockets, and for what is open already to grow. */
+const MEMORY_SHARE = 0.75;
+
+/** What a connection may come to hold, bytes: TLS, and a buffer whose reader is slow. */
+const GROWTH = 64 << 10;
 
 /** How long a look at the process's memory counts, ms. */
 const LOOK = 50;
@@ -41,22 +44,38 @@ function freeDescriptors(ownSockets: number): number | undefined {
   }
 }
 
+/** Bytes; with files where the system does not tell them apart. */
+function heldMemory(): number {
+  try {
+    // proc_pid_statm(5): size resident shared, in pages.
+    const [, resident, shared] = readFileSync('/proc/self/statm', 'latin1').split(' ').map(Number);
+    return ((resident ?? 0) - (shared ?? 0)) * PAGE;
+  } catch {
+    return process.memoryUsage.rss();
+  }
+}
+
+const PAGE = 4096;
+
 function containerMemory(): number | undefined {
   const limit = process.constrainedMemory();
   return limit > 0 && limit < totalmem() ? limit * MEMORY_SHARE : undefined;
 }
 
-/** Whether the process holds more memory than `max` bytes. */
-export function memoryGauge(max: number | undefined, clock: Clock, rss = process.memoryUsage.rss): () => boolean {
+/**
+ * Whether the process holds more memory than `max` bytes, not counting pages of files, which the system can take back.
+ * What it is given: how many connections are so young that they will hold more than they do.
+ */
+export function memoryGauge(max: number | undefined, clock: Clock, held = heldMemory): (young: number) => boolean {
   if (max === undefined) return () => false;
   let looked = 0;
-  let over = false;
-  return () => {
+  let seen = 0;
+  return (young) => {
     const now = clock.now();
     if (Math.abs(now - looked) >= LOOK) {
       looked = now;
-      over = rss() > max;
+      seen = held();
     }
-    return over;
+    return seen + young * GROWTH > max;
   };
 }

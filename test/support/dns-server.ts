@@ -2,9 +2,9 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import type { Test } from 'tap';
 
-/** What is known of a name: addresses, SRV records as `priority weight port target`, or a code to refuse with. */
+/** What is known of a name: addresses, SRV records as `priority weight port target`, a code to refuse with, or silence. */
 export interface Zone {
-  [name: string]: { A?: string[]; SRV?: string[]; rcode?: number };
+  [name: string]: { A?: readonly string[]; SRV?: readonly string[]; rcode?: number; silent?: boolean };
 }
 
 const TYPES: Readonly<Record<number, 'A' | 'SRV'>> = { 1: 'A', 33: 'SRV' };
@@ -15,7 +15,8 @@ export async function startDns(t: Test, zone: Zone) {
   let questions = 0;
   socket.on('message', (message, from) => {
     questions++;
-    socket.send(answer(message, zone), from.port, from.address);
+    const reply = answer(message, zone);
+    if (reply !== undefined) socket.send(reply, from.port, from.address);
   });
   socket.bind(0, '127.0.0.1');
   await once(socket, 'listening');
@@ -24,7 +25,7 @@ export async function startDns(t: Test, zone: Zone) {
 }
 
 /** RFC 1035 4: the header and question come back, with what the zone has for it. */
-function answer(query: Buffer, zone: Zone): Buffer {
+function answer(query: Buffer, zone: Zone): Buffer | undefined {
   const labels: string[] = [];
   let at = 12;
   for (let length = query[at] ?? 0; length > 0; length = query[at] ?? 0) {
@@ -34,6 +35,7 @@ function answer(query: Buffer, zone: Zone): Buffer {
   const questionEnd = at + 5;
   const type = TYPES[query.readUInt16BE(at + 1)];
   const known = zone[labels.join('.').toLowerCase()];
+  if (known?.silent === true) return undefined;
   const data = type === undefined ? [] : (known?.[type] ?? []).map(type === 'A' ? address : service);
   const header = Buffer.from(query.subarray(0, 12));
   header.writeUInt16BE(0x8180 | (known?.rcode ?? (known === undefined ? 3 : 0)), 2);

@@ -7,12 +7,22 @@ import type { LogLine } from '../identity-fakes.ts';
 import { swap, type TestAuthority } from '../identity-files.ts';
 import { until } from '../identity-rig.ts';
 
+export interface SidecarProgram {
+  /** Of node. */
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+}
+
+const FROM_SOURCE: SidecarProgram = { args: ['--disable-sigusr1', MAIN, 'sidecar'], env: {} };
+
 interface SidecarProcessOptions {
   readonly directory: string;
   readonly authority: TestAuthority;
   readonly service: string;
   /** What the config says besides the identity. */
   readonly config: object;
+  /** What runs instead of the source. */
+  readonly program?: SidecarProgram;
   /** Flags of node. */
   readonly node?: readonly string[];
   /** Shell commands that run before, in the process that becomes the sidecar, as `ulimit -n 64`. */
@@ -35,12 +45,14 @@ export interface SidecarProcess extends Cli {
   metric(start: string): Promise<number>;
   /** Bytes in memory. */
   rss(): number;
+  /** The same without pages of files. */
+  anonymous(): number;
   /** The row's last words: it has not crashed, wrote nothing but log lines, and ends in order when asked. */
   endsWell(t: Test): Promise<void>;
 }
 
 export async function startSidecarProcess(t: Test, options: SidecarProcessOptions): Promise<SidecarProcess> {
-  const { directory, authority, service, config, node = [], before } = options;
+  const { directory, authority, service, config, node = [], before, program = FROM_SOURCE } = options;
   const identity = join(directory, service);
   await swap(identity, authority.issue(service));
   const configFile = join(directory, `${service}.json`);
@@ -54,9 +66,11 @@ export async function startSidecarProcess(t: Test, options: SidecarProcessOption
     ...config,
   };
   await writeFile(configFile, JSON.stringify(document));
-  const words = [process.execPath, ...node, '--disable-sigusr1', MAIN, 'sidecar', '--config', configFile];
+  const words = [process.execPath, ...node, ...program.args, '--config', configFile];
   // Each node process raises its soft limit of descriptors to the hard one: what the test wants is set by a shell.
-  const cli = startProgram('bash', ['-c', `${before ?? ':'}; exec "$@"`, 'bash', ...words]);
+  const cli = startProgram('bash', ['-c', `${before ?? ':'}; exec "$@"`, 'bash', ...words], {
+    env: program.env,
+  });
   t.teardown(async () => {
     cli.child.kill('SIGCONT');
     cli.child.kill('SIGKILL');
@@ -71,6 +85,10 @@ export async function startSidecarProcess(t: Test, options: SidecarProcessOption
       .filter((line) => line.startsWith('{') && line.endsWith('}'))
       .map((line): LogLine => JSON.parse(line));
   const events = (name: string) => lines().filter(({ event }) => event === name);
+  const memory = (what: string) => {
+    const status = readFileSync(`/proc/${cli.child.pid}/status`, 'latin1');
+    return Number(new RegExp(`^${what}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) * 1024;
+  };
   const admin = () => /^admin on (http\S+)$/m.exec(cli.stdout())?.[1] ?? '';
   return {
     ...cli,
@@ -88,7 +106,8 @@ export async function startSidecarProcess(t: Test, options: SidecarProcessOption
       const found = text.split('\n').filter((line) => line.startsWith(start));
       return found.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
     },
-    rss: () => Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${cli.child.pid}/status`, 'latin1'))?.[1]) * 1024,
+    rss: () => memory('VmRSS'),
+    anonymous: () => memory('RssAnon'),
     async endsWell(t) {
       t.equal(cli.child.exitCode ?? cli.child.signalCode, null, `${service} lives`);
       cli.child.kill('SIGTERM');

@@ -3,7 +3,7 @@ import { shortDirectory } from '../cli.ts';
 import { type TestAuthority, testAuthority } from '../identity-files.ts';
 import { startEchoApp, startMixedApp } from '../mixed-load.ts';
 import { freePort } from '../servers.ts';
-import { type SidecarProcess, startSidecarProcess } from './process.ts';
+import { type SidecarProcess, type SidecarProgram, startSidecarProcess } from './process.ts';
 import { startSteady } from './steady.ts';
 
 interface Side {
@@ -13,6 +13,8 @@ interface Side {
   readonly config?: object;
   readonly node?: readonly string[];
   readonly before?: string;
+  /** By this name web finds orders. */
+  readonly named?: string;
   /** More of the outbounds that the steady client uses. */
   readonly outbound?: object;
   /** Beside the address of orders, further endpoints of them. */
@@ -30,6 +32,7 @@ export async function startFaultRig(
     readonly web?: Side;
     readonly streams?: boolean;
     readonly authority?: TestAuthority;
+    readonly program?: SidecarProgram;
   } = {},
 ) {
   const directory = shortDirectory(t);
@@ -44,6 +47,7 @@ export async function startFaultRig(
       authority,
       service,
       config: { ...common, ...config, ...listeners },
+      ...(sides.program === undefined ? {} : { program: sides.program }),
       ...(node === undefined ? {} : { node }),
       ...(before === undefined ? {} : { before }),
     });
@@ -55,11 +59,18 @@ export async function startFaultRig(
     ],
   });
   const more = (await sides.web?.endpoints?.(httpIn, tcpIn)) ?? { http: [], tcp: [] };
+  const found = (port: number) => `${sides.web?.named ?? '127.0.0.1'}:${port}`;
   const outbound = { service: 'orders', ...sides.web?.outbound };
   const web = await start('web', sides.web ?? {}, {
     outbound: [
-      { ...outbound, name: 'steady-http', listen: at(httpOut), address: [at(httpIn), ...more.http], protocol: 'http' },
-      { ...outbound, name: 'steady-tcp', listen: at(tcpOut), address: [at(tcpIn), ...more.tcp] },
+      {
+        ...outbound,
+        name: 'steady-http',
+        listen: at(httpOut),
+        address: [found(httpIn), ...more.http],
+        protocol: 'http',
+      },
+      { ...outbound, name: 'steady-tcp', listen: at(tcpOut), address: [found(tcpIn), ...more.tcp] },
       ...(sides.web?.listeners ?? []),
     ],
   });
