@@ -11,7 +11,6 @@ import { type Cell, createMetrics, type Metrics } from '../base/metrics.ts';
 import type { ManagerConfig } from '../config/manager.ts';
 import type { KubeApi } from '../kubernetes/client.ts';
 import { MANAGER_LEASE } from '../kubernetes/lease.ts';
-import type { Right } from '../kubernetes/rights.ts';
 import { DIRECTORY_MODE, STATE_DIR } from '../store/layout.ts';
 
 /** One of several managers, from the moment on at which it leads. */
@@ -156,20 +155,9 @@ async function refuseSecondBeginning(api: KubeApi, namespace: string): Promise<v
 }
 
 async function tellMissingRights(api: KubeApi, namespace: string, endpoint: boolean, log: Logger): Promise<void> {
-  const { missingRights } = await import('../kubernetes/rights.ts');
-  const leases = { group: 'coordination.k8s.io', resource: 'leases', namespace };
-  const slices = { group: 'discovery.k8s.io', resource: 'endpointslices', namespace };
-  const named = (of: Omit<Right, 'verb'>) => [
-    { ...of, verb: 'create' },
-    ...['get', 'update'].map((verb) => ({ ...of, verb, name: MANAGER_LEASE })),
-  ];
-  const rights: Right[] = [
-    ...named(leases),
-    ...(endpoint ? named(slices) : []),
-    ...['list', 'get', 'create', 'update', 'delete'].map((verb) => ({ verb, resource: 'secrets', namespace })),
-  ];
+  const { leaderRights, missingRights } = await import('../kubernetes/rights.ts');
   try {
-    const missing = await missingRights(api, rights);
+    const missing = await missingRights(api, leaderRights(namespace, endpoint));
     const fields = { event: 'rights_missing', code: 'SL-KUBE-002', missing };
     if (missing.length > 0) log.error(fields, `this manager cannot lead: its account may not ${missing.join('; ')}`);
   } catch (error) {

@@ -1,4 +1,5 @@
 import type { KubeApi } from './client.ts';
+import { MANAGER_LEASE } from './lease.ts';
 import { isObject, SIGNER, TRUST_BUNDLE } from './names.ts';
 
 /** What an account must be able to do. */
@@ -54,6 +55,19 @@ export function managerRights({
     { verb: 'list', resource: 'services' },
     ...(namespace === undefined ? [] : publishing),
     ...(podCertificates ? signing : []),
+  ];
+}
+
+/** What it needs besides where several share the state and one leads; `endpoint` where it lets the Service lead to itself. */
+export function leaderRights(namespace: string, endpoint: boolean): Right[] {
+  const named = (group: string, resource: string): Right[] => [
+    { verb: 'create', group, resource, namespace },
+    ...['get', 'update'].map((verb) => ({ verb, group, resource, namespace, name: MANAGER_LEASE })),
+  ];
+  return [
+    ...named('coordination.k8s.io', 'leases'),
+    ...(endpoint ? named('discovery.k8s.io', 'endpointslices') : []),
+    ...['list', 'get', 'create', 'update', 'delete'].map((verb) => ({ verb, resource: 'secrets', namespace })),
   ];
 }
 

@@ -5,10 +5,13 @@ import { type Clock, DAY, systemClock } from '../../src/base/clock.ts';
 import { SidelockError } from '../../src/base/errors.ts';
 import { connectKubernetes, type KubeApi } from '../../src/kubernetes/client.ts';
 import { createEvents } from '../../src/kubernetes/events.ts';
+import { lead } from '../../src/kubernetes/leader.ts';
+import { keepEndpoint } from '../../src/kubernetes/leader-endpoint.ts';
 import { signPodCertificates } from '../../src/kubernetes/pod-certificates.ts';
 import { createPodReview } from '../../src/kubernetes/pod-review.ts';
-import { managerRights, missingRights, type Right, webhookRights } from '../../src/kubernetes/rights.ts';
+import { leaderRights, managerRights, missingRights, type Right, webhookRights } from '../../src/kubernetes/rights.ts';
 import { secretClient } from '../../src/kubernetes/secret-client.ts';
+import { secretJournal } from '../../src/kubernetes/state-journal.ts';
 import { keepTrust, publishedRoots } from '../../src/kubernetes/trust-config-map.ts';
 import { ensureAuthority } from '../../src/kubernetes/webhook-authority.ts';
 import { reconcileBundle } from '../../src/kubernetes/webhook-bundle.ts';
@@ -24,6 +27,7 @@ const AUDIENCE = 'certificate.ai-teddy.com/ca';
 const TRUST = `/api/v1/namespaces/${SYSTEM}/configmaps/sidelock-trust`;
 const BUNDLE = '/apis/certificates.k8s.io/v1/clustertrustbundles/certificate.ai-teddy.com:identity:bundle';
 const AUTHORITY = `/api/v1/namespaces/${SYSTEM}/secrets/sidelock-webhook-ca`;
+const MERGE = { type: 'application/merge-patch+json' };
 const RBAC = '/apis/rbac.authorization.k8s.io/v1';
 
 interface Rule {
@@ -40,6 +44,11 @@ interface Role {
 
 const pathOf = ({ kind, metadata: { name } }: Role) =>
   kind === 'Role' ? `${RBAC}/namespaces/${SYSTEM}/roles/${name}` : `${RBAC}/clusterroles/${name}`;
+
+const rolesIn = (manifests: string) =>
+  parseAllDocuments(manifests)
+    .map((document) => document.toJS() as Role)
+    .filter(({ kind }) => kind === 'Role' || kind === 'ClusterRole');
 
 /** A role, and what is left of its rules, for each verb of each rule. */
 function lessons(role: Role) {
@@ -69,7 +78,7 @@ function oneRound() {
 function listening() {
   const { log, lines } = recordingLog();
   const check = () => {
-    const wrong = lines.find((line) => Number(line['level']) >= 40 && line['event'] !== 'pod_address_differs');
+    const wrong = lines.findLast((line) => Number(line['level']) >= 40 && line['event'] !== 'pod_address_differs');
     const cause = wrong?.['err'] as { readonly why?: string } | undefined;
     const why = String(wrong?.['why'] ?? cause?.why ?? '');
     if (wrong !== undefined) throw new SidelockError('SL-KUBE-002', String(wrong['msg']), { why });
@@ -121,6 +130,43 @@ async function webhookWork(api: KubeApi, server: ApiServer): Promise<void> {
   check();
 }
 
+/** All that a leader writes and asks besides: the Lease taken and kept, its endpoint, the state in Secrets. */
+async function leaderWork(api: KubeApi, server: ApiServer, round: number): Promise<void> {
+  const { log, check } = listening();
+  const clock = systemClock;
+  const name = 'sidelock-manager';
+  await server.ask('DELETE', `/apis/coordination.k8s.io/v1/namespaces/${SYSTEM}/leases/${name}`);
+  await server.ask('DELETE', `/apis/discovery.k8s.io/v1/namespaces/${SYSTEM}/endpointslices/${name}`);
+  await server.ask('DELETE', `/api/v1/namespaces/${SYSTEM}/secrets`);
+  const candidate = { namespace: SYSTEM, name, identity: `round-${round}`, durationMs: 1_000 };
+  for (const _ of ['made', 'taken again']) {
+    const election = { api, candidate, clock, monotonic: () => performance.now(), random: () => 0, log };
+    const term = await lead(election, AbortSignal.timeout(1_500)).catch(() => undefined);
+    await term?.[Symbol.asyncDispose]();
+    if (term === undefined) check();
+  }
+  for (const address of ['10.0.0.1', '10.0.0.2']) {
+    await keepEndpoint({ api, namespace: SYSTEM, address, port: 9443, holds: () => true, log, ...oneRound() });
+    check();
+  }
+  let lost = true;
+  const losing: KubeApi = {
+    ...api,
+    async create(path, object) {
+      const made = await api.create(path, object);
+      if (!lost) return made;
+      lost = false;
+      return undefined;
+    },
+  };
+  const signal = AbortSignal.timeout(10_000);
+  const journal = secretJournal({ api: losing, namespace: SYSTEM, identity: 'us', holds: () => true, clock, signal });
+  await journal.open();
+  await journal.append([{ kind: 'file', path: 'a.key', data: 'secret', mode: 0o600 }]);
+  await journal.append([{ kind: 'gone', path: 'a.key' }]);
+  await journal.tidy();
+}
+
 let manager: Awaited<ReturnType<typeof openManager>>;
 let other: Awaited<ReturnType<typeof openManager>>;
 
@@ -131,9 +177,7 @@ t.test('with its rights all works, without any one of them something does not, a
   t.teardown(() => Promise.all([manager[Symbol.asyncDispose](), other[Symbol.asyncDispose]()]).then(() => {}));
   const printed = (await cli(['install', '--pod-certificates'])).stdout;
   await server.kubectl(['apply', '-f', '-'], printed);
-  const roles = parseAllDocuments(printed)
-    .map((document) => document.toJS() as Role)
-    .filter(({ kind }) => kind === 'Role' || kind === 'ClusterRole');
+  const roles = rolesIn(printed);
   t.equal(roles.length, 4);
   const uid = await makeShop(server);
   let round = 0;
@@ -146,16 +190,20 @@ t.test('with its rights all works, without any one of them something does not, a
     ],
     [WEBHOOK, webhookRights(SYSTEM, WEBHOOK), (api) => webhookWork(api, server)],
   ];
-  for (const [account, rights, work] of accounts) {
+  const proven = new Set<string>();
+  const prove = async ([account, rights, work]: (typeof accounts)[number], printedRoles: readonly Role[]) => {
     process.env['KUBECONFIG'] = server.kubeconfig({ token: await server.tokenOf(SYSTEM, account) });
     const api = await connectKubernetes();
-    const own = roles.filter(({ metadata: { name } }) => name === account).flatMap(lessons);
+    const own = printedRoles
+      .filter(({ metadata: { name } }) => name === account)
+      .flatMap(lessons)
+      .filter(({ what }) => !proven.has(`${account} ${what}`));
     t.equal(own.length, rights.length, `${account} looks at its start for each right that it has`);
     await work(api);
     t.pass(`${account} does all it does with ${own.length} rights`);
     for (const { role, rules, verb, rule, what } of own) {
-      const set = (value: readonly Rule[]) =>
-        server.must('PATCH', pathOf(role), { rules: value }, { type: 'application/merge-patch+json' });
+      proven.add(`${account} ${what}`);
+      const set = (value: readonly Rule[]) => server.must('PATCH', pathOf(role), { rules: value }, MERGE);
       await set(rules);
       let missing: string[] = [];
       while (missing.length === 0) missing = await missingRights(api, rights);
@@ -172,5 +220,11 @@ t.test('with its rights all works, without any one of them something does not, a
       await set(role.rules);
       while ((await missingRights(api, rights)).length > 0);
     }
-  }
+  };
+  for (const one of accounts) await prove(one, roles);
+
+  const shared = (await cli(['install', '--pod-certificates', '--state', 'secrets'])).stdout;
+  const leading = rolesIn(shared).filter(({ kind }) => kind === 'Role');
+  for (const role of leading) await server.must('PATCH', pathOf(role), { rules: role.rules }, MERGE);
+  await prove(['sidelock-manager', leaderRights(SYSTEM, true), (api) => leaderWork(api, server, round++)], leading);
 });
