@@ -15,6 +15,7 @@ interface InstallFlags {
   readonly state: 'volume' | 'secrets';
   readonly managerReplicas: string;
   readonly podCertificates?: boolean;
+  readonly requireSidecar?: boolean;
 }
 
 export function installCommand(context: Context): Command {
@@ -37,6 +38,7 @@ export function installCommand(context: Context): Command {
         .choices(['Ignore', 'Fail'])
         .default(defaults.failurePolicy),
     )
+    .option('--require-sidecar', 'no pod without sidecar in labelled namespaces, unless its label says disabled')
     .option('--pod-certificates', 'sidecars get their certificates from kubelet; needs Kubernetes 1.37')
     .option('--storage-class <NAME>', "of the volume with the CA; the cluster's own unless given")
     .addOption(

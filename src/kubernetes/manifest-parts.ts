@@ -11,6 +11,8 @@ export interface InstallOptions {
   readonly failurePolicy: 'Ignore' | 'Fail';
   /** Sidecars get their certificates from kubelet (Kubernetes 1.37). */
   readonly podCertificates?: boolean | undefined;
+  /** In labelled namespaces no pod is made without sidecar, unless its label says disabled. */
+  readonly requireSidecar?: boolean | undefined;
   /** Of the volume with the CA; that of the cluster unless given. */
   readonly storageClass?: string | undefined;
   /** Of the manager: in a volume, or in Secrets, which any number of replicas can share. */

@@ -8,13 +8,20 @@ import {
   selector,
   variables,
 } from './manifest-parts.ts';
-import { DOMAIN, type Json } from './names.ts';
+import { CONTAINER, DOMAIN, type Json } from './names.ts';
 
 const NAME = 'sidelock-webhook';
 
 /** Faces the API server and holds no key but that of its own serving certificate. */
 export function webhookManifests(options: InstallOptions): Json[] {
-  const { namespace, sidecarImage, trustDomain, failurePolicy, podCertificates = false } = options;
+  const {
+    namespace,
+    sidecarImage,
+    trustDomain,
+    failurePolicy,
+    podCertificates = false,
+    requireSidecar = false,
+  } = options;
   const named = metadata(NAME, 'webhook', namespace);
   return [
     ...account(NAME, 'webhook', namespace, {
@@ -109,10 +116,67 @@ export function webhookManifests(options: InstallOptions): Json[] {
         entry('pods', { namespace, failurePolicy }, { operator: 'DoesNotExist' }, 'In', 'enabled'),
       ],
     },
+    ...(requireSidecar ? sidecarRequired(namespace) : []),
   ];
 }
 
 const LABEL = `${DOMAIN}/inject`;
+const NEW_PODS = {
+  operations: ['CREATE'],
+  apiGroups: [''],
+  apiVersions: ['v1'],
+  resources: ['pods'],
+  scope: 'Namespaced',
+};
+const NOT_OF_A_NODE = {
+  name: 'not-of-a-node',
+  expression: `!has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)`,
+};
+
+function namespaces(own: string, labelled: Json): Json {
+  const never = ['kube-system', 'kube-public', 'kube-node-lease', own];
+  return {
+    matchExpressions: [
+      { key: LABEL, ...labelled },
+      { key: 'kubernetes.io/metadata.name', operator: 'NotIn', values: never },
+    ],
+  };
+}
+
+/** Judged by the API server itself, so that it holds while no webhook answers, and for what the webhook refused. */
+function sidecarRequired(namespace: string): Json[] {
+  const group = { apiVersion: 'admissionregistration.k8s.io/v1' };
+  const name = 'sidelock-require-sidecar';
+  const disabled = { matchExpressions: [{ key: LABEL, operator: 'NotIn', values: ['disabled'] }] };
+  return [
+    {
+      ...group,
+      kind: 'ValidatingAdmissionPolicy',
+      metadata: metadata(name, 'webhook'),
+      spec: {
+        failurePolicy: 'Fail',
+        matchConstraints: {
+          resourceRules: [NEW_PODS],
+          namespaceSelector: namespaces(namespace, { operator: 'In', values: ['enabled'] }),
+          objectSelector: disabled,
+        },
+        matchConditions: [NOT_OF_A_NODE],
+        validations: [
+          {
+            expression: `has(object.spec.initContainers) && object.spec.initContainers.exists(c, c.name == '${CONTAINER}')`,
+            message: `it has no sidecar: annotate it with ${DOMAIN}/inbound or upstreams, look at the warnings of the webhook, or label it ${LABEL}: disabled`,
+          },
+        ],
+      },
+    },
+    {
+      ...group,
+      kind: 'ValidatingAdmissionPolicyBinding',
+      metadata: metadata(name, 'webhook'),
+      spec: { policyName: name, validationActions: ['Deny'] },
+    },
+  ];
+}
 
 /** The caBundle is left out on purpose: the webhook writes its own, and whoever applies this again leaves it alone. */
 function entry(
@@ -122,25 +186,14 @@ function entry(
   operator: 'In' | 'NotIn',
   value: string,
 ): Json {
-  const never = ['kube-system', 'kube-public', 'kube-node-lease', namespace];
   return {
     name: `${name}.${DOMAIN}`,
     admissionReviewVersions: ['v1'],
     clientConfig: { service: { name: NAME, namespace, path: '/mutate', port: 443 } },
-    rules: [{ operations: ['CREATE'], apiGroups: [''], apiVersions: ['v1'], resources: ['pods'], scope: 'Namespaced' }],
-    namespaceSelector: {
-      matchExpressions: [
-        { key: LABEL, ...ofNamespace },
-        { key: 'kubernetes.io/metadata.name', operator: 'NotIn', values: never },
-      ],
-    },
+    rules: [NEW_PODS],
+    namespaceSelector: namespaces(namespace, ofNamespace),
     objectSelector: { matchExpressions: [{ key: LABEL, operator, values: [value] }] },
-    matchConditions: [
-      {
-        name: 'not-of-a-node',
-        expression: `!has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)`,
-      },
-    ],
+    matchConditions: [NOT_OF_A_NODE],
     failurePolicy,
     matchPolicy: 'Equivalent',
     reinvocationPolicy: 'IfNeeded',

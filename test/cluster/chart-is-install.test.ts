@@ -38,8 +38,11 @@ t.test('the chart, install.yaml by kustomize and sidelock install are the same',
   const rendered = await template();
   t.equal(rendered.code, 0, rendered.stderr);
   t.strictSame(objects(rendered.stdout), printed);
-  const kubelet = await template('--set', 'podCertificates.enabled=true');
-  t.strictSame(objects(kubelet.stdout), objects((await cli(['install', '--pod-certificates'])).stdout));
+  const kubelet = await template('--set', 'podCertificates.enabled=true,requireSidecar.enabled=true');
+  t.strictSame(
+    objects(kubelet.stdout),
+    objects((await cli(['install', '--pod-certificates', '--require-sidecar'])).stdout),
+  );
   t.strictSame(objects(await kubectl(['kustomize', join(CHART, '..')])), printed);
 });
 
