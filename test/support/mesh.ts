@@ -88,6 +88,9 @@ export async function startNode(t: Test, options: NodeOptions) {
     mtls: addressOf(sidecar.inbound[0]),
     /** Where its app calls. */
     local: addressOf(sidecar.outbound[0]),
+    /** What a scrape shows, without the values. */
+    series: async () =>
+      (await metrics.render()).split('\n').flatMap((line) => (/^[^#]/.test(line) ? [line.replace(/ \S+$/, '')] : [])),
     /** Sum of the series whose text starts like this, as a scrape shows them. */
     async metric(start: string): Promise<number> {
       const found = (await metrics.render()).split('\n').filter((line) => line.startsWith(start));
