@@ -25,6 +25,7 @@ import {
   backupNoted,
   type DeviceAnswer,
   type DeviceRequest,
+  type DeviceTokenRequest,
   deviceAnswer,
   type ValidationAnswer,
   validationAnswer,
@@ -48,6 +49,8 @@ interface SocketClient {
   noteBackup(file: string): Promise<unknown>;
   revoke(request: RevocationRequest): Promise<RevocationAnswer>;
   createDevice(request: DeviceRequest): Promise<DeviceAnswer>;
+  /** For a device that makes its own key. */
+  createDeviceToken(request: DeviceTokenRequest): Promise<TokenAnswer>;
   trustStatus(): Promise<TrustStatusAnswer>;
   /** A step of the succession of roots; with `dryRun` only what stands against it. */
   trustStep(request: TrustStepRequest): Promise<TrustStatusAnswer>;
@@ -100,6 +103,7 @@ export function socketClient(socketPath: string, timeoutMs: number = 30 * SECOND
     revoke: (body) => exchange(transport, { method: 'POST', path: PATHS.revocations, body }, revocationAnswer),
     dashboard: () => exchange(transport, { method: 'GET', path: PATHS.dashboard }, dashboardAnswer),
     createDevice: (body) => exchange(transport, { method: 'POST', path: PATHS.devices, body }, deviceAnswer),
+    createDeviceToken: (body) => exchange(transport, { method: 'POST', path: PATHS.deviceTokens, body }, tokenAnswer),
     trustStatus: () => exchange(transport, { method: 'GET', path: PATHS.trustState }, trustStatus),
     trustStep: (body) => exchange(transport, { method: 'POST', path: PATHS.trustState, body }, trustStatus),
     importCa: (body) => exchange(transport, { method: 'POST', path: PATHS.caImport, body }, caImportAnswer),

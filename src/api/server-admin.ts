@@ -19,7 +19,13 @@ import {
   type TokenList,
   tokenRequest,
 } from './wire.ts';
-import { backupNote, type DeviceAnswer, deviceRequest, type ValidationAnswer } from './wire-care.ts';
+import {
+  backupNote,
+  type DeviceAnswer,
+  deviceRequest,
+  deviceTokenRequest,
+  type ValidationAnswer,
+} from './wire-care.ts';
 
 /** One answer holds no more; what is beyond them is counted. */
 const MAX_FINDINGS = 1000;
@@ -98,6 +104,11 @@ export function adminRoutes(app: FastifyInstance, manager: Manager, { clock, hea
     const made = await manager.devices.create({ device, additionalSans: sans });
     const { certificate, privateKey, caCertificate } = made;
     return { certificate, private_key: privateKey, ca_certificate: caCertificate };
+  });
+  app.post(PATHS.deviceTokens, async (request): Promise<TokenAnswer> => {
+    const { device, sans, ttlSeconds } = readBody(deviceTokenRequest, request.body);
+    const ttlMs = ttlSeconds === undefined ? undefined : ttlSeconds * 1000;
+    return await manager.devices.createToken({ device, additionalSans: sans, ttlMs });
   });
   app.post(PATHS.backups, async (request): Promise<{ noted: true }> => {
     const { file } = readBody(backupNote, request.body);

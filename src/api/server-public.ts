@@ -12,6 +12,7 @@ import { createBacklog } from './backlog.ts';
 import { addressKey, createRateLimiter, type Rate } from './rate-limit.ts';
 import { readBody } from './server-body.ts';
 import { busy, tooMany } from './server-errors.ts';
+import { estRoutes } from './server-est.ts';
 import {
   type CrlAnswer,
   enrollRequest,
@@ -38,6 +39,14 @@ export interface PublicLimits {
   readonly maxWaiting: number;
 }
 
+interface PublicContext {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** Whether devices enrol by RFC 7030. */
+  readonly est?: boolean | undefined;
+}
+
 /** Below what the server gives a silent connection. */
 const HELD_MS = 25 * SECOND;
 
@@ -46,7 +55,7 @@ export function publicRoutes(
   app: FastifyInstance,
   manager: Manager,
   limits: PublicLimits,
-  { clock, log, signal }: { readonly clock: Clock; readonly log: Logger; readonly signal: AbortSignal },
+  { clock, log, signal, est = false }: PublicContext,
 ): void {
   const requests = createRateLimiter(limits.perAddress, clock);
   const renewals = createRateLimiter(limits.perLeaf, clock);
@@ -71,11 +80,11 @@ export function publicRoutes(
     trustDomain: manager.trustDomain,
     time: clock.now(),
   });
-  const sign = async (work: () => Promise<InventoryEntry>): Promise<IdentityAnswer> => {
+  const sign = async (work: () => Promise<InventoryEntry>): Promise<InventoryEntry> => {
     if (signing >= limits.maxSigning) throw busy(backlog.refused());
     signing++;
     try {
-      return answer(await work());
+      return await work();
     } finally {
       signing--;
       backlog.served();
@@ -165,21 +174,32 @@ export function publicRoutes(
   app.post(PATHS.enroll, (request) => {
     const body = readBody(enrollRequest, request.body);
     const remote = remoteOf(request);
-    return byToken(remote, () => manager.enroll({ ...body, remote }));
+    return byToken(remote, () => manager.enroll({ ...body, remote })).then(answer);
   });
 
   app.post(PATHS.enrollPod, (request) => {
     const body = readBody(podEnrollRequest, request.body);
     const remote = remoteOf(request);
-    return byToken(remote, () => manager.enrollPod({ ...body, remote }));
+    return byToken(remote, () => manager.enrollPod({ ...body, remote })).then(answer);
   });
+
+  const byLeaf = (chain: readonly Buffer[], work: () => Promise<InventoryEntry>) => {
+    const wait = chain.length === 0 ? 0 : renewals.take(leafKey(chain));
+    if (wait > 0) throw tooMany(wait, 'renewals by this certificate');
+    return sign(work);
+  };
 
   app.post(PATHS.renew, (request) => {
     const { csr } = readBody(renewRequest, request.body);
     const chain = chainOf(request);
-    const wait = chain.length === 0 ? 0 : renewals.take(leafKey(chain));
-    if (wait > 0) throw tooMany(wait, 'renewals by this certificate');
-    return sign(() => manager.renew({ chain, csr, remote: remoteOf(request) }));
+    return byLeaf(chain, () => manager.renew({ chain, csr, remote: remoteOf(request) })).then(answer);
+  });
+
+  if (!est) return;
+  estRoutes(app, {
+    ...{ devices: manager.devices, chainOf },
+    byToken: async (request, work) => byToken(remoteOf(request), work),
+    byLeaf: async (request, work) => byLeaf(chainOf(request), work),
   });
 }
 

@@ -49,6 +49,8 @@ interface ApiOptions {
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly limits?: Partial<ApiLimits>;
+  /** Devices enrol by EST (RFC 7030) too; not unless given. */
+  readonly est?: boolean;
   /** Awaited before an answer leaves, other than on the health port: what it tells is kept by then, or it is refused. */
   readonly settled?: (() => Promise<void>) | undefined;
 }
@@ -97,7 +99,7 @@ export async function startApi(options: ApiOptions): Promise<Api> {
   const stop = new AbortController();
   const { settled } = options;
   const publicApp = createApp({ log, bodyBytes, showAll: false, settled });
-  publicRoutes(publicApp, manager, limits, { clock, log, signal: stop.signal });
+  publicRoutes(publicApp, manager, limits, { clock, log, signal: stop.signal, est: options.est });
   const adminApp = createApp({ log, bodyBytes, showAll: true, settled });
   let healthAddress: AddressInfo | undefined;
   const shown = ({ address: host, port }: AddressInfo) => formatAddress({ host, port });

@@ -33,4 +33,8 @@ export const deviceAnswer = z.strictObject({
   private_key: z.string(),
   ca_certificate: z.string(),
 });
+/** POST /v1/device-tokens: answered as a join token is. */
+export const deviceTokenRequest = deviceRequest.extend({ ttlSeconds: z.number().int().positive().optional() });
+export type DeviceTokenRequest = z.infer<typeof deviceTokenRequest>;
+
 export type DeviceAnswer = z.infer<typeof deviceAnswer>;

@@ -21,6 +21,7 @@ export const PATHS = {
   validation: '/v1/validation',
   backups: '/v1/backups',
   devices: '/v1/devices',
+  deviceTokens: '/v1/device-tokens',
   caImport: '/v1/ca/import',
   caRoot: '/v1/ca/root',
 } as const;

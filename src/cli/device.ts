@@ -2,11 +2,13 @@ import { readFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { SECOND } from '../base/clock.ts';
 import { nodeCode, SidelockError } from '../base/errors.ts';
 import { DEVICE_FORMATS, type DeviceCredentials, type DeviceFormat, deviceFiles } from '../devices/formats.ts';
 import { createExclusive } from '../store/files.ts';
 import { CERT_MODE, DIRECTORY_MODE, KEY_MODE } from '../store/layout.ts';
 import { type Context, command, list } from './command.ts';
+import { durationFlag } from './duration.ts';
 import type { ManagerFlags } from './manager-options.ts';
 import { addStorageFlags, withManager } from './with-manager.ts';
 
@@ -17,6 +19,11 @@ interface DeviceFlags extends ManagerFlags {
   readonly output?: string;
 }
 
+interface TokenFlags extends ManagerFlags {
+  readonly sans?: readonly string[];
+  readonly ttl?: string;
+}
+
 export function deviceCommand(context: Context): Command {
   return command('device', {
     summary: 'certificates for devices, as their firmware takes them',
@@ -25,7 +32,9 @@ export function deviceCommand(context: Context): Command {
       ['sidelock device create teddy-bear-001', 'JSON for the program that flashes it'],
       ['sidelock device create --from ids.txt --format nvs-csv --output ./flash', 'many, for ESP-IDF'],
     ],
-  }).addCommand(createCommand(context));
+  })
+    .addCommand(createCommand(context))
+    .addCommand(tokenCommand(context));
 }
 
 function createCommand(context: Context): Command {
@@ -82,6 +91,26 @@ function createCommand(context: Context): Command {
       { apiVersion: 'sidelock/v1', kind: 'DeviceList', items: names, files: written },
       () => `${written.join('\n')}\n${output.style('green', output.signs.ok)} ${names.length} devices\n`,
     );
+  });
+}
+
+function tokenCommand(context: Context): Command {
+  const { output } = context;
+  const made = command('token', {
+    summary: 'a join token for a device that makes its own key',
+    description:
+      'Good for one certificate of this device, by EST (RFC 7030) where devices.est is on: the token is the password of HTTP Basic.',
+    examples: [['sidelock device token teddy-bear-001', 'printed, and kept nowhere']],
+  })
+    .argument('<name>', 'of the device')
+    .optionsGroup('The token')
+    .option('--sans <LIST>', 'further DNS names', list)
+    .option('--ttl <DURATION>', 'how long it is good, as in 30m');
+  return addStorageFlags(made).action(async (device: string, { sans, ttl, ...flags }: TokenFlags) => {
+    const ttlSeconds = ttl === undefined ? undefined : Math.floor(durationFlag('--ttl', ttl, SECOND) / SECOND);
+    const request = { device, ...(sans && { sans: [...sans] }), ...(ttlSeconds && { ttlSeconds }) };
+    const created = await withManager(context, flags, { work: (client) => client.createDeviceToken(request) });
+    output.result({ ...created, expiresAt: new Date(created.expiresAt).toISOString() }, () => `${created.token}\n`);
   });
 }
 

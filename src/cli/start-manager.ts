@@ -75,6 +75,7 @@ export async function startManager(config: ManagerConfig, surroundings: Surround
       page,
       listen: unseen ? local : config.listen,
       health: unseen ? local : config.health,
+      est: config.devices.est === 'on',
       socketPath: socketPathOf(config.storage.path),
       clock: systemClock,
       log,

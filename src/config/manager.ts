@@ -78,6 +78,14 @@ export const managerSchema = z
       })
       .refine(({ ttl, maxTtl }) => ttl <= maxTtl, { path: ['ttl'], error: 'is longer than tokens.maxTtl' })
       .prefault({}),
+    devices: z
+      .strictObject({
+        est: z
+          .enum(['on', 'off'], { error: 'expected on or off' })
+          .prefault('off')
+          .describe('devices enrol and renew by EST (RFC 7030) on the port of the API'),
+      })
+      .prefault({}),
     kubernetes: z
       .strictObject({
         pods: z

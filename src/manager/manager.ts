@@ -289,7 +289,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     ...{ store, storagePath, stateDirectory, inventory, authority, bundle: trust.bundle, isRevoked },
     ...{ trustDomain, thresholdMs, clock },
   };
-  const devices = createDevices({ authority, issuing, subjectOf, issuer: authorityOptions });
+  const devices = createDevices({ authority, issuing, subjectOf, issuer: authorityOptions, tokens, prove });
   const contexts = new Map<string, { readonly fingerprint: string; readonly context: SslContext }>();
   showTrust(options.metrics, trust);
   const pruning = pruneInventory({ inventory, graceMs: expiredGraceMs, clock, log, signal: stop.signal });

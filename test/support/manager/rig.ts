@@ -74,7 +74,7 @@ export async function openManager(storage: string, clock: Clock, overrides: Over
   });
 }
 
-type ApiOverrides = Pick<Parameters<typeof startApi>[0], 'limits'>;
+type ApiOverrides = Pick<Parameters<typeof startApi>[0], 'limits' | 'est'>;
 
 /** A manager and its API on free ports, closed when the test ends. */
 export async function startRig(t: Teardown, overrides: Overrides & ApiOverrides = {}) {
@@ -83,13 +83,13 @@ export async function startRig(t: Teardown, overrides: Overrides & ApiOverrides 
   const clock = shiftedClock();
   const { log, lines } = recordingLog();
   const metrics = createMetrics();
-  const { limits = {}, ...managerOverrides } = overrides;
+  const { limits = {}, est = false, ...managerOverrides } = overrides;
   let url = 'https://localhost:1';
   const manager = await openManager(storage, clock, { log, metrics, address: () => url, ...managerOverrides });
   t.teardown(() => manager[Symbol.asyncDispose]());
   const socketPath = join(storage, '.sidelock', 'manager.sock');
   const local = { host: '127.0.0.1', port: 0 };
-  const api = await startApi({ manager, listen: local, health: local, socketPath, clock, log, metrics, limits });
+  const api = await startApi({ manager, listen: local, health: local, socketPath, clock, log, metrics, limits, est });
   t.teardown(() => api[Symbol.asyncDispose]());
   url = api.url;
 
