@@ -4,10 +4,12 @@ import { type Command, Option } from 'commander';
 import { SidelockError } from '../base/errors.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import { editManifests } from '../config/manifest.ts';
+import { printManifests } from '../config/print.ts';
+import { type Guarded, guarded, leadPast, networkPolicyFor } from '../kubernetes/around.ts';
 import { inject } from '../kubernetes/inject.ts';
 import type { Json } from '../kubernetes/names.ts';
 import { takeOut } from '../kubernetes/uninject.ts';
-import { editPods } from '../kubernetes/workloads.ts';
+import { editPods, servicesIn } from '../kubernetes/workloads.ts';
 import { type Context, command } from './command.ts';
 import { readConfigFile } from './config-file.ts';
 import { packageVersion } from './version.ts';
@@ -18,6 +20,7 @@ interface InjectFlags {
   readonly logLevel: string;
   readonly manager?: string;
   readonly root?: readonly string[];
+  readonly networkPolicies?: boolean;
 }
 
 const FILES = 'manifests: YAML or JSON files, directories of them; - is standard input';
@@ -39,13 +42,21 @@ export function injectCommand(context: Context): Command {
     .option('--trust-domain <NAME>', 'of every identity', 'ai-teddy.local')
     .option('--manager <URL>', 'sidecars get their certificates there, with the token of their pod')
     .option('--root <SHA256>', 'root that this manager shows; give it again while roots change', roots)
+    .option(
+      '--network-policies',
+      'print a NetworkPolicy for each pod with inbound ports: its sidecar is reached, and not its app',
+    )
     .addOption(new Option('--log-level <LEVEL>', 'of the sidecars').choices(LOG_LEVELS).default('info'))
     .action(async (paths: readonly string[], flags: InjectFlags) => {
       const { image, trustDomain, logLevel } = flags;
       const settings = { image, trustDomain, logLevel, manager: managerOf(flags), version: packageVersion() };
-      await edit(context, paths, (pod, of, file) => {
+      const pods: Guarded[] = [];
+      const { services, ended } = await edit(context, paths, (pod, of, file, namespace) => {
         const injection = inject(pod, settings);
-        if (injection.outcome === 'injected') output.note(`${of}: sidecar of ${injection.service} added (${file})`);
+        if (injection.outcome === 'injected') {
+          output.note(`${of}: sidecar of ${injection.service} added (${file})`);
+          pods.push(...[guarded(injection.pod, of, namespace)].filter((one) => one !== undefined));
+        }
         if (injection.outcome === 'skipped') {
           const why =
             injection.reason === 'disabled' ? 'its label says inject: disabled' : 'no annotation asks for one';
@@ -59,6 +70,10 @@ export function injectCommand(context: Context): Command {
         }
         return injection.pod;
       });
+      for (const line of leadPast(services, pods)) output.warn(line);
+      const policies = pods.map(networkPolicyFor).filter((policy) => policy !== undefined);
+      if (flags.networkPolicies !== true || policies.length === 0) return;
+      output.raw(`${ended ? '' : '\n'}${printManifests(policies)}`);
     });
 }
 
@@ -72,13 +87,13 @@ export function uninjectCommand(context: Context): Command {
     ],
   })
     .argument('<file...>', FILES)
-    .action((paths: readonly string[]) =>
-      edit(context, paths, (pod, of, file) => {
+    .action(async (paths: readonly string[]) => {
+      await edit(context, paths, (pod, of, file) => {
         const bare = takeOut(pod);
         context.output.note(`${of}: ${bare === pod ? 'has no sidecar of ours' : 'sidecar taken out'} (${file})`);
         return bare;
-      }),
-    );
+      });
+    });
 }
 
 function managerOf({ manager, root = [] }: InjectFlags) {
@@ -102,13 +117,17 @@ function roots(value: string, before: readonly string[] = []): string[] {
 async function edit(
   { output }: Context,
   paths: readonly string[],
-  change: (pod: Json, of: string, file: string) => Json,
-): Promise<void> {
+  change: (pod: Json, of: string, file: string, namespace: string) => Json,
+): Promise<{ readonly services: readonly Json[]; readonly ended: boolean }> {
+  const services: Json[] = [];
   let first = true;
   let ended = true;
   for (const path of (await Promise.all(paths.map(manifestsIn))).flat()) {
     const { name, text } = await readConfigFile(path);
-    const edited = editManifests(text, name, (object) => editPods(object, (pod, of) => change(pod, of, name)));
+    const edited = editManifests(text, name, (object) => {
+      services.push(...servicesIn(object));
+      return editPods(object, (pod, of, namespace) => change(pod, of, name, namespace));
+    });
     if (edited === '') continue;
     if (!ended) output.raw('\n');
     if (!first && !edited.startsWith('---')) output.raw('---\n');
@@ -116,6 +135,7 @@ async function edit(
     first = false;
     ended = edited.endsWith('\n');
   }
+  return { services, ended };
 }
 
 /** The file itself, or those below a directory in the order of their names. */

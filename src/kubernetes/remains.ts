@@ -60,6 +60,7 @@ export async function findOwn(api: Reader, own: string): Promise<Own[][]> {
       { api: '/api/v1', plural: 'services' },
       { api: '/apis/policy/v1', plural: 'poddisruptionbudgets' },
       { api: '/apis/networking.k8s.io/v1', plural: 'networkpolicies' },
+      { api: '/apis/networking.k8s.io/v1', plural: 'networkpolicies', labels: [MANAGED], everywhere: true },
       { api: '/apis/monitoring.coreos.com/v1', plural: 'servicemonitors' },
       { api: '/apis/monitoring.coreos.com/v1', plural: 'podmonitors' },
       { api: '/apis/security.istio.io/v1', plural: 'peerauthentications', ...istio },

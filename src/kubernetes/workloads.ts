@@ -1,4 +1,4 @@
-import { isObject, type Json, textOf } from './names.ts';
+import { isObject, type Json, objects, textOf } from './names.ts';
 
 /** Where the pod stands in each kind that has one. */
 const PODS: Readonly<Record<string, readonly string[]>> = {
@@ -12,11 +12,13 @@ const PODS: Readonly<Record<string, readonly string[]>> = {
   'batch/v1/CronJob': ['spec', 'jobTemplate', 'spec', 'template'],
 };
 
+type Edit = (pod: Json, of: string, namespace: string) => Json;
+
 /**
  * The object with each pod in it changed by `edit`, in a `List` too; the object itself when `edit` changed none.
- * @param edit gets the pod or template and `Deployment/NAME`, the object it is of
+ * @param edit gets the pod or template, `Deployment/NAME`, the object it is of, and its namespace, empty unless it says one
  */
-export function editPods(object: Json, edit: (pod: Json, of: string) => Json): Json {
+export function editPods(object: Json, edit: Edit): Json {
   const kind = textOf(object, 'kind');
   const items = object['items'];
   if (textOf(object, 'apiVersion') === 'v1' && kind === 'List' && Array.isArray(items)) {
@@ -25,7 +27,15 @@ export function editPods(object: Json, edit: (pod: Json, of: string) => Json): J
   }
   const path = PODS[`${textOf(object, 'apiVersion')}/${kind}`];
   if (path === undefined) return object;
-  return at(object, path, (pod) => edit(pod, `${kind}/${textOf(object['metadata'], 'name') || '(no name)'}`));
+  const { metadata } = object;
+  const of = `${kind}/${textOf(metadata, 'name') || '(no name)'}`;
+  return at(object, path, (pod) => edit(pod, of, textOf(metadata, 'namespace')));
+}
+
+/** The object itself where it is a Service, or those in a `List`. */
+export function servicesIn(object: Json): Json[] {
+  const all = textOf(object, 'kind') === 'List' ? objects(object['items']) : [object];
+  return all.filter((one) => textOf(one, 'apiVersion') === 'v1' && textOf(one, 'kind') === 'Service');
 }
 
 function at(object: Json, [key, ...rest]: readonly string[], edit: (pod: Json) => Json): Json {

@@ -69,3 +69,54 @@ t.test('a file that is not there, and one that is no YAML', async (t) => {
   t.match(await cli(['inject', '/nowhere.yaml']), { code: 2, stdout: '', stderr: /SL-CFG-001/ });
   t.match(await cli(['inject', '-'], { stdin: 'a: [1\n' }), { code: 2, stdout: '', stderr: /stdin:\d+ is not YAML/ });
 });
+
+t.test(
+  'what would go past a sidecar: Services are named, and NetworkPolicies printed where they are asked for',
+  async (t) => {
+    const pod = (name: string, more = '') => `apiVersion: v1
+kind: Pod
+metadata:
+  name: ${name}
+  namespace: shop
+  labels: {app: ${name}}
+  annotations: {${DOMAIN}/service: ${name}, ${DOMAIN}/inbound: "8443:8080", ${DOMAIN}/allow: web${more}}
+spec: {containers: [{name: app, image: "a:1", ports: [{name: web, containerPort: 8080}]}]}
+`;
+    const service = (name: string, app: string, port: string) => `apiVersion: v1
+kind: Service
+metadata: {name: ${name}, namespace: shop}
+spec: {selector: {app: ${app}}, ports: [${port}]}
+`;
+    const input = [
+      pod('orders'),
+      pod('open', `, ${DOMAIN}/mode: permissive`),
+      service('past', 'orders', '{port: 80, targetPort: web}'),
+      service('straight', 'orders', '{port: 8080}'),
+      service('right', 'orders', '{port: 80, targetPort: 8443}'),
+      service('elsewhere', 'web', '{port: 8080}'),
+    ].join('---\n');
+    const { stdout, stderr, code } = await cli(['inject', '--network-policies', '-'], { stdin: input.trimEnd() });
+    t.equal(code, 0, stderr);
+    t.match(stderr, 'Service/past: port 80 leads past the sidecar of Pod/orders, to 8080; set its targetPort to 8443');
+    t.match(stderr, 'Service/straight: port 8080 leads past');
+    t.notMatch(stderr, /right|elsewhere/);
+    const objects = parseAllDocuments(stdout).map((document) => document.toJS());
+    t.strictSame(
+      objects.slice(2, 6),
+      parseAllDocuments(input)
+        .slice(2)
+        .map((document) => document.toJS()),
+      'the Services stay as they were written',
+    );
+    t.equal(objects.length, 7, 'none for a pod that serves callers without TLS too');
+    t.match(objects[6], {
+      kind: 'NetworkPolicy',
+      metadata: { name: 'orders-sidecar-only', namespace: 'shop' },
+      spec: {
+        podSelector: { matchLabels: { app: 'orders' } },
+        ingress: [{ ports: [{ port: 8443 }, { port: 15_021 }] }],
+      },
+    });
+    t.notMatch((await cli(['inject', '-'], { stdin: input })).stdout, /NetworkPolicy/);
+  },
+);
