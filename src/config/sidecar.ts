@@ -280,7 +280,7 @@ export const sidecarSchema = z
     limits: z
       .strictObject({
         maxConnections: limit(10_000),
-        maxConnectionsPerCaller: limit(5_000).describe('inbound, of one SPIFFE id, streams counted; more are refused'),
+        maxConnectionsPerCaller: limit(8_000).describe('inbound, of one SPIFFE id, streams counted; more are refused'),
         maxMemory: size()
           .optional()
           .describe(

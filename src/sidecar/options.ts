@@ -316,7 +316,7 @@ export const DEFAULT_DNS_REFRESH = 30_000;
 
 export const DEFAULT_LIMITS: SidecarLimits = {
   maxConnections: 10_000,
-  maxConnectionsPerCaller: 5_000,
+  maxConnectionsPerCaller: 8_000,
   handshakeTimeoutMs: 5_000,
   connectTimeoutMs: 5_000,
   idleTimeoutMs: 3_600_000,

@@ -65,7 +65,7 @@ function literal(text: string): Buffer {
 
 /** A client that sends the frames it is told to, over mTLS with ALPN h2; or in plaintext without `identity`. */
 export async function rawHttp2(
-  t: Test,
+  t: Pick<Test, 'teardown'>,
   port: number,
   identity: Trio | undefined,
   { settings = Buffer.alloc(0), preface = true } = {},

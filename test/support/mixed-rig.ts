@@ -35,6 +35,7 @@ export async function startMixed(t: Test, streams: boolean, program: SidecarProg
     kind: 'Sidecar',
     trustDomain: 'ai-teddy.local',
     streams: streams ? 'on' : 'off',
+    limits: { maxConnections: 20_000, maxConnectionsPerCaller: 20_000 },
   };
   const start = async (service: string, sides: object) => {
     const file = join(directory, `${service}.yaml`);

@@ -14,7 +14,7 @@ const KEY_UPDATE = Buffer.from([24, 0, 0, 1, 1]);
  * A client of TLS 1.3 with a certificate that writes its records itself once the handshake is done: OpenSSL would write
  * none that is empty, and no second KeyUpdate before the first was answered (RFC 8446 4.6.3, 5.1).
  */
-export async function tlsRecords(t: Test, port: number, identity: Trio) {
+export async function tlsRecords(t: Pick<Test, 'teardown'>, port: number, identity: Trio) {
   const tcp = connectTcp({ port, host: '127.0.0.1', noDelay: true });
   const [near, far] = duplexPair();
   const tls = connect({
