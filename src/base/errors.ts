@@ -497,6 +497,11 @@ export const ERROR_PAGES = {
     why: 'The process holds limits.maxMemory, or three quarters of what its container may use.',
     fix: 'Give it more memory, or lower limits.maxConnections.',
   },
+  'SL-LIMIT-007': {
+    title: 'TLS records that carry nothing',
+    why: 'A peer sent more than 128 KiB of KeyUpdates in a second, each of which costs more than a record of content; its certificate is refused for 10 s.',
+    fix: 'Find out what the peer runs: no TLS library does this by itself.',
+  },
   'SL-USAGE-001': {
     title: 'wrong usage',
     why: 'The command line is not understood.',

@@ -179,6 +179,12 @@ function startTls(raw: Socket, identity: Identity, inbound: Inbound, timeoutMs: 
           ownLink(verified, socket, plane).link.reset();
           return;
         }
+        if (plane.openPeers.isSilenced(verified.peer.leaf, plane.clock.now())) {
+          plane.connections.dismiss();
+          plane.metrics.refused.with({ direction: 'inbound', listener, reason: 'records_flood' }).value++;
+          ownLink(verified, socket, plane).link.reset();
+          return;
+        }
         plane.handshakeBudget.giveBack(address);
         if (!claim(verified, options, plane)) ownLink(verified, socket, plane).link.reset();
         else if (socket.alpnProtocol === STREAMS_PROTOCOL) share(verified, socket, inbound);

@@ -1,13 +1,18 @@
 import type { TLSSocket } from 'node:tls';
+import { SECOND } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
+import type { Certificate } from '../pki/certificate.ts';
 import type { PeerPurpose, PeerReason, PeerSource, PeerVerdict } from '../pki/peer.ts';
 import { peerSource } from '../pki/peer-chain.ts';
 import type { Connections } from './connections.ts';
 import type { IdentityReader } from './identity.ts';
 import type { PeerJudge } from './judge.ts';
 import type { DataPlaneMetrics, Direction } from './metrics.ts';
+import { rawSocket } from './node-internals.ts';
+import { createNoiseMeter } from './noise.ts';
 import type { NoticesOut } from './notices-out.ts';
 import type { LinkKind, VerifiedPeer } from './peer-link.ts';
+import type { Refusals } from './refusals.ts';
 
 interface OpenPeer {
   readonly direction: Direction;
@@ -41,12 +46,19 @@ export interface OpenPeers {
   reauthorise(plane: Judging): void;
   /** The certificates of callers with an open connection. */
   callers(): IterableIterator<OpenPeer>;
+  /** Closes those that send records without content in a flood; called about once a second, as of `now`. */
+  sweep(refusals: Refusals, now: number): void;
+  /** Whether a connection with this certificate was closed so a moment ago. */
+  isSilenced(leaf: Pick<Certificate, 'fingerprint256'>, now: number): boolean;
   /** Writes their number and the age of the oldest into the metrics, as of `now`. */
   report(metrics: DataPlaneMetrics, now: number): void;
 }
 
 export function createOpenPeers(): OpenPeers {
   const open = new Map<TLSSocket, OpenPeer>();
+  const isNoisy = createNoiseMeter();
+  /** By certificate, until when, ms since the epoch: others of its service have their own. */
+  const silenced = new Map<string, number>();
   return {
     *callers() {
       for (const peer of open.values()) if (peer.direction === 'inbound') yield peer;
@@ -54,6 +66,15 @@ export function createOpenPeers(): OpenPeers {
     add(socket, peer) {
       open.set(socket, peer);
       socket.once('close', () => open.delete(socket));
+    },
+    isSilenced: ({ fingerprint256 }, now) => (silenced.get(fingerprint256) ?? 0) > now,
+    sweep(refusals, now) {
+      for (const [leaf, until] of silenced) if (until <= now) silenced.delete(leaf);
+      for (const [socket, peer] of open) {
+        if (!isNoisy(socket, rawSocket(socket).bytesRead, () => socket.bytesRead)) continue;
+        silenced.set(peer.verified.peer.leaf.fingerprint256, now + SILENCE_MS);
+        silence(socket, peer, refusals);
+      }
     },
     report({ links, linkAge }, now) {
       links.reset();
@@ -87,6 +108,26 @@ export function createOpenPeers(): OpenPeers {
       }
     },
   };
+}
+
+const SILENCE_MS = 10 * SECOND;
+
+function silence(socket: TLSSocket, { direction, listener, verified: { peer } }: OpenPeer, refusals: Refusals): void {
+  const id = peer.spiffeId.uri;
+  refusals.warn(
+    `${listener} records_flood ${id}`,
+    {
+      event: 'records_flood',
+      code: 'SL-LIMIT-007',
+      reason: 'records_flood',
+      direction,
+      listener,
+      peer: { address: peer.address, id, serial: peer.leaf.serial },
+      fix: `find out what ${id} runs; no TLS library does this by itself`,
+    },
+    `${direction} "${listener}": closed a connection with ${id}, whose TLS records carry nothing`,
+  );
+  socket.destroy();
 }
 
 const DATES: ReadonlySet<PeerReason> = new Set(['expired', 'issuer_expired', 'crl_stale']);

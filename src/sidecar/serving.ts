@@ -169,6 +169,7 @@ export async function openServing(options: ServingOptions, deps: ServingDependen
   const sweeper = setInterval(() => {
     connections.sweep();
     links.sweep();
+    plane.openPeers.sweep(refusals, clock.now());
     refusals.sweep();
     for (const { endpoints } of upstreams) endpoints.sweep();
   }, SECOND).unref();
