@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { table } from './table.ts';
 
-/** Attacks on the data plane that a test must hold, by the ids that stand in the titles of those tests. */
+/** Attacks that a test must hold, by the ids that stand in the titles of those tests. */
 const THREATS: Readonly<Record<string, string>> = {
   Z1: 'HTTP/2 to HTTP/1.1: more content than content-length says',
   Z2: 'less content than content-length says',
@@ -61,6 +61,44 @@ const THREATS: Readonly<Record<string, string>> = {
   C87: 'certificates of the manager and of devices',
   C88: "the sidecar's own certificate",
   C89: 'a certificate that ends while its connection is open',
+  M1: 'a request with the names of others',
+  M2: 'a request that wants to be a CA, or other purposes',
+  M3: 'two requests for extensions in one',
+  M4: 'subjects with NUL, line ends, two common names',
+  M5: 'a proof of possession that does not verify',
+  M6: 'requests with EC and Ed25519 keys',
+  M7: 'weak RSA keys',
+  M8: 'points that are not on their curve',
+  M9: 'the key of the CA, of another identity, of a revoked certificate',
+  M10: 'requests of a megabyte',
+  M11: 'a thousand ASN.1 bombs',
+  M12: 'PEM with more, or other, than one block',
+  M13: 'what is no DER, and bytes behind it',
+  M20: 'a join token used twice, at once, and over a crash',
+  M21: 'a token of one service for another, of a device for a service',
+  M22: 'tokens that are expired, forged, cut, or of another algorithm',
+  M23: 'a manager with another root',
+  M24: 'tokens that are guessed',
+  M30: 'an enrolment or a renewal that was recorded',
+  M31: 'renewal by a revoked, expired, replaced certificate, or by that of a device',
+  M32: 'a renewal to another identity, or to a weaker key',
+  M33: 'a header that says who calls',
+  M34: 'EST without proof, or under another name',
+  M36: 'chains of many and of huge keys; more requests than can be signed',
+  M37: 'names that could become paths, markup or code',
+  M40: 'serial numbers that repeat',
+  M41: 'a client that did not hear the answer',
+  M42: 'a crash in the middle of a step',
+  M43: 'an older copy of the storage',
+  M44: 'an audit log that was cut, edited or reordered',
+  M45: 'backups that are damaged, or not ours',
+  M46: 'a storage that others may enter',
+  M47: 'a clock that is wrong',
+  M48: 'an issuer that ends before its leaf',
+  M50: 'admin calls by others than the operator',
+  F24: 'the key of the CA is stolen: a drill with 100 sidecars',
+  F26: 'a thousand sidecars that renew at once',
+  F34: 'two managers on one storage',
 };
 
 const TESTS = join(import.meta.dirname, '../..');
@@ -71,7 +109,7 @@ export function heldBy(): ReadonlyMap<string, readonly string[]> {
   const files = readdirSync(TESTS, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.test.ts'));
   for (const file of files.toSorted()) {
     const code = readFileSync(join(TESTS, file), 'utf8').replace(/^ *(?:\/?\*|\/\/).*$/gm, '');
-    for (const id of new Set(code.match(/\b[ZXC]\d{1,2}\b/g))) held.get(id)?.push(`test/${file}`);
+    for (const id of new Set(code.match(/\b[ZXCMF]\d{1,2}\b/g))) held.get(id)?.push(`test/${file}`);
   }
   return held;
 }
