@@ -15,6 +15,7 @@ import { pemEncode } from '../pki/pem.ts';
 import { exchange, MAX_ANSWER, openClient, type Transport, unusable } from './client-transport.ts';
 import { decodeToken } from './token.ts';
 import { type IdentityAnswer, identityAnswer, PATHS, type TrustAnswer, trustAnswer } from './wire.ts';
+import { type EdgeReport, edgesAnswer } from './wire-edges.ts';
 import { type NewsAnswer, type NewsMarks, type NoticeReport, newsAnswer, noticeAnswer } from './wire-news.ts';
 
 interface ManagerClientOptions {
@@ -49,6 +50,8 @@ interface ManagerClient {
   news(seen: NewsMarks): Promise<NewsAnswer>;
   /** Tells the manager whose certificates we refused. */
   notify(refused: readonly NoticeReport[]): Promise<void>;
+  /** Tells the manager whom we talk to, in place of what was told before. */
+  tellEdges(edges: readonly EdgeReport[]): Promise<void>;
   /** A new certificate for the identity this client has. */
   renew(csr: string): Promise<IdentityAnswer>;
 }
@@ -143,6 +146,12 @@ export function createManagerClient(options: ManagerClientOptions): ManagerClien
       const shown = own();
       const call = { method: 'POST', path: PATHS.notices, body: { refused } } as const;
       await exchange(transport(trustedBy(shown), shown), call, noticeAnswer);
+    },
+
+    async tellEdges(edges) {
+      const shown = own();
+      const call = { method: 'POST', path: PATHS.edges, body: { edges } } as const;
+      await exchange(transport(trustedBy(shown), shown), call, edgesAnswer);
     },
 
     async renew(csr) {

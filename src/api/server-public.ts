@@ -22,6 +22,7 @@ import {
   renewRequest,
   type TrustAnswer,
 } from './wire.ts';
+import { edgesRequest } from './wire-edges.ts';
 import { type NewsAnswer, noticeRequest } from './wire-news.ts';
 
 export interface PublicLimits {
@@ -154,6 +155,15 @@ export function publicRoutes(
     const wait = reports.take(leafKey(chain));
     if (wait > 0) throw tooMany(wait, 'reports by this certificate');
     manager.notices.report(chain, refused);
+    return { time: clock.now() };
+  });
+
+  app.post(PATHS.edges, (request) => {
+    const { edges } = readBody(edgesRequest, request.body);
+    const chain = chainOf(request);
+    const wait = reports.take(leafKey(chain));
+    if (wait > 0) throw tooMany(wait, 'reports by this certificate');
+    manager.edges.report(chain, edges);
     return { time: clock.now() };
   });
 

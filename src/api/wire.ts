@@ -10,6 +10,7 @@ export const PATHS = {
   crl: '/v1/crl',
   news: '/v1/news',
   notices: '/v1/notices',
+  edges: '/v1/edges',
   trustState: '/v1/trust/state',
   tokens: '/v1/tokens',
   certificates: '/v1/certificates',

@@ -1,5 +1,6 @@
 import { Alerts } from './alerts.tsx';
 import type { State } from './data.ts';
+import { Edges } from './edges.tsx';
 import { Expiry } from './expiry.tsx';
 import { Header } from './header.tsx';
 import { Performance } from './performance.tsx';
@@ -20,6 +21,7 @@ export function App({ data, lines, connection }: State) {
         <Alerts {...data.alerts} />
         <Expiry buckets={data.expiry} lines={lines} now={now} />
         <Rotations rotations={data.rotations} now={now} />
+        <Edges edges={data.edges} left={data.edges_left} />
         <Trust trust={data.trust} now={now} />
         <Services lines={lines} now={now} />
         <Performance performance={data.performance} history={data.history} />

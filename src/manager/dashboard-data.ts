@@ -1,6 +1,7 @@
 import { DAY } from '../base/clock.ts';
 import type { CrlSet } from '../pki/crl-set.ts';
 import type { Alert, AlertLevel } from './alerts/alert.ts';
+import type { Edge } from './edges.ts';
 import type { Health, ServiceHealth } from './health.ts';
 import type { InventoryEntry } from './inventory.ts';
 import type { Served } from './served.ts';
@@ -44,6 +45,9 @@ export interface DashboardData {
     readonly recent: readonly AlertRecord[];
   };
   readonly trust: TrustRecord;
+  /** Who talks to whom, those without TLS first; `edges_left` counts what is beyond. */
+  readonly edges: readonly Edge[];
+  readonly edges_left: number;
   readonly performance: Performance;
   /** One point at each collection, oldest first; the last 288. */
   readonly history: readonly HistoryPoint[];
@@ -147,6 +151,7 @@ export interface CertificateLine {
 const BUCKETS = [0, 1, 7, 14, 30, 60, 90] as const;
 const RECENT_ALERTS = 50;
 const LACKING = 50;
+const EDGES = 500;
 
 interface Sources {
   readonly version: string;
@@ -155,6 +160,7 @@ interface Sources {
   readonly issued: readonly InventoryEntry[];
   readonly alerts: { readonly active: readonly Alert[]; readonly recent: readonly Alert[] };
   readonly trust: TrustStatus;
+  readonly edges: readonly Edge[];
   readonly crl: Pick<CrlSet, 'number' | 'entries' | 'nextUpdate'>;
   readonly performance: Performance;
   readonly history: readonly HistoryPoint[];
@@ -162,7 +168,7 @@ interface Sources {
 
 /** Puts what is known at `now` into the shape of the guide. */
 export function dashboardData(
-  { version, ca, health, issued, alerts, trust, crl, performance, history }: Sources,
+  { version, ca, health, issued, alerts, trust, crl, edges, performance, history }: Sources,
   now: number,
 ): DashboardData {
   const active = alerts.active.map(alertRecord);
@@ -189,6 +195,8 @@ export function dashboardData(
       recent: alerts.recent.slice(0, RECENT_ALERTS).map(alertRecord),
     },
     trust: trustRecord(trust, crl),
+    edges: edges.slice(0, EDGES),
+    edges_left: Math.max(0, edges.length - EDGES),
     performance,
     history,
   };

@@ -22,6 +22,7 @@ export type WatchedManager = Pick<
   | 'version'
   | 'revocations'
   | 'served'
+  | 'edges'
   | 'trust'
 >;
 

@@ -17,6 +17,7 @@ import { type AuditLog, openAuditLog } from './audit.ts';
 import { type CaCare, createCaCare } from './ca-care.ts';
 import { createDevices } from './devices.ts';
 import { createEarlyRenewals, type EarlyRenewals } from './early-renewals.ts';
+import { createEdges, type Edges } from './edges.ts';
 import { createEnrolment, type Enrolment } from './enrolment.ts';
 import { refuseOtherNamespace } from './held-names.ts';
 import { type InventoryEntry, openInventory } from './inventory.ts';
@@ -96,6 +97,7 @@ export interface Manager extends Enrolment, AsyncDisposable {
   readonly rotationManager: RotationManager;
   readonly revocations: Revocations;
   readonly notices: Notices;
+  readonly edges: Edges;
   readonly caCare: CaCare;
   /** How one root follows another. */
   readonly trust: Omit<Trust, 'heard' | 'watch'>;
@@ -228,11 +230,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     log,
     metrics,
   });
-  const notices = createNotices({
-    inventory,
-    prove,
-    ...{ clock, log, metrics },
-  });
+  const notices = createNotices({ inventory, prove, clock, log, metrics });
   const managerIdentity = createOwnIdentity({ authority, trustDomain, address, audit, clock, log });
   await managerIdentity();
   const inTurn = createTurns();
@@ -368,6 +366,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     rotationManager,
     revocations,
     notices,
+    edges: createEdges({ prove, clock }),
     trust,
     follow: createFollow({ trust, inventory, early, prove }),
     early,

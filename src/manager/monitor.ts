@@ -142,7 +142,7 @@ export function createMonitoring(manager: WatchedManager, options: MonitorOption
         ...{ version: manager.version, ca: manager.ca, health: await current(), history: [...history] },
         issued: manager.recentlyIssued(ROTATIONS),
         alerts: { active: center.active(), recent: center.recent() },
-        ...{ trust: await trustNow(), crl: manager.revocations.crl() },
+        ...{ trust: await trustNow(), crl: manager.revocations.crl(), edges: manager.edges.list() },
         performance: performanceNow(),
       };
       return dashboardData(sources, clock.now());

@@ -1,4 +1,5 @@
 import type { TrustAnswer } from '../api/wire.ts';
+import type { EdgeReport } from '../api/wire-edges.ts';
 import type { NewsAnswer, NewsMarks, NoticeReport } from '../api/wire-news.ts';
 import { type Clock, SECOND } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
@@ -44,6 +45,8 @@ export interface Conversation {
   news(shown: IdentityMaterial, seen: NewsMarks, signal: AbortSignal): Promise<NewsAnswer>;
   /** Tells it whom we refused. @throws SL-MGR-*, or what the manager answered */
   notify(shown: IdentityMaterial, refused: readonly NoticeReport[]): Promise<void>;
+  /** Tells it whom we talk to. @throws SL-MGR-*, or what the manager answered */
+  tellEdges(shown: IdentityMaterial, edges: readonly EdgeReport[]): Promise<void>;
 }
 
 /** More than this and dates start to disagree: the manager back-dates certificates by two minutes. */
@@ -168,6 +171,10 @@ export function createConversation(options: ConversationOptions): Conversation {
 
     async notify(shown, refused) {
       await (await client(await knownAddress(), shown)).notify(refused);
+    },
+
+    async tellEdges(shown, edges) {
+      await (await client(await knownAddress(), shown)).tellEdges(edges);
     },
 
     async trust(shown) {

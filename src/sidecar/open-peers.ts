@@ -42,6 +42,8 @@ export interface OpenPeers {
   add(socket: TLSSocket, peer: OpenPeer): void;
   /** How many there are by the root that vouches for the peer (SHA-256). */
   byRoot(): ReadonlyMap<string, number>;
+  /** How many there are by `inbound` or `outbound`, a space, and the SPIFFE id of the peer. */
+  byPeer(): ReadonlyMap<string, number>;
   /** Judges every peer again, as of now, and cuts the connections of those that are refused. */
   reauthorise(plane: Judging): void;
   /** The certificates of callers with an open connection. */
@@ -89,6 +91,14 @@ export function createOpenPeers(): OpenPeers {
     byRoot() {
       const counts = new Map<string, number>();
       for (const { root } of open.values()) counts.set(root, (counts.get(root) ?? 0) + 1);
+      return counts;
+    },
+    byPeer() {
+      const counts = new Map<string, number>();
+      for (const { direction, verified } of open.values()) {
+        const key = `${direction} ${verified.peer.spiffeId.uri}`;
+        counts.set(key, (counts.get(key) ?? 0) + 1);
+      }
       return counts;
     },
     reauthorise(plane) {

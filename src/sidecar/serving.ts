@@ -61,6 +61,8 @@ export interface View {
   readonly plaintext: PlaintextReport;
   /** Open mTLS connections by the root that vouches for the peer. */
   readonly roots: ReadonlyMap<string, number>;
+  /** The same by direction and SPIFFE id; see OpenPeers.byPeer. */
+  readonly peers: ReadonlyMap<string, number>;
   readonly endpoints: ReadonlyArray<ReturnType<typeof endpointsReport>>;
 }
 
@@ -185,6 +187,7 @@ export async function openServing(options: ServingOptions, deps: ServingDependen
     }),
     endpoints: () => upstreams.map(endpointsReport),
     roots: () => plane.openPeers.byRoot(),
+    peers: () => plane.openPeers.byPeer(),
   };
   const running = undo.move();
   const named = ({ name, listener }: Bound): BoundListener => ({

@@ -86,10 +86,11 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   );
   const look = async () => await serving.look('plaintext');
   const record = undo.use(await keepPlaintextRecord({ directory: stateDirectory, look, clock, log }));
+  const edges = { peers: () => serving.look('peers'), plaintext: () => serving.look('plaintext') };
   const source = undo.use(
     await startIdentitySource(options, {
       holder,
-      talk: { revocation, keep, notices: { in: noticed, out: notices }, peers: () => serving.look('roots') },
+      talk: { revocation, keep, notices: { in: noticed, out: notices }, peers: () => serving.look('roots'), edges },
       lists: file === undefined ? undefined : { file, keep, revocation },
       clock,
       random: deps.random,

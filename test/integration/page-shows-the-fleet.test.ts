@@ -1,10 +1,13 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import axe from 'axe-core';
 import puppeteer, { type Browser, type Page } from 'puppeteer-core';
 import t, { type Test } from 'tap';
+import { listen } from '../../src/base/listen.ts';
 import { cli, shortDirectory, startCli } from '../support/cli.ts';
 import { requireProgram } from '../support/programs.ts';
 
@@ -36,7 +39,7 @@ interface SidecarStart {
 /** One that enrolled, of a process of its own. */
 async function startSidecar(t: Test, { storage, service, flags }: SidecarStart) {
   const { stdout } = await cli(['token', 'create', service, '--storage', storage], { env: ENV });
-  const cwd = t.testdir({});
+  const cwd = shortDirectory(t);
   const sidecar = startCli(['sidecar', '--service', service, ...flags, '--token', stdout.trim(), '-o', 'json'], {
     cwd,
   });
@@ -160,6 +163,63 @@ t.test('the page shows what sidecars serve, and how one root follows another', a
   await page.setViewport({ width: 360, height: 800 });
   t.equal(await page.evaluate('document.documentElement.scrollWidth - innerWidth'), 0, 'narrow');
   await picture(page, 'rollover-narrow');
+  t.strictSame(errors, []);
+});
+
+t.test('the page shows who talks to whom, and with what', async (t) => {
+  const browser = await openBrowser(t);
+  if (browser === undefined) return;
+  const { storage, url } = await startManager(t);
+  const app = createServer((socket) => socket.on('error', () => {}).pipe(socket));
+  t.teardown(() => app.close());
+  const { port } = await listen(app, { host: '127.0.0.1', port: 0 }, 'an app');
+  const config = join(shortDirectory(t), 'sidecar.yaml');
+  writeFileSync(
+    config,
+    `kind: Sidecar
+service: orders
+identity: { source: manager }
+inbound: [{ listen: 127.0.0.1:0, target: 127.0.0.1:${port}, mode: permissive, allow: [web] }]
+`,
+  );
+  const orders = await startSidecar(t, { storage, service: 'orders', flags: ['--config', config] });
+  const [, inbound = ''] = await orders.saw(/"inbound":\[\{"name":"[^"]*","address":"([^"]+)"/);
+  const upstream = ['--upstream', `127.0.0.1:0=orders@${inbound}`];
+  const web = await startSidecar(t, { storage, service: 'web', flags: upstream });
+  const [, outbound = ''] = await web.saw(/"outbound":\[\{"name":"[^"]*","address":"([^"]+)"/);
+  const page = await browser.newPage();
+  await page.setViewport({ width: 1280, height: 1000 });
+  const errors = await watchErrors(page);
+  await page.goto(url);
+  await saw(page, '0 with mTLS, 0 in plaintext');
+
+  const call = async (address: string) => {
+    const [host = '', to = ''] = address.split(':');
+    const socket = connect(Number(to), host).on('error', () => {});
+    t.teardown(() => socket.destroy());
+    socket.write('GET / HTTP/1.1\r\n\r\n');
+    await once(socket, 'data');
+  };
+  await call(outbound);
+  await saw(page, '1 with mTLS, 0 in plaintext');
+  await call(inbound);
+  await saw(page, '1 with mTLS, 1 in plaintext');
+  const shown = await page.$$eval('section[aria-labelledby=edges] tbody tr', (rows) =>
+    rows.map(({ textContent }) => textContent?.replaceAll(/\s+/g, ' ').trim()),
+  );
+  const id = (service: string) => `${service} spiffe://ai-teddy.local/ns/default/sa/${service}`;
+  t.strictSame(shown, [
+    `127.0.0.1 (no identity)─ ─▶ plaintext${id('orders')}1 so far`,
+    `${id('web')}══▶ mTLS${id('orders')}1 open`,
+  ]);
+  for (const scheme of ['light', 'dark'] as const) {
+    await page.emulateMediaFeatures([{ name: 'prefers-color-scheme', value: scheme }]);
+    t.strictSame(await accessibilityFaults(page), [], `axe, ${scheme}`);
+    await picture(page, `edges-${scheme}`);
+  }
+  await page.setViewport({ width: 360, height: 800 });
+  t.equal(await page.evaluate('document.documentElement.scrollWidth - innerWidth'), 0, 'narrow');
+  await picture(page, 'edges-narrow');
   t.strictSame(errors, []);
 });
 

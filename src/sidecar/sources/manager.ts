@@ -8,6 +8,7 @@ import { type IdentityMaterial, readIdentity } from '../../pki/material.ts';
 import { serviceSpiffeId } from '../../pki/names.ts';
 import { nextRenewal } from '../../pki/renewal.ts';
 import { type Conversation, createConversation, type Given } from '../conversation.ts';
+import { reportEdges } from '../edges-out.ts';
 import type { Identity } from '../identity.ts';
 import { identityDirectory } from '../identity-directory.ts';
 import { type KeptLists, openKeptLists } from '../kept-lists.ts';
@@ -37,6 +38,8 @@ export interface ManagerTalk {
   readonly notices: { readonly in: NoticesIn; readonly out: NoticesOut };
   /** Open connections by the root that vouches for the peer (SHA-256). */
   readonly peers: () => ReadonlyMap<string, number> | Promise<ReadonlyMap<string, number>>;
+  /** Whom it talks to. */
+  readonly edges: Pick<Parameters<typeof reportEdges>[0], 'peers' | 'plaintext'>;
 }
 
 interface Plan {
@@ -194,7 +197,7 @@ async function keptLists(
 }
 
 function talk(
-  { revocation, notices, peers }: ManagerTalk,
+  { revocation, notices, peers, edges }: ManagerTalk,
   conversation: Conversation,
   { holder, ...context }: ReloadContext & Pick<Parameters<typeof followNews>[0], 'takeBundle' | 'renew' | 'kept'>,
 ): Array<Promise<void>> {
@@ -206,6 +209,7 @@ function talk(
   return [
     followNews({ ...context, revocation, noticed, peers, conversation, reader: holder }),
     notices.out.deliver(notify, context.signal),
+    reportEdges({ ...context, ...edges, reader: holder, tell: conversation.tellEdges }),
   ];
 }
 

@@ -21,6 +21,7 @@ export interface Questions {
   readonly plaintext: readonly [given: undefined, answer: View['plaintext']];
   readonly endpoints: readonly [given: undefined, answer: View['endpoints']];
   readonly roots: readonly [given: undefined, answer: View['roots']];
+  readonly peers: readonly [given: undefined, answer: View['peers']];
   readonly metrics: readonly [given: undefined, answer: MetricsSnapshot];
   /** As `Serving.setRules`. */
   readonly rules: readonly [given: readonly InboundRules[], answer: number];

@@ -50,6 +50,7 @@ async function run(port: MessagePort, { options, sharing, logLevel }: ThreadData
     plaintext: () => serving.look('plaintext'),
     endpoints: () => serving.look('endpoints'),
     roots: () => serving.look('roots'),
+    peers: () => serving.look('peers'),
     metrics: () => registry.snapshot(),
     rules: (rules) => serving.setRules(rules),
     drain: (direction) => serving.drain(direction, deadline.signal),

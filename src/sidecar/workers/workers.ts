@@ -101,6 +101,7 @@ export async function startWorkers(options: ServingOptions, deps: WorkersDepende
     endpoints: async () =>
       (await askAll('endpoints', undefined)).flatMap(({ worker, answer }) => answer.map((one) => ({ worker, ...one }))),
     roots: async () => uniteCounts((await askAll('roots', undefined)).map(({ answer }) => answer)),
+    peers: async () => uniteCounts((await askAll('peers', undefined)).map(({ answer }) => answer)),
     policy: async () => unitePolicies((await askAll('policy', undefined)).map(({ answer }) => answer)),
     plaintext: async () => unitePlaintext((await askAll('plaintext', undefined)).map(({ answer }) => answer)),
   };
