@@ -84,7 +84,7 @@ export async function becomeLeader(config: ManagerConfig, surroundings: Surround
   const mirror = opened.use(
     await openMirror({
       directory,
-      journal: secretJournal({ api, namespace, identity, holds, clock, signal: lost }),
+      journal: secretJournal({ api, namespace, identity, holds, clock, log, signal: lost }),
       log,
       mayBegin: () => refuseSecondBeginning(api, namespace),
       onFailure: (error) => failed.abort(error),

@@ -157,7 +157,8 @@ export async function lead(options: ElectionOptions, signal: AbortSignal): Promi
           log.info({ event: 'lease_released', identity }, 'the Lease is given back');
         } catch (error) {
           if (!isSidelockError(error)) throw error;
-          log.warn({ event: 'lease_not_released', code: error.code }, 'the Lease is not given back; it runs out');
+          const fields = { event: 'lease_not_released', code: error.code, why: error.why };
+          log.warn(fields, 'the Lease is not given back; it runs out');
         }
       },
     };

@@ -3,6 +3,7 @@ import { promisify } from 'node:util';
 import { gunzip as gunzipCallback, gzip as gzipCallback } from 'node:zlib';
 import type { Clock } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
 import { type Change, stillCounting } from '../store/changes.ts';
 import type { Journal } from '../store/mirror.ts';
 import type { KubeApi } from './client.ts';
@@ -17,6 +18,7 @@ interface JournalOptions {
   /** Whether this one may still write; what cannot be written is tried again as long as it may. */
   readonly holds: () => boolean;
   readonly clock: Clock;
+  readonly log: Logger;
   readonly signal: AbortSignal;
 }
 
@@ -34,6 +36,8 @@ const KEY = 'changes';
 const SEGMENT_BYTES = 700 * 1024;
 const PAGE = 25;
 const RETRY_MS = 250;
+/** Refusals until one is believed: about 15 s. */
+const BELIEVED = 60;
 /** So many more than there were after the last time are made fewer. */
 const LOOSE = 64;
 
@@ -46,7 +50,7 @@ const gunzip = promisify(gunzipCallback);
  * that whoever led before is shut out. Secrets are put together by giving the last of a run what still counts of all and
  * deleting the others; the state is the same at each step of that, and each step is bound to the version that was read.
  */
-export function secretJournal({ api, namespace, identity, holds, clock, signal }: JournalOptions): Journal {
+export function secretJournal({ api, namespace, identity, holds, clock, log, signal }: JournalOptions): Journal {
   const all = `/api/v1/namespaces/${namespace}/secrets`;
   const writer = `${identity} ${randomBytes(8).toString('hex')}`;
   let last = 0;
@@ -60,16 +64,22 @@ export function secretJournal({ api, namespace, identity, holds, clock, signal }
     return segments.sort((a, b) => a.number - b.number);
   };
 
-  /** As long as this one may. What the API server refuses for good is not tried again. */
+  /** As long as this one may. A refusal is believed once it was repeated: an API server that starts refuses everybody. */
   const insist = async <T>(work: () => Promise<T>): Promise<T> => {
-    for (;;) {
+    for (let refusals = 0, attempt = 0; ; attempt++) {
       if (!holds()) throw over('its time was over before the state was written');
       try {
-        return await work();
+        const done = await work();
+        if (attempt > 0) log.info({ event: 'state_reached', attempts: attempt + 1 }, 'the Secrets are reached again');
+        return done;
       } catch (error) {
-        if (!isSidelockError(error) || isFinal(error)) throw error;
+        if (!isSidelockError(error)) throw error;
+        if (isRefusal(error) && ++refusals === BELIEVED) throw error;
+        const fields = { event: 'state_unreached', code: error.code, why: error.why };
+        if (attempt === 0) log.warn(fields, `the state cannot be reached, and answers wait: ${error.message}`);
       }
-      await clock.sleep(RETRY_MS, signal);
+      // What ends the wait ends the right to write.
+      await clock.sleep(RETRY_MS, signal).catch(() => {});
     }
   };
 
@@ -212,8 +222,8 @@ function digits(number: number): string {
   return String(number).padStart(12, '0');
 }
 
-/** An answer that will be the same the next time: no right, no room. */
-function isFinal({ code, data }: SidelockError): boolean {
+/** No right, no room. */
+function isRefusal({ code, data }: SidelockError): boolean {
   const status = data['kubernetes'];
   return code !== 'SL-KUBE-001' && !(typeof status === 'number' && (status >= 500 || status === 429 || status === 410));
 }

@@ -38,6 +38,8 @@ export interface Mirror extends AsyncDisposable {
 
 /** Says that a directory is one, and in a journal that its beginning is whole. */
 const MARK = `${STATE_DIR}/mirror`;
+/** How long a write that nobody waits for may wait for others. */
+const LINGER_MS = 250;
 
 /**
  * Makes `directory` what the journal says, and from then on puts every durable write of this process in the journal.
@@ -102,13 +104,13 @@ function createQueue(journal: Journal, log: Logger, onFailure: (error: unknown) 
 
   const write = async () => {
     try {
-      while (waiting.length > 0) {
+      do {
         const batch = waiting;
         waiting = [];
         await journal.append(batch);
         kept += batch.length;
         while ((waiters[0]?.upTo ?? Number.POSITIVE_INFINITY) <= kept) waiters.shift()?.done.resolve();
-      }
+      } while (waiters.length > 0);
     } catch (error) {
       failure = { error };
       for (const { done } of waiters.splice(0)) done.reject(error);
@@ -128,6 +130,7 @@ function createQueue(journal: Journal, log: Logger, onFailure: (error: unknown) 
   const start = () => {
     if (failure === undefined && waiting.length > 0) writing ??= write();
   };
+  const lingering = setTimeout(start, LINGER_MS).unref();
   const settled = async () => {
     if (failure !== undefined) throw failure.error;
     if (kept === told) return;
@@ -140,11 +143,12 @@ function createQueue(journal: Journal, log: Logger, onFailure: (error: unknown) 
     add(changes: readonly Change[]) {
       told += changes.length;
       waiting.push(...changes);
-      // What is written in one turn goes together.
-      setImmediate(start);
+      // What one request writes goes together, and so happens or does not: it asks for it at its end.
+      lingering.refresh();
     },
     settled,
     async ended() {
+      clearTimeout(lingering);
       await settled().catch(() => {});
       await writing;
       await tidying;

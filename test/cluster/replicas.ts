@@ -34,9 +34,16 @@ export interface Replicas {
   inventory(): Promise<InventoryEntry[]>;
 }
 
+interface StartOptions {
+  readonly api: ApiServer;
+  readonly kubeconfig: string;
+  readonly count?: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 export async function startReplicas(
   t: { teardown(end: () => Promise<void> | void): void },
-  { api, kubeconfig, count = 3 }: { readonly api: ApiServer; readonly kubeconfig: string; readonly count?: number },
+  { api, kubeconfig, count = 3, env: more = {} }: StartOptions,
 ): Promise<Replicas> {
   const home = shortDirectory(t);
   const service = await startService(t, api);
@@ -50,6 +57,7 @@ export async function startReplicas(
     MTLS_KUBERNETES_NAMESPACE: NAMESPACE,
     MTLS_KUBERNETES_STATE: 'secrets',
     MTLS_KUBERNETES_LEASE: LEASE,
+    ...more,
   };
   let started = 0;
   const start = (): Process => {
@@ -83,6 +91,8 @@ export async function startReplicas(
   };
   const leader = async (): Promise<Process> => {
     for (let tries = 0; tries < 1_200; tries++) {
+      // One that lost its Lease ends, and is started again by kubelet.
+      for (const [at, { cli }] of all.entries()) if (cli.child.exitCode !== null) all.splice(at, 1, start());
       for (const one of all) if (await isLeading(one)) return one;
       await sleep(50);
     }

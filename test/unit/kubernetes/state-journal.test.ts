@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import { systemClock } from '../../../src/base/clock.ts';
+import { SidelockError } from '../../../src/base/errors.ts';
 import { createLogger } from '../../../src/base/log.ts';
 import { isObject, textOf } from '../../../src/kubernetes/names.ts';
 import { secretJournal } from '../../../src/kubernetes/state-journal.ts';
@@ -21,7 +22,7 @@ t.teardown(() => clearInterval(alive));
 
 function journalOf({ api }: Objects, identity: string, holds = () => true) {
   const { signal } = new AbortController();
-  return secretJournal({ api, namespace: 'n', identity, holds, clock: systemClock, signal });
+  return secretJournal({ api, namespace: 'n', identity, holds, clock: systemClock, log, signal });
 }
 
 async function open(objects: Objects, directory: string, identity: string) {
@@ -132,6 +133,28 @@ t.test('an answer that was lost is no conflict, and an API server that is away i
   await mirror[Symbol.asyncDispose]();
   await open(objects, join(home, 'b'), 'b');
   t.strictSame(Object.keys(await tree(join(home, 'b'))).sort(), ['one', 'two']);
+});
+
+t.test('an API server that starts refuses everybody for a moment; one that goes on is believed', async (t) => {
+  const home = await temporaryDirectory(t);
+  let refusing = 0;
+  const objects = fakeObjects(() => {
+    if (refusing-- > 0) throw new SidelockError('SL-KUBE-002', 'cannot POST: 403', { data: { kubernetes: 403 } });
+  });
+  const { signal } = new AbortController();
+  const clock = { now: systemClock.now, sleep: async () => {} };
+  const common = { api: objects.api, namespace: 'n', identity: 'a', holds: () => true, clock, log, signal };
+  const failures: unknown[] = [];
+  const onFailure = (error: unknown) => failures.push(error);
+  const mirror = await openMirror({ directory: join(home, 'a'), journal: secretJournal(common), log, onFailure });
+  refusing = 20;
+  await writeFileDurable(join(home, 'a', 'one'), '1', 0o600);
+  await mirror.settled();
+  t.strictSame(failures, []);
+  refusing = 1_000;
+  await writeFileDurable(join(home, 'a', 'two'), '2', 0o600);
+  await t.rejects(mirror.settled(), { code: 'SL-KUBE-002' });
+  t.equal(failures.length, 1);
 });
 
 t.test('a key that is destroyed is in no Secret any more', async (t) => {
