@@ -1,4 +1,4 @@
-import { type Clock, SECOND } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { Drain } from '../base/lifecycle.ts';
 import type { Cell } from '../base/metrics.ts';
 import { type Age, type AgeLimits, ageOf } from './age.ts';
@@ -102,9 +102,6 @@ export interface Connections {
   /** Breaks off those for which `reasonFor` has a reason; their number. */
   breakOff(reasonFor: (connection: ConnectionInfo) => CloseReason | undefined): number;
 }
-
-/** Of a connection on which no byte moved for so long nobody is taken to wait for one. */
-const QUIET_MS = 5 * SECOND;
 
 export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMetrics, clock: Clock): Connections {
   const live = new Set<Live>();
@@ -222,7 +219,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
           c.relay.reset();
         } else if (now >= c.age.retireAt) {
           c.retired = true;
-          c.relay.retire(quiet >= QUIET_MS);
+          c.relay.retire(quiet);
         }
       }
     },

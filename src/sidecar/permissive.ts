@@ -126,7 +126,7 @@ function relayPlaintext(raw: Socket, options: InboundOptions, plane: DataPlane):
       direction: 'inbound',
       listener: options.name,
       start: (received, sent, closed) =>
-        relay(socketLink(raw, plane), socketLink(app, plane), { received, sent, closed }),
+        relay(socketLink(raw, plane), socketLink(app, plane), { received, sent, caller: 'first', closed }),
     });
   });
 }

@@ -1,3 +1,4 @@
+import { MINUTE, SECOND } from '../base/clock.ts';
 import type { Cell } from '../base/metrics.ts';
 import { BULK, giveBuffer, OWN_BUFFER_SIZE, sharedBuffer, takeBuffer } from './buffers.ts';
 import { HELD, type Link, type LinkUser, TAKEN } from './link.ts';
@@ -12,6 +13,8 @@ interface RelayOptions {
   /** Bytes read from the first link, and from the second. */
   readonly received: Cell;
   readonly sent: Cell;
+  /** Who calls: its last word is answered by the other. */
+  readonly caller: 'first' | 'second';
   /** Called once when both links are gone, with the first error of either. */
   readonly closed: (error: Error | undefined) => void;
 }
@@ -22,10 +25,18 @@ export interface Relay {
   takeActivity(): boolean;
   /** Lets neither side send more, as if both had ended. */
   end(): void;
-  /** Makes room for a newer connection, where nothing is lost by it; called about once a second until it is over. */
-  retire(quiet: boolean): void;
+  /**
+   * Makes room for a newer connection, where nothing is lost by it; called about once a second until it is over.
+   * @param quietMs since a byte moved
+   */
+  retire(quietMs: number): void;
   reset(): void;
 }
+
+/** A connection on which the last byte was one to the caller, so long ago, is taken to be between two questions. */
+const ANSWERED_MS = 5 * SECOND;
+/** And when it came from the caller: the answer may take its time, or there is none. */
+const UNANSWERED_MS = 5 * MINUTE;
 
 /** Starts relaying between two open links. */
 export function relay(first: Link, second: Link, options: RelayOptions): Relay {
@@ -43,8 +54,12 @@ export function relay(first: Link, second: Link, options: RelayOptions): Relay {
       other.reset();
     }
   };
-  const forward: Pump = new Pump(first, second, options.received, (e) => gone(forward, second, e));
-  const backward: Pump = new Pump(second, first, options.sent, (e) => gone(backward, first, e));
+  let last: Pump | undefined;
+  const moved = (pump: Pump) => {
+    last = pump;
+  };
+  const forward: Pump = new Pump(first, second, options.received, moved, (e) => gone(forward, second, e));
+  const backward: Pump = new Pump(second, first, options.sent, moved, (e) => gone(backward, first, e));
   forward.back = backward;
   backward.back = forward;
   let ended = false;
@@ -62,8 +77,9 @@ export function relay(first: Link, second: Link, options: RelayOptions): Relay {
       return backward.takeActivity() || a;
     },
     end,
-    retire(quiet) {
-      if (quiet && forward.empty && backward.empty) end();
+    retire(quietMs) {
+      const answered = last === (options.caller === 'first' ? backward : forward);
+      if (quietMs >= (answered ? ANSWERED_MS : UNANSWERED_MS) && forward.empty && backward.empty) end();
     },
     reset: () => {
       first.reset();
@@ -80,6 +96,7 @@ class Pump implements LinkUser {
   readonly #source: Link;
   readonly #destination: Link;
   readonly #bytes: Cell;
+  readonly #moved: (pump: Pump) => void;
   readonly #gone: (error: Error | undefined) => void;
   /** The other direction: completions of our destination's writes arrive there, as it is the user of that link. */
   back: Pump | undefined;
@@ -95,10 +112,17 @@ class Pump implements LinkUser {
   #active = false;
   #flushQueued = false;
 
-  constructor(source: Link, destination: Link, bytes: Cell, gone: (error: Error | undefined) => void) {
+  constructor(
+    source: Link,
+    destination: Link,
+    bytes: Cell,
+    moved: (pump: Pump) => void,
+    gone: (error: Error | undefined) => void,
+  ) {
     this.#source = source;
     this.#destination = destination;
     this.#bytes = bytes;
+    this.#moved = moved;
     this.#gone = gone;
   }
 
@@ -118,6 +142,7 @@ class Pump implements LinkUser {
   filled(n: number): boolean {
     this.#bytes.value += n;
     this.#active = true;
+    this.#moved(this);
     if (this.#own === undefined) return this.#filledShared(n);
     this.#tail += n;
     if (!this.#busy) {

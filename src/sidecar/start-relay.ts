@@ -28,6 +28,7 @@ export function startRelay(
     start: (received, sent, closed) =>
       relay(link, socketLink(plain, plane), {
         received,
+        caller: direction === 'inbound' ? 'first' : 'second',
         sent,
         closed(error) {
           closed(error);

@@ -10,7 +10,7 @@ import { listen } from '../../src/base/listen.ts';
 import { swap, testAuthority } from '../support/identity-files.ts';
 import { until } from '../support/identity-rig.ts';
 import { shiftedClock } from '../support/manager/rig.ts';
-import { echo, startApp, startNode } from '../support/mesh.ts';
+import { startApp, startNode } from '../support/mesh.ts';
 import { SWITCHED, UPGRADE } from '../support/web-socket.ts';
 
 /** Callers' certificates have ten minutes: a connection of one makes room from eight on, and ends an hour after ten. */
@@ -23,7 +23,12 @@ for (const streams of [true, false]) {
   t.test(`F33, C89: TCP; a quiet connection is ended, a busy one has its grace; streams ${streams}`, async (t) => {
     const clock = shiftedClock();
     const authority = testAuthority();
-    const target = { host: '127.0.0.1', port: await startApp(t, echo) };
+    const asked: Socket[] = [];
+    const app = (socket: Socket) => {
+      socket.on('data', (bytes) => (String(bytes) === 'slow' ? asked.push(socket) : socket.write(bytes)));
+      socket.once('end', () => socket.end());
+    };
+    const target = { host: '127.0.0.1', port: await startApp(t, app) };
     const limits = { drainMs: 200, idleTimeoutMs: 9 * HOUR };
     const more = { authority, streams, clock, limits } as const;
     const orders = await startNode(t, { ...more, service: 'orders', inbound: { target, allow: ['web'] } });
@@ -36,7 +41,8 @@ for (const streams of [true, false]) {
       await echoed(socket);
       return socket;
     };
-    const [quiet, busy] = [await dial(), await dial()];
+    const [quiet, busy, waiting] = [await dial(), await dial(), await dial()];
+    waiting.write('slow');
     const next = authority.issue('web');
     await swap(web.directory, next);
     await web.sidecar.renew();
@@ -54,11 +60,14 @@ for (const streams of [true, false]) {
     await until(async () => (await orders.metric(`${ENDS},reason="lifetime"}`)) === 1);
     clearInterval(passing);
     t.ok(talk.answers() > 0);
+    const late = once(waiting, 'data');
+    asked[0]?.write('late');
+    t.equal(String((await late)[0]), 'late', 'who waits for an answer is not quiet');
     const broken = new Promise((resolve) => busy.once('close', resolve));
     clock.shift(HOUR + MINUTE);
     await broken;
     talk.stop();
-    await until(async () => (await orders.metric(`${ENDS},reason="lifetime"}`)) === 2);
+    await until(async () => (await orders.metric(`${ENDS},reason="lifetime"}`)) === 3);
     t.equal(await orders.metric(`${ENDS},reason="error"}`), 0);
     t.equal(orders.sidecar.connections().length, 1, 'that of the new leaf stays');
   });

@@ -130,10 +130,12 @@ export class Client implements WireUser, ExchangeOwner, Relay {
     this.#rest = undefined;
     const mine = this.wire.handOver(early);
     const theirs = upstream.wire.handOver(rest);
-    const [first, second] = this.#context.direction === 'inbound' ? [mine, theirs] : [theirs, mine];
+    const inbound = this.#context.direction === 'inbound';
+    const [first, second] = inbound ? [mine, theirs] : [theirs, mine];
+    const caller = inbound ? 'first' : 'second';
     const { load } = upstream;
     load.active++;
-    this.#tunnel = relay(first, second, { received, sent, closed: () => void load.active-- });
+    this.#tunnel = relay(first, second, { received, sent, caller, closed: () => void load.active-- });
   }
 
   takeActivity(): boolean {
@@ -151,9 +153,9 @@ export class Client implements WireUser, ExchangeOwner, Relay {
   }
 
   /** The next answer says close; a client that asks nothing more leaves, or is idle for too long. */
-  retire(quiet: boolean): void {
+  retire(quietMs: number): void {
     this.leaving = true;
-    this.#tunnel?.retire(quiet);
+    this.#tunnel?.retire(quietMs);
   }
 
   reset(): void {

@@ -28,7 +28,7 @@ function rig(
     notAfter?: number;
     requests?: boolean;
   } = {}) => {
-    const retired: boolean[] = [];
+    const retired: number[] = [];
     const state = { active: false, resets: 0, retired, end: (_?: Error): void => {}, received: { value: 0 } };
     connections.admit();
     connections.add({
@@ -47,7 +47,7 @@ function rig(
         return {
           takeActivity: () => state.active,
           end: () => {},
-          retire: (quiet) => void retired.push(quiet),
+          retire: (quietMs) => void retired.push(quietMs),
           reset: () => {
             state.resets++;
             closed(undefined);
@@ -102,7 +102,7 @@ t.test('before its end a connection is asked to make room, and said to be quiet 
   await pass(84 * SECOND);
   t.strictSame(quiet.retired, []);
   await pass(SECOND);
-  t.strictSame([quiet.retired, busy.retired, requests.retired], [[true], [false], [true]]);
+  t.strictSame([quiet.retired, busy.retired, requests.retired], [[85 * SECOND], [0], [85 * SECOND]]);
   requests.end();
   quiet.end(new Error('its app did not like it'));
   t.equal(await closed('lifetime'), 2);

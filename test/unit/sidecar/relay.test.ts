@@ -22,6 +22,7 @@ async function startRelayTo(t: Test, app: (socket: Socket) => void, userBuffers:
       };
       relays.push(
         relay(socketLink(first, { userBuffers }), socketLink(second, { userBuffers }), {
+          caller: 'first',
           received: { value: 0 },
           sent: { value: 0 },
           closed,
@@ -198,7 +199,11 @@ for (const userBuffers of [true, false]) {
       await once(ended, 'end');
       const closed = new Promise<Error | undefined>((resolve) => {
         const cells = { received: { value: 0 }, sent: { value: 0 } };
-        relay(socketLink(ended, { userBuffers }), socketLink(open, { userBuffers }), { ...cells, closed: resolve });
+        relay(socketLink(ended, { userBuffers }), socketLink(open, { userBuffers }), {
+          ...cells,
+          caller: 'first',
+          closed: resolve,
+        });
       });
       app.resume();
       await once(app, 'end');
