@@ -16,7 +16,9 @@ const CHILD = join(import.meta.dirname, '../support/faults/idle-child.ts');
 
 t.test(`F25 ${COUNT} idle connections for ${HOLD_MS / 1_000} s`, { timeout: HOLD_MS + 110_000 }, async (t) => {
   await bundleForFaults();
-  const rig = await startFaultRig(t, { program: SIDECAR });
+  // All of them are of one caller.
+  const orders = { config: { limits: { maxConnectionsPerCaller: 10_000 } } };
+  const rig = await startFaultRig(t, { program: SIDECAR, orders });
   const sides = [rig.orders, rig.web];
   const before = sides.map((side) => side.rss());
   const child = spawn(process.execPath, [CHILD, String(rig.ports.tcpOut), String(COUNT)], {

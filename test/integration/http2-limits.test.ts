@@ -253,6 +253,7 @@ t.test('limits of the config are those in force', async (t) => {
     .find(({ type, flags }) => type === TYPES.SETTINGS && flags === 0)
     ?.payload.toString('hex');
   for (const wanted of ['000300000003', '000400004000', '000600001200']) t.match(settings, wanted);
+  t.notMatch(settings, /^(?:.{12})*0008/, 'and extended CONNECT (RFC 8441) is not offered');
   const large = await rig.attacker();
   large.head(1, [...GET, ['x', 'y'.repeat(5_000)]]);
   t.equal(await large.outcome(1), 'answered');
