@@ -66,7 +66,7 @@ export function createCaCare({ trust, authority: options, audit, leafMs, prepare
           `the key of ${root.subject} cannot be taken offline`,
           'it signs every certificate: there is no issuer',
           {
-            fix: 'a storage begun with ca.issuer: true has one; so has a CA imported with its intermediate',
+            fix: 'set ca.issuer to true, and let the next root follow, which has one: sidelock trust stage',
           },
         );
       }

@@ -203,10 +203,10 @@ async function readCa(
   }
   const tiered = files.some((file) => file.startsWith('issuer.'));
   if (options.issuer && !tiered) {
-    throw new SidelockError('SL-CA-001', `the CA in ${directory} has no issuing certificate`, {
-      why: 'ca.issuer is on, but this CA was made without it',
-      fix: 'set ca.issuer to false, or begin with a new storage directory',
-    });
+    options.log.warn(
+      { event: 'ca_without_issuer', number, fix: 'sidelock trust stage' },
+      `ca.issuer is on, but root ${number} was made without: it signs itself, the next root will not`,
+    );
   }
   const signer = tiered ? await readSigner(directory, 'issuer', options) : rootSigner;
   if (signer === undefined) throw broken(directory, 'the key of the root is offline, and no issuer is here');

@@ -107,3 +107,16 @@ t.test('without the root a stolen issuer is replaced all the same, and a crash h
   t.match(roots, [{ key: 'offline' }, { key: 'here', state: 'signs' }]);
   t.notOk((await readdir(join(state, 'ca-2'))).includes('cross.crt'), 'nothing that was stolen vouches for it');
 });
+
+t.test('a storage that began without an issuer gets one with its next root', async (t) => {
+  const directory = shortDirectory(t);
+  const { clock } = await startRig(t);
+  await (await openManager(directory, clock))[Symbol.asyncDispose]();
+  await using manager = await openManager(directory, clock, { ca: { issuer: true } });
+  await t.rejects(manager.caCare.takeOffline({}), { code: 'SL-CA-006', fix: /sidelock trust stage/ });
+  await manager.trust.take('stage');
+  await manager.trust.take('activate');
+  await manager.caCare.takeOffline({});
+  await manager.initializeServiceCertificate({ serviceName: 'web', serviceType: 'api_service' });
+  t.match((await manager.trust.status()).roots, [{ key: 'here' }, { key: 'offline', state: 'signs' }]);
+});

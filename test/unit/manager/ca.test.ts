@@ -141,10 +141,14 @@ t.test('the keys are encrypted when there is a passphrase, and nothing opens wit
   t.equal((await open(directory, { passphrase: 'correct horse' })).created, false);
 });
 
-t.test('a CA without issuing tier is not taken for one that has it', async (t) => {
+t.test('a CA without issuing tier signs itself, and it is said that the next one will not', async (t) => {
   const directory = t.testdir();
   await open(directory);
-  await t.rejects(open(directory, { issuer: true }), { code: 'SL-CA-001', why: /made without it/ });
+  const lines: string[] = [];
+  const log = createLogger({ level: 'warn', stream: { write: (line) => lines.push(line) } });
+  const { signer, rootSigner } = await open(directory, { issuer: true, log });
+  t.equal(signer, rootSigner);
+  t.match(lines, [/"event":"ca_without_issuer".*the next root will not/]);
 });
 
 t.test('a key that others could read is closed to them, with a line in the log', async (t) => {
