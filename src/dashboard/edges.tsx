@@ -57,7 +57,7 @@ function Party({ id }: { readonly id: string }) {
   if (service === undefined) return <>{id} (no identity)</>;
   return (
     <>
-      {namespace === 'default' ? service : `${namespace}/${service}`} <span class="axis">{id}</span>
+      {namespace === 'default' ? service : `${namespace}/${service}`} <span class="proven">{id}</span>
     </>
   );
 }

@@ -17,7 +17,7 @@ export function Trust({ trust, now }: TrustProps) {
   const { phase, roots, sidecars, crl, deadline, since } = trust;
   const calm = phase === 'steady';
   return (
-    <section aria-labelledby="trust" class="trust">
+    <section aria-labelledby="trust" class="trust wide">
       <h2 id="trust">Trust</h2>
       <p role="status">
         <span class={calm ? 'healthy' : 'warning'}>
