@@ -51,6 +51,8 @@ interface Live extends ConnectionInfo {
   readonly sent: Cell;
   reportedReceived: number;
   reportedSent: number;
+  /** Bytes that waited for a reader at the last sweep. */
+  waited: number;
   /** ms since the epoch of the last sweep that saw bytes move. */
   lastActive: number;
   reason: CloseReason | undefined;
@@ -63,6 +65,9 @@ interface ConnectionLimits extends AgeLimits {
   readonly maxDescriptors?: number;
   readonly maxMemory?: number;
 }
+
+/** Bytes that wait for a reader; of a connection with less nothing would be gained. */
+const HEAVY = 16 << 10;
 
 /** What a connection may need of them: its own, and one to where it leads. A stream has only one of the two. */
 const DESCRIPTORS = 2;
@@ -92,6 +97,11 @@ export interface Connections {
   list(): ShownConnection[];
   /** Enforces idle and lifetime limits; called about once a second. */
   sweep(): void;
+  /**
+   * When memory is nearly gone, resets those that hold most of it, first for readers that take nothing. How many; asked
+   * several times a second.
+   */
+  relieve(): number;
   /** Copies byte counts of live connections into the metrics. */
   report(): void;
   /** Lets connections of which we know where one may stop end there; all, or those of `only`. */
@@ -108,7 +118,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
   const cellsOf = memoCells(metrics);
   const drains = { inbound: new Drain(), outbound: new Drain() };
   const callers = createCallerPlaces(limits.maxConnectionsPerCaller ?? Number.POSITIVE_INFINITY);
-  const short = memoryGauge(limits.maxMemory, clock);
+  const memory = memoryGauge(limits.maxMemory, clock);
   const maxDescriptors = limits.maxDescriptors ?? Number.POSITIVE_INFINITY;
   let admitted = 0;
   let streams = 0;
@@ -139,7 +149,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     admit() {
       if (admitted >= limits.maxConnections) return 'limit';
       if ((admitted + 1) * DESCRIPTORS - streams > maxDescriptors) return 'descriptors';
-      if (short(Math.max(0, admitted - grown))) return 'memory';
+      if (memory.short(Math.max(0, admitted - grown))) return 'memory';
       admitted++;
       return undefined;
     },
@@ -180,6 +190,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
         cells,
         received,
         sent,
+        waited: 0,
         reportedReceived: 0,
         reportedSent: 0,
         lastActive: now,
@@ -198,6 +209,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
           reportedReceived: _r,
           reportedSent: _s,
           lastActive: _l,
+          waited: _w,
           reason: _e,
           ...info
         }) => ({
@@ -212,6 +224,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       last = admitted;
       for (const c of live) {
         if (c.relay.takeActivity()) c.lastActive = now;
+        c.waited = c.relay.waiting();
         if (c.reason !== undefined) continue;
         const quiet = now - c.lastActive;
         if (quiet >= limits.idleTimeoutMs || now >= c.age.endAt) {
@@ -222,6 +235,24 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
           c.relay.retire(quiet);
         }
       }
+    },
+    relieve() {
+      let excess = memory.excess();
+      if (excess <= 0) return 0;
+      const heavy = [...live]
+        .filter((c) => c.reason === undefined && c.relay.waiting() >= HEAVY)
+        .sort((a, b) => Number(isStuck(b)) - Number(isStuck(a)) || b.relay.waiting() - a.relay.waiting());
+      let count = 0;
+      for (const c of heavy) {
+        if (excess <= 0) break;
+        excess -= c.relay.waiting();
+        c.reason = 'memory';
+        c.relay.reset();
+        count++;
+      }
+      // Their memory is free when it was collected; from where that cannot be asked for, some time later.
+      if (count > 0) globalThis.gc?.({ type: 'major', execution: 'sync' });
+      return count;
     },
     report() {
       for (const c of live) reportOne(c);
@@ -244,6 +275,11 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       return doomed.length;
     },
   };
+}
+
+/** Whether its reader took nothing since the last sweep. */
+function isStuck({ waited, relay }: Live): boolean {
+  return waited > 0 && relay.waiting() === waited;
 }
 
 /** The cells of one listener: looked up once, as connections may come by the thousand a second. */
@@ -281,6 +317,7 @@ function cellsFor(direction: Direction, listener: string, tls: Tls, metrics: Dat
       drain: closed('drain'),
       reauth: closed('reauth'),
       denied: closed('denied'),
+      memory: closed('memory'),
     },
   };
 }

@@ -2,7 +2,7 @@ import type { Metrics } from '../base/metrics.ts';
 import { readPath } from './node-internals.ts';
 
 /** What ended a connection; metric label and log field. */
-export const CLOSE_REASONS = ['done', 'error', 'idle', 'lifetime', 'drain', 'reauth', 'denied'] as const;
+export const CLOSE_REASONS = ['done', 'error', 'idle', 'lifetime', 'drain', 'reauth', 'denied', 'memory'] as const;
 export type CloseReason = (typeof CLOSE_REASONS)[number];
 
 export type Direction = 'inbound' | 'outbound';

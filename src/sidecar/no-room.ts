@@ -14,6 +14,16 @@ export function noRoom(direction: Direction, listener: string, shortage: Shortag
   );
 }
 
+/** Explains that open connections were reset, so that the process lives. */
+export function memoryRelieved(closed: number, { refusals, limits: { maxMemory } }: DataPlane): void {
+  const { code, fix } = EXPLAINED.memory;
+  refusals.warn(
+    'memory relieved',
+    { event: 'memory_relieved', code, closed, maxMemory, fix },
+    `${closed} connections with slow readers were reset: the process holds more memory than it may`,
+  );
+}
+
 const EXPLAINED = {
   limit: {
     code: 'SL-LIMIT-001',

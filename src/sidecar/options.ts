@@ -286,7 +286,7 @@ export interface SidecarLimits {
   /** File descriptors for connections, each of which may need two; what the process has to spare unless given. */
   readonly maxDescriptors?: number;
   /**
-   * Bytes that the process may hold, pages of files not counted, before new connections are refused; three quarters of what its container may use
+   * Bytes that the process may hold, pages of files not counted, before new connections are refused; 70 % of what its container may use
    * unless given, and no limit where that has none.
    */
   readonly maxMemory?: number;

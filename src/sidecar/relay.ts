@@ -23,6 +23,8 @@ interface RelayOptions {
 export interface Relay {
   /** Bytes moved since the last call, for idle limits; also returns spare memory of an idle relay. */
   takeActivity(): boolean;
+  /** Bytes held here as the side they are for does not take them. */
+  waiting(): number;
   /** Lets neither side send more, as if both had ended. */
   end(): void;
   /**
@@ -76,6 +78,7 @@ export function relay(first: Link, second: Link, options: RelayOptions): Relay {
       const a = forward.takeActivity();
       return backward.takeActivity() || a;
     },
+    waiting: () => forward.waiting + backward.waiting,
     end,
     retire(quietMs) {
       const answered = last === (options.caller === 'first' ? backward : forward);
@@ -129,6 +132,10 @@ class Pump implements LinkUser {
   /** Nothing waits here to be written. */
   get empty(): boolean {
     return !this.#busy && this.#head === this.#tail;
+  }
+
+  get waiting(): number {
+    return this.#tail;
   }
 
   get hasEnded(): boolean {

@@ -10,10 +10,13 @@ export type Shortage = 'limit' | 'descriptors' | 'memory';
 const RESERVE = 64;
 
 /** Of the memory of a container; the rest is for the kernel's part of sockets, and for what is open already to grow. */
-const MEMORY_SHARE = 0.75;
+const MEMORY_SHARE = 0.7;
 
 /** What a connection may come to hold, bytes: TLS, and a buffer whose reader is slow. */
 const GROWTH = 64 << 10;
+
+/** Of `maxMemory`: from here on what is open does not only keep others out, but has to give way. */
+const LAST_MARK = 1.1;
 
 /** How long a look at the process's memory counts, ms. */
 const LOOK = 50;
@@ -62,20 +65,27 @@ function containerMemory(): number | undefined {
   return limit > 0 && limit < totalmem() ? limit * MEMORY_SHARE : undefined;
 }
 
-/**
- * Whether the process holds more memory than `max` bytes, not counting pages of files, which the system can take back.
- * What it is given: how many connections are so young that they will hold more than they do.
- */
-export function memoryGauge(max: number | undefined, clock: Clock, held = heldMemory): (young: number) => boolean {
-  if (max === undefined) return () => false;
+/** What the process holds against what it may, `max` bytes; pages of files, which the system can take back, not counted. */
+export interface MemoryGauge {
+  /** Whether it holds more, or will: `young` connections hold less than they are going to. */
+  short(young: number): boolean;
+  /** Bytes beyond the mark from which on connections that are open have to go; negative below. */
+  excess(): number;
+}
+
+export function memoryGauge(max: number | undefined, clock: Clock, held = heldMemory): MemoryGauge {
+  if (max === undefined) return { short: () => false, excess: () => Number.NEGATIVE_INFINITY };
   let looked = 0;
   let seen = 0;
-  return (young) => {
+  const look = () => {
     const now = clock.now();
-    if (Math.abs(now - looked) >= LOOK) {
-      looked = now;
-      seen = held();
-    }
-    return seen + young * GROWTH > max;
+    if (Math.abs(now - looked) < LOOK) return seen;
+    looked = now;
+    seen = held();
+    return seen;
+  };
+  return {
+    short: (young) => look() + young * GROWTH > max,
+    excess: () => look() - max * LAST_MARK,
   };
 }

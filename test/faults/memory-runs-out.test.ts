@@ -11,11 +11,15 @@ import { startFaultRig } from '../support/faults/rig.ts';
 import { until } from '../support/identity-rig.ts';
 import { freePort } from '../support/servers.ts';
 
-const LIMIT = 96 << 20;
+const LIMIT = 128 << 20;
 const READERS = 2_000;
 const BODY = 10 << 20;
 
-for (const [streams, protocol] of [[false, 'tcp']] as const) {
+for (const [streams, protocol] of [
+  [true, 'http'],
+  [true, 'tcp'],
+  [false, 'tcp'],
+] as const) {
   t.test(
     `F17 ${READERS} slow readers of 10 MiB bodies in ${LIMIT >> 20} MiB, ${protocol}, streams ${streams}`,
     async (t) => {
@@ -48,7 +52,7 @@ for (const [streams, protocol] of [[false, 'tcp']] as const) {
         streams,
         program: SIDECAR,
         orders: {
-          ...(group === undefined ? { config: { limits: { maxMemory: '72MiB' } } } : { before: group.enter }),
+          ...(group === undefined ? { config: { limits: { maxMemory: '90MiB' } } } : { before: group.enter }),
           listeners: [
             {
               name: 'bodies',
@@ -73,6 +77,8 @@ for (const [streams, protocol] of [[false, 'tcp']] as const) {
       });
       const refused = () =>
         rig.orders.metric('sidelock_connections_refused_total{direction="inbound",listener="bodies",reason="memory"}');
+      const relieved = () =>
+        rig.orders.metric('sidelock_connections_closed_total{direction="inbound",listener="bodies",reason="memory"}');
       const before = rig.orders.anonymous();
       let top = before;
       const sockets = new Set<Socket>();
@@ -97,7 +103,7 @@ for (const [streams, protocol] of [[false, 'tcp']] as const) {
       top = Math.max(top, rig.orders.anonymous());
       const open = await rig.orders.metric('sidelock_connections{direction="inbound",listener="bodies"');
       t.comment(
-        `${before >> 20} MiB before, ${top >> 20} MiB at most, ${Number(await group?.most()) >> 20} MiB of the group; ${open} open, ${await refused()} refused`,
+        `${before >> 20} MiB before, ${top >> 20} MiB at most, ${Number(await group?.most()) >> 20} MiB of the group; ${open} open, ${await refused()} refused, ${await relieved()} reset`,
       );
       t.equal(rig.orders.child.exitCode ?? rig.orders.child.signalCode, null, 'it was not killed');
       t.equal((await group?.kills()) ?? 0, 0);
@@ -109,7 +115,8 @@ for (const [streams, protocol] of [[false, 'tcp']] as const) {
       );
       await delay(1_000);
       t.comment(`${rig.orders.anonymous() >> 20} MiB after`);
-      await rig.finish(t, { refused: /^(?:kept|new) connection: / });
+      // On a machine so busy that it falls behind, the TCP stream may be among those that give way.
+      await rig.finish(t, { refused: /^(?:(?:kept|new) connection|TCP): / });
     },
   );
 }

@@ -138,6 +138,10 @@ export class Client implements WireUser, ExchangeOwner, Relay {
     this.#tunnel = relay(first, second, { received, sent, caller, closed: () => void load.active-- });
   }
 
+  waiting(): number {
+    return this.#tunnel?.waiting() ?? this.#exchange?.waiting ?? 0;
+  }
+
   takeActivity(): boolean {
     if (this.#tunnel !== undefined) return this.#tunnel.takeActivity();
     const { active } = this.wire;

@@ -226,6 +226,11 @@ export class Exchange implements Taker, ResponseUser {
     this.#upstream?.destroy();
   }
 
+  /** Bytes of bodies that one side has not taken. */
+  get waiting(): number {
+    return (this.#request?.waiting ?? 0) + (this.#response?.waiting ?? 0);
+  }
+
   /** Looks at how long nothing has moved; called about once a second with whether bytes did. */
   tick(now: number, clientMoved: boolean): void {
     if (this.#over) return;

@@ -59,6 +59,11 @@ export class BodyPump implements BodyReader, BodyWriter {
     return this.#read || this.#over;
   }
 
+  /** Bytes that the destination has not taken. */
+  get waiting(): number {
+    return this.#tail;
+  }
+
   /** The destination has bytes to take, and does not. */
   get stalled(): boolean {
     return this.#head < this.#tail || this.#held > 0;

@@ -88,6 +88,11 @@ export class Http2Client implements ExchangeOwner, Relay {
     this.#content = true;
   }
 
+  /** What waits is bounded by the windows of HTTP/2, a connection's by one for all its streams. */
+  waiting(): number {
+    return 0;
+  }
+
   takeActivity(): boolean {
     const now = this.#context.now();
     const active = this.#content || (this.#active && this.#streams.size === 0);

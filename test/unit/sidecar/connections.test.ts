@@ -9,7 +9,13 @@ import { fakeClock } from '../../support/fake-clock.ts';
 import { recordingLog } from '../../support/identity-fakes.ts';
 
 function rig(
-  limits: { maxConnections?: number; maxLifetimeMs?: number; idleTimeoutMs?: number; maxDescriptors?: number } = {},
+  limits: {
+    maxConnections?: number;
+    maxLifetimeMs?: number;
+    idleTimeoutMs?: number;
+    maxDescriptors?: number;
+    maxMemory?: number;
+  } = {},
 ) {
   const clock = fakeClock();
   const metrics = createMetrics();
@@ -29,7 +35,14 @@ function rig(
     requests?: boolean;
   } = {}) => {
     const retired: number[] = [];
-    const state = { active: false, resets: 0, retired, end: (_?: Error): void => {}, received: { value: 0 } };
+    const state = {
+      active: false,
+      resets: 0,
+      retired,
+      end: (_?: Error): void => {},
+      received: { value: 0 },
+      waiting: 0,
+    };
     connections.admit();
     connections.add({
       direction: 'inbound',
@@ -46,6 +59,7 @@ function rig(
         state.received = received;
         return {
           takeActivity: () => state.active,
+          waiting: () => state.waiting,
           end: () => {},
           retire: (quietMs) => void retired.push(quietMs),
           reset: () => {
@@ -158,6 +172,26 @@ t.test('a connection needs two descriptors, a stream one', async (t) => {
   for (const stream of streams) stream.end();
   t.equal(connections.admit(), undefined);
 });
+
+t.test(
+  'memory is nearly gone: those that hold most of it for a slow reader are reset, no more than needed',
+  async (t) => {
+    const { connections, add, closed } = rig({ maxMemory: process.memoryUsage.rss() / 4 });
+    const [light, heavy, heavier] = [add(), add(), add()];
+    light.waiting = 1_000;
+    heavy.waiting = 100_000;
+    heavier.waiting = 2 ** 40;
+    t.equal(connections.relieve(), 1);
+    t.same([light.resets, heavy.resets, heavier.resets], [0, 0, 1]);
+    t.equal(await closed('memory'), 1);
+    t.equal(connections.relieve(), 1);
+    t.equal(heavy.resets, 1);
+    t.equal(connections.relieve(), 0);
+    const roomy = rig({ maxMemory: 2 ** 50 });
+    roomy.add().waiting = 2 ** 40;
+    t.equal(roomy.connections.relieve(), 0);
+  },
+);
 
 t.test('bytes of live connections show at each scrape, once', async (t) => {
   const { connections, metrics, add } = rig();

@@ -18,19 +18,23 @@ t.test('memory is looked at now and then, and the other way when it is free agai
   const clock = fakeClock();
   let rss = 90;
   let looks = 0;
-  const over = memoryGauge(100, clock, () => {
+  const gauge = memoryGauge(100, clock, () => {
     looks++;
     return rss;
   });
-  t.equal(over(0), false);
+  t.equal(gauge.short(0), false);
   rss = 110;
-  t.equal(over(0), false);
+  t.equal(gauge.short(0), false);
   t.equal(looks, 1);
   await clock.advance(50);
-  t.equal(over(0), true);
+  t.equal(gauge.short(0), true);
   rss = 90;
   await clock.advance(50);
-  t.equal(over(0), false);
-  t.equal(over(1), true, 'those that have just come will need more');
-  t.equal(memoryGauge(undefined, clock)(9), false);
+  t.equal(gauge.short(0), false);
+  t.equal(gauge.short(1), true, 'those that have just come will need more');
+  t.ok(gauge.excess() < 0);
+  rss = 120;
+  await clock.advance(50);
+  t.ok(gauge.excess() > 0, 'beyond the last mark those that are open have to go');
+  t.equal(memoryGauge(undefined, clock).short(9), false);
 });
