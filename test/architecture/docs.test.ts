@@ -77,6 +77,12 @@ t.test('every document of docs/ can be found from its index', async (t) => {
   );
 });
 
+t.test('each alert has its runbook', async (t) => {
+  const alerts = all(await read('k8s/prometheus-rule.yaml'), /- alert: (\w+)/g);
+  const runbooks = all(await read('docs/runbooks.md'), /^## (\w+)$/gm);
+  t.strictSame(runbooks, alerts);
+});
+
 /** As the hosts of repositories make anchors of them. */
 function headings(text: string): string[] {
   return all(text, /^#+ (.*)$/gm).map((heading) =>
