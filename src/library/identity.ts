@@ -75,7 +75,7 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
   const source = await startIdentitySource(
     { identity: options, trustDomain, namespace },
     {
-      ...{ holder, revocation, log, metrics, readiness, signal: end.signal },
+      ...{ holder, revocation, talk: { revocation }, log, metrics, readiness, signal: end.signal },
       ...{ clock: systemClock, random: systemRandom },
     },
   );
@@ -103,8 +103,10 @@ export async function createIdentity(options: IdentityOptions): Promise<Identity
         ...{ bundle: held().material.bundle, crl: revocation.current() },
       }),
     subscribe(changed) {
-      revocation.subscribe(changed);
-      return holder.subscribe(changed);
+      const stops = [revocation.subscribe(changed), holder.subscribe(changed)];
+      return () => {
+        for (const stop of stops) stop();
+      };
     },
     trustDomain,
     namespace,

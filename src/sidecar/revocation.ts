@@ -23,11 +23,12 @@ export interface RevocationHolder {
   offer(lists: OfferedLists, where: string, trusted: IdentityMaterial, now: number): boolean;
   /** Takes what a holder of another thread has verified. */
   repeat(lists: CrlSet): void;
-  subscribe(changed: () => void): void;
+  /** Returns the way to stop. */
+  subscribe(changed: () => void): () => void;
 }
 
 export function createRevocationHolder(): RevocationHolder {
-  const subscribers: Array<() => void> = [];
+  const subscribers = new Set<() => void>();
   let held: CrlSet | undefined;
   const take = (lists: CrlSet) => {
     held = lists;
@@ -48,7 +49,10 @@ export function createRevocationHolder(): RevocationHolder {
       return true;
     },
     repeat: take,
-    subscribe: (changed) => void subscribers.push(changed),
+    subscribe(changed) {
+      subscribers.add(changed);
+      return () => void subscribers.delete(changed);
+    },
   };
 }
 

@@ -90,7 +90,10 @@ export async function startSidecar(options: SidecarOptions, deps: SidecarDepende
   const source = undo.use(
     await startIdentitySource(options, {
       holder,
-      talk: { revocation, keep, notices: { in: noticed, out: notices }, peers: () => serving.look('roots'), edges },
+      talk: {
+        ...{ revocation, keep },
+        serving: { notices: { in: noticed, out: notices }, peers: () => serving.look('roots'), edges },
+      },
       lists: file === undefined ? undefined : { file, keep, revocation },
       clock,
       random: deps.random,

@@ -30,11 +30,16 @@ type ManagerSourceOptions = (ManagerIdentityOptions | KubernetesIdentityOptions)
   readonly trustDomain: string;
 };
 
-/** What a sidecar that serves does with the manager besides getting certificates. */
+/** What is done with the manager besides getting certificates: roots and revocations are followed. */
 export interface ManagerTalk {
   readonly revocation: RevocationHolder;
   /** Directory for revocation lists; that of the identity unless given. */
   readonly keep?: string | undefined;
+  /** What a sidecar that serves tells of besides; a program that does TLS itself has none of it. */
+  readonly serving?: ServingTalk;
+}
+
+interface ServingTalk {
   readonly notices: { readonly in: NoticesIn; readonly out: NoticesOut };
   /** Open connections by the root that vouches for the peer (SHA-256). */
   readonly peers: () => ReadonlyMap<string, number> | Promise<ReadonlyMap<string, number>>;
@@ -197,17 +202,19 @@ async function keptLists(
 }
 
 function talk(
-  { revocation, notices, peers, edges }: ManagerTalk,
+  { revocation, serving }: ManagerTalk,
   conversation: Conversation,
   { holder, ...context }: ReloadContext & Pick<Parameters<typeof followNews>[0], 'takeBundle' | 'renew' | 'kept'>,
 ): Array<Promise<void>> {
-  const noticed = notices.in.received;
+  const follow = { ...context, revocation, conversation, reader: holder };
+  if (serving === undefined) return [followNews({ ...follow, noticed: () => {}, peers: () => new Map() })];
+  const { notices, peers, edges } = serving;
   const notify = async (refused: readonly NoticeReport[]) => {
     const identity = holder.current();
     if (identity !== undefined) await conversation.notify(identity.material, refused);
   };
   return [
-    followNews({ ...context, revocation, noticed, peers, conversation, reader: holder }),
+    followNews({ ...follow, noticed: notices.in.received, peers }),
     notices.out.deliver(notify, context.signal),
     reportEdges({ ...context, ...edges, reader: holder, tell: conversation.tellEdges }),
   ];
