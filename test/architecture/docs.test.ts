@@ -41,7 +41,7 @@ t.test('documents name only files, scripts and codes that exist', async (t) => {
       [],
       `${document}: paths`,
     );
-    const runs = all(text, /\bnpm run (?:-s |--silent )?([a-z][a-z:]*)/g);
+    const runs = all(text, /\bnpm run (?:-s |--silent )?([a-z][a-z:-]*)/g);
     t.strictSame(
       runs.filter((name) => scripts[name] === undefined),
       [],

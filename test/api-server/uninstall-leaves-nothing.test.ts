@@ -1,7 +1,7 @@
 import t from 'tap';
+import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
+import { deployment, IDLE_APP, list } from '../cluster/pods.ts';
 import { cli, startCli } from '../support/cli.ts';
-import { type ApiServer, startApiServer } from './api-server.ts';
-import { deployment, IDLE_APP, list } from './pods.ts';
 
 const DOMAIN = 'certificate.ai-teddy.com';
 const OURS = { [`${DOMAIN}/managed-by`]: 'mtls-manager' };

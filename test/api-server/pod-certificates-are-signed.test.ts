@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { generateKey } from '../../src/pki/keys.ts';
+import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
+import { askForPod, makeShop, REQUESTS, requestOf } from '../cluster/pod-requests.ts';
 import { cli, shortDirectory, startCli } from '../support/cli.ts';
-import { type ApiServer, startApiServer } from './api-server.ts';
-import { askForPod, makeShop, REQUESTS, requestOf } from './pod-requests.ts';
 
 const BUNDLE = '/apis/certificates.k8s.io/v1/clustertrustbundles/certificate.ai-teddy.com:identity:bundle';
 

@@ -16,10 +16,10 @@ import { keepTrust, publishedRoots } from '../../src/kubernetes/trust-config-map
 import { ensureAuthority } from '../../src/kubernetes/webhook-authority.ts';
 import { reconcileBundle } from '../../src/kubernetes/webhook-bundle.ts';
 import { generateKey } from '../../src/pki/keys.ts';
+import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
+import { askForPod, makeShop, REQUESTS, requestOf } from '../cluster/pod-requests.ts';
 import { cli } from '../support/cli.ts';
 import { openManager, recordingLog, temporaryDirectory } from '../support/manager/rig.ts';
-import { type ApiServer, startApiServer } from './api-server.ts';
-import { askForPod, makeShop, REQUESTS, requestOf } from './pod-requests.ts';
 
 const SYSTEM = 'sidelock-system';
 const WEBHOOK = 'sidelock-webhook';

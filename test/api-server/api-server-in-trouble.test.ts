@@ -14,8 +14,8 @@ import { findOwn } from '../../src/kubernetes/remains.ts';
 import { secretClient } from '../../src/kubernetes/secret-client.ts';
 import { deployCertificateAsSecret } from '../../src/kubernetes/secrets.ts';
 import { ensureAuthority } from '../../src/kubernetes/webhook-authority.ts';
-import { type ApiServer, startApiServer } from './api-server.ts';
-import { makeShop } from './pod-requests.ts';
+import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
+import { makeShop } from '../cluster/pod-requests.ts';
 
 type Trouble = (request: IncomingMessage, response: ServerResponse) => boolean;
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
+import { startApiServer } from '../cluster/api-server.ts';
 import { cli } from '../support/cli.ts';
-import { startApiServer } from './api-server.ts';
 
 const LABEL = 'certificate.ai-teddy.com/inject';
 

@@ -9,11 +9,11 @@ import { systemClock } from '../../src/base/clock.ts';
 import { verifyAudit } from '../../src/manager/audit-verify.ts';
 import { certificatesFromPem } from '../../src/pki/certificate.ts';
 import { verifyCsr } from '../../src/pki/csr.ts';
+import { startApiServer } from '../cluster/api-server.ts';
+import { startEnrolling } from '../cluster/enrolling.ts';
+import { NAMESPACE, startReplicas } from '../cluster/replicas.ts';
 import { cli } from '../support/cli.ts';
 import { candidate } from '../support/manager/rig.ts';
-import { startApiServer } from './api-server.ts';
-import { startEnrolling } from './enrolling.ts';
-import { NAMESPACE, startReplicas } from './replicas.ts';
 
 /** `npm run soak:leaders` is the long form: five minutes, a kill every 20 seconds. */
 const LONG = process.env['SIDELOCK_SOAK'] === '1';

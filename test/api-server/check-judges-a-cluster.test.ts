@@ -1,7 +1,7 @@
 import t from 'tap';
+import { startApiServer } from '../cluster/api-server.ts';
+import { list } from '../cluster/pods.ts';
 import { cli } from '../support/cli.ts';
-import { startApiServer } from './api-server.ts';
-import { list } from './pods.ts';
 
 const DOMAIN = 'certificate.ai-teddy.com';
 

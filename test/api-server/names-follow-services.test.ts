@@ -2,9 +2,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
+import { startApiServer } from '../cluster/api-server.ts';
+import { makeShop } from '../cluster/pod-requests.ts';
 import { cli, shortDirectory, startCli } from '../support/cli.ts';
-import { startApiServer } from './api-server.ts';
-import { makeShop } from './pod-requests.ts';
 
 const SERVICES = '/api/v1/namespaces/shop/services';
 

@@ -4,9 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { parseAllDocuments } from 'yaml';
 import { systemClock } from '../../src/base/clock.ts';
+import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
 import { cli, startCli } from '../support/cli.ts';
 import { openManager, temporaryDirectory } from '../support/manager/rig.ts';
-import { type ApiServer, startApiServer } from './api-server.ts';
 
 const SYSTEM = 'sidelock-system';
 const DOMAIN = 'certificate.ai-teddy.com';
