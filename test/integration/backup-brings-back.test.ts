@@ -12,11 +12,14 @@ import { candidate, openManager, startRig } from '../support/manager/rig.ts';
 const PASSPHRASE = 'correct horse battery';
 const log = createLogger({ level: 'silent' });
 
-/** Path to mode and content of every file, through links, without what belongs to one process. */
+/**
+ * Path to mode and content of every file, through links, without what belongs to one process, and without the revocation
+ * list, which a manager writes anew from its record as it starts.
+ */
 function contents(storage: string): Map<string, string> {
   const files = readdirSync(storage, { recursive: true, withFileTypes: true })
     .map(({ parentPath, name }) => join(parentPath, name))
-    .filter((path) => !/\/\.\.|lock\.|\.sock$/.test(path) && statSync(path).isFile());
+    .filter((path) => !/\/\.\.|lock\.|\.sock$|\/crl\.pem$/.test(path) && statSync(path).isFile());
   return new Map(
     files.sort().map((path) => [relative(storage, path), `${statSync(path).mode} ${readFileSync(path, 'base64')}`]),
   );

@@ -17,7 +17,7 @@ t.test('a manager that runs answers the commands over its socket', async (t) => 
   await manager.saw(/next: sidelock token create orders/);
   t.match(
     manager.stdout(),
-    /^manager ready on https:\/\/127\.0\.0\.1:\d+ {3}root sha256:[0-9a-f]{4}…[0-9a-f]{4} {3}storage .*pki\nnext: sidelock token create orders --storage .*\n$/,
+    /^manager ready on https:\/\/127\.0\.0\.1:\d+ {3}root sha256:[0-9a-f]{4}…[0-9a-f]{4} {3}storage .*pki\n(?:dashboard .*\n)?next: sidelock token create orders --storage .*\n$/,
   );
 
   const run = (...args: string[]) => cli([...args, '--storage', storage]);

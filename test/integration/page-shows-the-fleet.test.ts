@@ -96,6 +96,7 @@ t.test('the page shows services, and an alert when it begins', async (t) => {
   await page.goto(url);
   await saw(page, 'ai-conversation-service');
   await saw(page, 'Nothing is wrong.');
+  await saw(page, '3 of 3');
   t.match(await textOf(page), /AI-Teddy-CA.*3 of 3.*orders/s);
   await picture(page, 'light');
 
