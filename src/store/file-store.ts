@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { isSidelockError, nodeCode, SidelockError } from '../base/errors.ts';
@@ -8,7 +8,7 @@ import type { Logger } from '../base/log.ts';
 import { checkServiceName } from '../pki/names.ts';
 import { tellChange } from './changes.ts';
 import { readFailure, writeFailure } from './failure.ts';
-import { type StoredFile, syncDirectory } from './files.ts';
+import { exists, type StoredFile, syncDirectory } from './files.ts';
 import { readGeneration, writeGeneration } from './generation.ts';
 import { CA_FILE, CERT_FILE, CERT_MODE, DIRECTORY_MODE, KEY_FILE, KEY_MODE } from './layout.ts';
 import { checkDirectory, checkRights, checkStorageDirectory } from './rights.ts';
@@ -168,14 +168,5 @@ function isServiceName(name: string): boolean {
   } catch (error) {
     if (isSidelockError(error, 'SL-NAME-002')) return false;
     throw error;
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, link, open, readdir, readFile, rename, rm, unlink } from 'node:fs/promises';
+import { type FileHandle, link, open, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { nodeCode, SidelockError } from '../base/errors.ts';
 import { contentChanges, tellChange } from './changes.ts';
@@ -156,4 +156,14 @@ async function viaTemporary<T>(
 async function widenToMode(file: FileHandle, mode: number): Promise<void> {
   const { mode: got } = await file.stat();
   if ((got & 0o777) !== mode) await file.chmod(mode);
+}
+
+/** Also false for what may not be looked at. */
+export async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch {
+    return false;
+  }
 }

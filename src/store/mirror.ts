@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { SidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { type Change, contentChanges, filesBelow, isLocal, observeChanges, stillCounting } from './changes.ts';
-import { writeFileDurable } from './files.ts';
+import { exists, writeFileDurable } from './files.ts';
 import { writeGeneration } from './generation.ts';
 import { CA_FILE, CERT_FILE, CERT_MODE, DIRECTORY_MODE, KEY_FILE, KEY_MODE, STATE_DIR } from './layout.ts';
 
@@ -207,13 +207,4 @@ function twoStates(directory: string, why: string): SidelockError {
     fix: 'Give this manager an empty directory; to begin anew delete the Secrets with label certificate.ai-teddy.com/state.',
     data: { path: directory },
   });
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await stat(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

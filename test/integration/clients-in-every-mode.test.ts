@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
-import puppeteer, { type Browser } from 'puppeteer-core';
 import t, { type Test } from 'tap';
 import { WebSocket } from 'ws';
+import { openBrowser } from '../support/browser.ts';
 import { PAGE_WORKED, startHttp2App, startWebApp } from '../support/clients/apps.ts';
 import {
   type ClientName,
@@ -15,7 +15,7 @@ import {
   ROADS,
   type Road,
 } from '../support/clients/table.ts';
-import { grpcClient, startGrpcServer } from '../support/grpc.ts';
+import { echoesAStream, grpcClient, startGrpcServer } from '../support/grpc.ts';
 import { testAuthority } from '../support/identity-files.ts';
 import { startNode } from '../support/mesh.ts';
 import { requireProgram } from '../support/programs.ts';
@@ -44,15 +44,7 @@ const mariadb = lazy(async () => {
   const program = requireProgram(t, 'mariadbd');
   return program === undefined ? undefined : await startMariadb(t, program);
 });
-const chromium = lazy(async (): Promise<Browser | undefined> => {
-  const executablePath = requireProgram(t, 'chromium');
-  if (executablePath === undefined) return undefined;
-  // Root has no sandbox of its own here; the page is ours.
-  const args = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'];
-  const browser = await puppeteer.launch({ executablePath, args });
-  t.teardown(() => browser.close());
-  return browser;
-});
+const chromium = lazy(() => openBrowser(t));
 
 // Those that take long begin while others are tried; who needs one hears of its failure.
 for (const start of [mariadb, postgres, chromium]) start().catch(() => {});
@@ -115,16 +107,7 @@ const CLIENTS: Readonly<Record<ClientName, Client>> = {
       const client = grpcClient(t, port);
       t.equal(String((await client.say(Buffer.from('hello'))).answer), 'hello');
       t.match((await client.say(Buffer.alloc(0))).error, { code: status.INVALID_ARGUMENT });
-      const stream = client.chat();
-      let received = 0;
-      stream.on('data', (message: Buffer) => {
-        received += message.length;
-      });
-      for (let i = 0; i < 50; i++) stream.write(Buffer.alloc(10_000, i));
-      stream.end();
-      const [end] = await once(stream, 'status');
-      t.equal(end.code, status.OK);
-      t.equal(received, 500_000);
+      await echoesAStream(t, client);
     },
   },
   psql: {

@@ -5,11 +5,11 @@ import { request } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import axe from 'axe-core';
-import puppeteer, { type Browser, type Page } from 'puppeteer-core';
+import type { Page } from 'puppeteer-core';
 import t, { type Test } from 'tap';
 import { listen } from '../../src/base/listen.ts';
+import { openBrowser } from '../support/browser.ts';
 import { cli, shortDirectory, startCli } from '../support/cli.ts';
-import { requireProgram } from '../support/programs.ts';
 
 const ENV = { MTLS_CA_KEY_SIZE: '2048', MTLS_MONITORING_HEALTH_CHECK_INTERVAL: '1s' };
 const LOCAL = ['--listen', '127.0.0.1:0', '--health', '127.0.0.1:0'];
@@ -46,16 +46,6 @@ async function startSidecar(t: Test, { storage, service, flags }: SidecarStart) 
   t.teardown(() => sidecar.child.kill('SIGKILL'));
   await sidecar.saw(/crl_loaded/);
   return sidecar;
-}
-
-async function openBrowser(t: Test): Promise<Browser | undefined> {
-  const executablePath = requireProgram(t, 'chromium');
-  if (executablePath === undefined) return undefined;
-  // Root has no sandbox of its own here; the page is ours.
-  const args = ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage'];
-  const browser = await puppeteer.launch({ executablePath, args });
-  t.teardown(() => browser.close());
-  return browser;
 }
 
 /** What the page complains of, from its first moment. */
