@@ -68,7 +68,12 @@ export async function startMariadb(t: Test, mariadbd: string): Promise<number> {
 }
 
 /** A program until the end of the test, once its loopback port takes connections. */
-export async function startServer(t: Test, program: string, args: readonly string[], port: number): Promise<void> {
+export async function startServer(
+  t: Test,
+  program: string,
+  args: readonly string[],
+  port: number,
+): Promise<ChildProcess> {
   const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
   let told = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
@@ -81,6 +86,7 @@ export async function startServer(t: Test, program: string, args: readonly strin
     socket.destroy();
   }, child);
   if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}:\n${told}`);
+  return child;
 }
 
 function stopAtEnd(t: Test, child: ChildProcess, signal: NodeJS.Signals): void {
