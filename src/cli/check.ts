@@ -58,7 +58,7 @@ function show(context: Context, findings: readonly Finding[], { failOn }: CheckF
       ...found.flatMap((one) => lines(one, output)),
     ]);
     const { ok, info, warnings, errors } = summary;
-    const closing = `${ok} ok, ${info} to know, ${warnings} warnings, ${errors} errors`;
+    const closing = `${ok} ok, ${info} to know, warnings: ${warnings}, errors: ${errors}`;
     return [...blocks.map((block) => `${block.join('\n')}\n\n`), `${closing}\n`].join('');
   });
 }

@@ -171,7 +171,9 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     ...{ roots, authority: authorityOptions, inventory, audit, signal: stop.signal },
     isRevoked,
     async heldFiles({ service, serial }, bundlePem) {
-      const held = await store.load(service);
+      // Whoever uses a damaged one has the bundle once it is mended, and not before.
+      const held = await store.load(service).catch(() => 'damaged' as const);
+      if (held === 'damaged') return { current: false };
       if (held?.leaf.serial !== serial) return undefined;
       return { current: held.caCertificate.toString() === bundlePem };
     },

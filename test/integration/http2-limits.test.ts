@@ -11,6 +11,7 @@ import {
   TYPES,
 } from '../support/http2-raw.ts';
 import { ask, startHttp2 } from '../support/http2-rig.ts';
+import { until } from '../support/identity-rig.ts';
 
 /**
  * threats.md 3, the rows of HTTP/2: each attack by one peer with a certificate, while another is served throughout (X18).
@@ -248,6 +249,7 @@ t.test('limits of the config are those in force', async (t) => {
   const client = await rig.attacker();
   for (let i = 0; i < 6; i++) client.send(frame(TYPES.HEADERS, END_HEADERS, 2 * i + 1, fieldBlock(POST)));
   t.equal(await client.outcome(7), 'RST 7', 'the fourth at once');
+  await until(() => rig.streams.most >= 3);
   t.equal(rig.streams.most, 3);
   const settings = client.frames
     .find(({ type, flags }) => type === TYPES.SETTINGS && flags === 0)

@@ -30,7 +30,7 @@ export function checkStorage(facts: StorageFacts): Finding[] {
   const modes = [directory, ...keys].flatMap((file) => modeFaults(file, facts.uid));
   return [
     ok('storage.directory', path),
-    ...orOk(modes, 'storage.modes', `${keys.length} private keys, each for its owner alone`),
+    ...orOk(modes, 'storage.modes', `private keys: ${keys.length}, each for its owner alone`),
     ...(socket === undefined ? [] : socketFindings(socket)),
   ];
 }

@@ -89,6 +89,7 @@ t.test('a damaged file and a certificate that ends are found, told, and told to 
   await settle();
   t.strictSame(news(), ['CertificateUnusable web firing']);
   t.match((await monitoring.getDashboardData()).health.summary, { health_percentage: 50, unhealthy_services: 1 });
+  t.match(await manager.trust.status(), { phase: 'steady' }, 'and the state of trust can still be told');
   const text = await metrics.render();
   t.match(text, 'x509_read_errors 1');
   t.match(text, 'sidelock_alerts{level="error"} 1');
