@@ -68,7 +68,6 @@ export async function findOwn(api: Reader, own: string): Promise<Own[][]> {
       { api: '/apis/certificates.k8s.io/v1', plural: 'clustertrustbundles', cluster: true, labels: [MANAGED] },
       { api: '/apis/discovery.k8s.io/v1', plural: 'endpointslices', labels: [MANAGED] },
       { api: '/apis/coordination.k8s.io/v1', plural: 'leases', labels: [OURS, MANAGED] },
-      { api: '/apis/discovery.k8s.io/v1', plural: 'endpointslices', labels: [MANAGED] },
       { api: '/api/v1', plural: 'configmaps', labels: [MANAGED], everywhere: true },
       { api: '/api/v1', plural: 'secrets', labels: [MANAGED], everywhere: true },
       { api: '/api/v1', plural: 'persistentvolumeclaims' },

@@ -95,6 +95,33 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
     });
   };
 
+  const shrink = async (purge: boolean) => {
+    const segments = (await read()).filter(({ number }) => number <= last);
+    const counting = new Set(stillCounting(segments.flatMap(({ changes }) => changes)));
+    const runs = packed(segments, ({ changes }) =>
+      changes.filter((change) => counting.has(change)).reduce((sum, change) => sum + sizeOf(change), 0),
+    );
+    for (const [at, run] of runs.entries()) {
+      const total = run.reduce((sum, { changes }) => sum + changes.length, 0);
+      // What is gone need not be said where nothing is before it.
+      const first = at === 0 && run.length === 1;
+      const changes = run.flatMap((segment) =>
+        segment.changes.filter((change) => counting.has(change) && !(first && change.kind === 'gone')),
+      );
+      const dead = total - changes.length;
+      const newest = run.at(-1);
+      if (newest === undefined || (run.length === 1 && (dead === 0 || !(purge || dead * 2 > total)))) continue;
+      if (!holds()) throw over('its time was over before the state was made smaller');
+      const object = await secretOf({ ...newest, changes }, { namespace, writer });
+      const path = `${all}/${PREFIX}${digits(newest.number)}`;
+      if ((await api.replace(path, object)) === undefined) throw over('another manager has written to the state');
+      for (const { number, version } of run.slice(0, -1))
+        await api.remove(`${all}/${PREFIX}${digits(number)}`, version);
+    }
+    count = runs.length + (last - (segments.at(-1)?.number ?? last));
+    few = runs.length;
+  };
+
   return {
     async open() {
       for (;;) {
@@ -104,73 +131,50 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
         if (!(await add(number, []))) continue;
         last = number;
         count = segments.length + 1;
-        return segments.flatMap(({ changes }) => changes);
+        const changes = segments.flatMap((segment) => segment.changes);
+        // Whoever led before may have ended between the removal and the purge.
+        mustPurge = changes.some(isKeyGone);
+        return changes;
       }
     },
 
     async append(changes) {
-      for (const part of parts(changes)) {
+      for (const part of packed(changes, sizeOf)) {
         if (!(await add(last + 1, part))) throw over('another manager has written to the state');
         last += 1;
         count += 1;
       }
-      if (changes.some(({ kind, path }) => kind === 'gone' && path.endsWith('.key'))) mustPurge = true;
+      if (changes.some(isKeyGone)) mustPurge = true;
     },
 
     async tidy() {
       if (!mustPurge && count < 2 * few + LOOSE) return;
       const purge = mustPurge;
+      // `append` may ask for the next one meanwhile.
       mustPurge = false;
-      const segments = (await read()).filter(({ number }) => number <= last);
-      const counting = new Set(stillCounting(segments.flatMap(({ changes }) => changes)));
-      const runs = runsOf(segments, (change) => counting.has(change));
-      for (const [at, run] of runs.entries()) {
-        const total = run.reduce((sum, { changes }) => sum + changes.length, 0);
-        // What is gone need not be said where nothing is before it.
-        const first = at === 0 && run.length === 1;
-        const changes = run.flatMap((segment) =>
-          segment.changes.filter((change) => counting.has(change) && !(first && change.kind === 'gone')),
-        );
-        const dead = total - changes.length;
-        const newest = run.at(-1);
-        if (newest === undefined || (run.length === 1 && (dead === 0 || !(purge || dead * 2 > total)))) continue;
-        if (!holds()) throw over('its time was over before the state was made smaller');
-        const object = await secretOf({ ...newest, changes }, { namespace, writer });
-        const path = `${all}/${PREFIX}${digits(newest.number)}`;
-        if ((await api.replace(path, object)) === undefined) throw over('another manager has written to the state');
-        for (const { number, version } of run.slice(0, -1))
-          await api.remove(`${all}/${PREFIX}${digits(number)}`, version);
+      try {
+        await shrink(purge);
+      } catch (error) {
+        mustPurge ||= purge;
+        throw error;
       }
-      count = runs.length + (last - (segments.at(-1)?.number ?? last));
-      few = runs.length;
     },
   };
 }
 
-/** Neighbours of which what counts fits in one. */
-function runsOf(segments: readonly Segment[], counts: (change: Change) => boolean): Segment[][] {
-  const runs: Segment[][] = [];
+const isKeyGone = ({ kind, path }: Change): boolean => kind === 'gone' && path.endsWith('.key');
+
+/** Neighbours that fit into one Secret together. */
+function packed<T>(items: readonly T[], sizeOf: (item: T) => number): T[][] {
+  const found: T[][] = [];
   let bytes = Number.POSITIVE_INFINITY;
-  for (const segment of segments) {
-    const own = segment.changes.filter(counts).reduce((sum, change) => sum + sizeOf(change), 0);
+  for (const item of items) {
+    const own = sizeOf(item);
     bytes += own;
     if (bytes > SEGMENT_BYTES) {
-      runs.push([segment]);
+      found.push([item]);
       bytes = own;
-    } else runs.at(-1)?.push(segment);
-  }
-  return runs;
-}
-
-function parts(changes: readonly Change[]): Change[][] {
-  const found: Change[][] = [];
-  let bytes = Number.POSITIVE_INFINITY;
-  for (const change of changes) {
-    bytes += sizeOf(change);
-    if (bytes > SEGMENT_BYTES) {
-      found.push([change]);
-      bytes = sizeOf(change);
-    } else found.at(-1)?.push(change);
+    } else found.at(-1)?.push(item);
   }
   return found;
 }

@@ -170,6 +170,34 @@ t.test('a key that is destroyed is in no Secret any more', async (t) => {
   t.notMatch(unpacked(objects), /very secret/);
 });
 
+t.test('a key that could not be purged at once is purged later, also by the next who leads', async (t) => {
+  let broken = false;
+  const objects = fakeObjects((method) => {
+    if (broken && method === 'replace') throw unreachable();
+  });
+  const destroyed = async (identity: string) => {
+    const journal = journalOf(objects, identity);
+    await journal.open();
+    const path = '.sidelock/root.key';
+    await journal.append([{ kind: 'file', path, data: 'very secret', mode: 0o600 }]);
+    await journal.append([{ kind: 'gone', path }]);
+    broken = true;
+    await t.rejects(journal.tidy(), { code: 'SL-KUBE-001' });
+    t.match(unpacked(objects), /very secret/);
+    broken = false;
+    return journal;
+  };
+  const first = await destroyed('a');
+  await first.tidy();
+  t.notMatch(unpacked(objects), /very secret/);
+
+  await destroyed('b');
+  const next = journalOf(objects, 'c');
+  await next.open();
+  await next.tidy();
+  t.notMatch(unpacked(objects), /very secret/);
+});
+
 t.test('a state that lies in a directory is taken over once, and never mixed with another one', async (t) => {
   const home = await temporaryDirectory(t);
   const objects = fakeObjects();
