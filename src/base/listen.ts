@@ -43,6 +43,11 @@ export function formatAddress({ host, port }: ListenAddress): string {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/** The host of `host:port`, with its brackets. */
+export function hostOf(address: string): string {
+  return address.replace(/:\d+$/, '');
+}
+
 function listenError(error: Error, address: ListenAddress, what: string): SidelockError {
   const code = nodeCode(error);
   const where = formatAddress(address);

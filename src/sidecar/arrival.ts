@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { nodeCode } from '../base/errors.ts';
+import { hostOf } from '../base/listen.ts';
 import { awaitClientHello, type NoHello } from './client-hello.ts';
 import type { DataPlane } from './data-plane.ts';
 import { remoteName } from './dial.ts';
@@ -60,7 +61,7 @@ function reasonOf(missing: NoHello, bytesRead: number): HandshakeReason {
 /** Counted, and told once in a while. */
 function tellFlood(address: string, listener: string, plane: DataPlane): void {
   plane.metrics.refused.with({ direction: 'inbound', listener, reason: 'handshake_flood' }).value++;
-  const host = address.replace(/:\d+$/, '');
+  const host = hostOf(address);
   plane.refusals.warn(
     `${listener} handshake_flood ${host}`,
     {

@@ -17,7 +17,9 @@ export function awaitClientHello(
   timeoutMs: number,
   done: (missing: NoHello | undefined) => void,
 ): void {
-  let kept: Buffer | undefined;
+  const chunks: Buffer[] = [];
+  let length = 0;
+  let wanted = 1;
   let error: Error | undefined;
   const settle = (missing: NoHello | undefined) => {
     clearTimeout(timer);
@@ -25,14 +27,18 @@ export function awaitClientHello(
     socket.off('end', left);
     socket.off('close', left);
     socket.off('error', broke);
-    if (kept !== undefined && missing === undefined) socket.unshift(kept);
+    if (length > 0 && missing === undefined) socket.unshift(Buffer.concat(chunks));
     done(missing);
   };
   const look = () => {
     const chunk: Buffer | null = socket.read();
     if (chunk === null) return;
-    kept = kept === undefined ? chunk : Buffer.concat([kept, chunk]);
-    if (kept.length >= needed(kept)) settle(undefined);
+    chunks.push(chunk);
+    length += chunk.length;
+    // Put together a few times, whatever the number of pieces: a caller may send byte by byte.
+    if (length < wanted) return;
+    wanted = needed(Buffer.concat(chunks));
+    if (length >= wanted) settle(undefined);
   };
   const left = () => settle({ why: 'left', error });
   const broke = (found: Error) => {

@@ -1,4 +1,5 @@
 import { type Clock, SECOND } from '../base/clock.ts';
+import { hostOf } from '../base/listen.ts';
 
 /** How many seconds of failures may come at once. */
 const BURST_SECONDS = 4;
@@ -48,7 +49,7 @@ export function createHandshakeBudget(failuresPerSecond: number, clock: Clock): 
 
 /** One machine has all of a /64 of IPv6. */
 function sourceOf(address: string): string {
-  const host = address.replace(/:\d+$/, '');
+  const host = hostOf(address);
   if (!host.startsWith('[') || /^\[::ffff:[\d.]+\]$/i.test(host)) return host;
   const [head = ''] = host.slice(1).split('::');
   return head.split(':').slice(0, 4).join(':');

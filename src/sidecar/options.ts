@@ -137,8 +137,8 @@ export interface OutboundOptions {
 
 /** How soon a changed directory is looked at; all of them have defaults that suit a running sidecar. */
 export interface WatchOptions {
-  readonly debounceMs?: number;
-  readonly pollMs?: number;
+  readonly debounceMs?: number | undefined;
+  readonly pollMs?: number | undefined;
 }
 
 /** The key is made here, the certificate comes from the manager; both are kept in `directory`. */

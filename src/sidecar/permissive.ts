@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { PlaintextListenerReport } from '../api/wire-sidecar.ts';
+import { hostOf } from '../base/listen.ts';
 import type { ConnectionInfo } from './connections.ts';
 import type { DataPlane } from './data-plane.ts';
 import { dial, localName, remoteName } from './dial.ts';
@@ -67,7 +68,7 @@ export function createPlaintextGate({ options, plane, serve }: GateOptions): Pla
     const address = remoteName(raw);
     callers.note(address);
     plane.refusals.warn(
-      `${listener} plaintext ${address.replace(/:\d+$/, '')}`,
+      `${listener} plaintext ${hostOf(address)}`,
       { event: 'plaintext_caller', listener, peer: { address } },
       `${address} calls inbound "${listener}" without TLS`,
     );

@@ -1,5 +1,6 @@
 import type { PlaintextCaller } from '../api/wire-sidecar.ts';
 import type { Clock } from '../base/clock.ts';
+import { hostOf } from '../base/listen.ts';
 
 /** Addresses that are told apart; connections from more are counted, not kept. */
 export const MAX_CALLERS = 256;
@@ -19,7 +20,7 @@ export function createPlaintextCallers(clock: Clock): PlaintextCallers {
   let lastOther: number | undefined;
   return {
     note(address) {
-      const host = address.replace(/:\d+$/, '');
+      const host = hostOf(address);
       const now = clock.now();
       let caller = known.get(host);
       if (caller === undefined) {

@@ -77,7 +77,9 @@ export async function keepPlaintextRecord(options: RecordOptions): Promise<Plain
   let onDisk = before.size > 0;
   let turn = Promise.resolve();
   const timer = setInterval(() => {
-    turn = turn.then(() => save(false));
+    turn = turn
+      .then(() => save(false))
+      .catch((error: unknown) => log.error({ event: 'plaintext_record', err: error }, WHAT_IS_LOST));
   }, 5 * SECOND).unref();
   return {
     report,

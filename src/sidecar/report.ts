@@ -1,3 +1,4 @@
+import { hostOf } from '../base/listen.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { DataPlane } from './data-plane.ts';
 import { explain, type HandshakeReason, refusalReason } from './handshake.ts';
@@ -33,7 +34,7 @@ export function reportHandshakeFailure(plane: DataPlane, failure: HandshakeFailu
   const id = leaf?.spiffeId?.uri;
   const who = id === undefined ? address : `${id} (${address})`;
   plane.refusals.warn(
-    `${listener} ${reason} ${id ?? address.replace(/:\d+$/, '')}`,
+    `${listener} ${reason} ${id ?? hostOf(address)}`,
     {
       event: 'handshake_failed',
       reason,

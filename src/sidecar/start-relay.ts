@@ -11,7 +11,7 @@ import { socketLink } from './socket-link.ts';
 export function startRelay(
   direction: Direction,
   listener: string,
-  { link, kind, peer, identity, tls }: PeerLink,
+  peer: PeerLink,
   plain: Socket,
   plane: DataPlane,
   over?: () => void,
@@ -19,14 +19,9 @@ export function startRelay(
   plane.connections.add({
     direction,
     listener,
-    kind,
-    peer: { address: peer.address, id: peer.spiffeId.uri, serial: peer.leaf.serial },
-    self: { id: identity.spiffeId, serial: identity.serial, generation: identity.generation },
-    local: remoteName(plain),
-    tls,
-    notAfter: endOfCertificates({ identity, peer }),
+    ...peerInfo(peer, remoteName(plain)),
     start: (received, sent, closed) =>
-      relay(link, socketLink(plain, plane), {
+      relay(peer.link, socketLink(plain, plane), {
         received,
         caller: direction === 'inbound' ? 'first' : 'second',
         sent,
@@ -36,4 +31,16 @@ export function startRelay(
         },
       }),
   });
+}
+
+/** What is told of a connection with a verified peer. */
+export function peerInfo({ kind, peer, identity, tls }: PeerLink, local: string) {
+  return {
+    kind,
+    peer: { address: peer.address, id: peer.spiffeId.uri, serial: peer.leaf.serial },
+    self: { id: identity.spiffeId, serial: identity.serial, generation: identity.generation },
+    local,
+    tls,
+    notAfter: endOfCertificates({ identity, peer }),
+  };
 }

@@ -10,9 +10,9 @@ interface WatchOptions {
   /** May be missing, vanish and come back. */
   readonly dir: string;
   /** From the first event to the call, ms: what a writer does in between costs one call. */
-  readonly debounceMs?: number;
+  readonly debounceMs?: number | undefined;
   /** `onChange` is also called this often, ms, because no watch is trusted to see everything. */
-  readonly pollMs?: number;
+  readonly pollMs?: number | undefined;
   readonly log: Logger;
   /** Something may have changed; it is for the caller to read and compare. Never called twice at the same time. */
   readonly onChange: () => Promise<void>;

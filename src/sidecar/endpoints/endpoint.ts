@@ -146,13 +146,12 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
         checkServerIdentity: () => undefined,
       });
       if (resumption) {
+        // Once for all its tickets: the chain is walked for it.
+        let fresh: ReturnType<typeof keptSource> | undefined;
         socket.on('session', (session: Buffer) => {
           if (plane.identity.current()?.generation !== identity.generation) return;
-          kept = {
-            scope,
-            session,
-            of: socket.isSessionReused() && known !== undefined ? known.of : keptSource(socket),
-          };
+          fresh ??= socket.isSessionReused() && known !== undefined ? known.of : keptSource(socket);
+          kept = { scope, session, of: fresh };
         });
       }
       secure(

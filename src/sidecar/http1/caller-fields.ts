@@ -1,3 +1,4 @@
+import { hostOf } from '../../base/listen.ts';
 import type { PeerLink } from '../peer-link.ts';
 
 /**
@@ -14,7 +15,7 @@ export function callerFields({ peer, identity }: PeerLink): string {
   ].join(';');
   return [
     `x-forwarded-client-cert: ${certificate}`,
-    `x-forwarded-for: ${hostOf(address)}`,
+    `x-forwarded-for: ${bareHost(address)}`,
     'x-forwarded-proto: https',
     '',
   ].join('\r\n');
@@ -22,7 +23,7 @@ export function callerFields({ peer, identity }: PeerLink): string {
 
 /** The same of a caller without TLS: no identity, whatever it claims. */
 export function plaintextFields(address: string): string {
-  return `x-forwarded-for: ${hostOf(address)}\r\nx-forwarded-proto: http\r\n`;
+  return `x-forwarded-for: ${bareHost(address)}\r\nx-forwarded-proto: http\r\n`;
 }
 
 function element(value: string): string {
@@ -36,6 +37,6 @@ function quoted(value: string): string {
 }
 
 /** Without the port, which changes with each connection. */
-function hostOf(address: string): string {
-  return address.replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
+function bareHost(address: string): string {
+  return hostOf(address).replace(/^\[(.*)\]$/, '$1');
 }

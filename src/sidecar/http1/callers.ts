@@ -1,26 +1,20 @@
 import type { Socket } from 'node:net';
-import { endOfCertificates } from '../age.ts';
 import type { DataPlane } from '../data-plane.ts';
 import { remoteName } from '../dial.ts';
 import type { PeerLink } from '../peer-link.ts';
 import { plaintextInfo } from '../permissive.ts';
 import type { ListenerPolicy } from '../policy.ts';
 import { socketLink } from '../socket-link.ts';
+import { peerInfo } from '../start-relay.ts';
 import { callerFields, plaintextFields } from './caller-fields.ts';
 
 /** Who calls, as a connection of any version of HTTP is told: a peer that was verified and allowed. */
 export function verifiedCaller(caller: PeerLink, local: string, policy: ListenerPolicy) {
-  const { link, kind, peer, identity, tls } = caller;
   return {
-    link,
+    ...peerInfo(caller, local),
+    link: caller.link,
     callerFields: callerFields(caller),
     denies: (method: string, target: string) => policy.request(caller, method, target),
-    kind,
-    peer: { address: peer.address, id: peer.spiffeId.uri, serial: peer.leaf.serial },
-    self: { id: identity.spiffeId, serial: identity.serial, generation: identity.generation },
-    local,
-    tls,
-    notAfter: endOfCertificates(caller),
   };
 }
 

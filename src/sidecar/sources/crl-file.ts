@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { basename, dirname } from 'node:path';
 import { isSidelockError, SidelockError } from '../../base/errors.ts';
+import { createTurns } from '../../base/in-turn.ts';
 import { MAX_CRL } from '../../pki/crl.ts';
 import { readGeneration } from '../../store/generation.ts';
 import { watchDirectory } from '../../store/watch.ts';
@@ -25,7 +26,7 @@ export async function followCrlFile(options: CrlFileOptions): Promise<AsyncDispo
   let taken: string | undefined;
   let told: string | undefined;
 
-  const look = async () => {
+  const lookNow = async () => {
     const material = holder.current()?.material;
     if (material === undefined) return;
     let seen = material.bundle.sha256;
@@ -55,10 +56,15 @@ export async function followCrlFile(options: CrlFileOptions): Promise<AsyncDispo
     }
   };
 
+  const turns = createTurns();
+  const look = () => turns(file, lookNow);
   await look();
-  const watch = { ...(debounceMs === undefined ? {} : { debounceMs }), ...(pollMs === undefined ? {} : { pollMs }) };
-  const watching = await watchDirectory({ dir: dirname(file), ...watch, log, signal, onChange: look });
-  const unsubscribe = holder.subscribe(() => void look());
+  const watching = await watchDirectory({ dir: dirname(file), debounceMs, pollMs, log, signal, onChange: look });
+  const unsubscribe = holder.subscribe(() => {
+    look().catch((error: unknown) =>
+      log.error({ event: 'crl_failed', where: file, err: error }, `cannot read ${file}`),
+    );
+  });
   return {
     async [Symbol.asyncDispose]() {
       unsubscribe();

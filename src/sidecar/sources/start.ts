@@ -106,6 +106,5 @@ async function followLists(
   const by = { revocation, clock, log };
   const kept = keep === undefined ? undefined : await openKeptLists({ home: keep, reader: holder, ...by });
   const { debounceMs, pollMs } = watch;
-  const times = { ...(debounceMs === undefined ? {} : { debounceMs }), ...(pollMs === undefined ? {} : { pollMs }) };
-  return await followCrlFile({ file, kept, holder, signal, ...by, ...times });
+  return await followCrlFile({ file, kept, holder, signal, ...by, debounceMs, pollMs });
 }

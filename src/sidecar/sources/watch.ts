@@ -15,8 +15,8 @@ export async function keepLooking(
     stack.use(
       await watchDirectory({
         dir,
-        ...(debounceMs === undefined ? {} : { debounceMs }),
-        ...(pollMs === undefined ? {} : { pollMs }),
+        debounceMs,
+        pollMs,
         log,
         signal,
         onChange: () => reloader.reload(),
