@@ -56,6 +56,10 @@ export interface CertifyPodInput {
   readonly validityMs: number;
 }
 
+type PodRequest = Omit<Parameters<Issuer['signCsr']>[0], 'permit' | 'pod'> & {
+  readonly pod: NonNullable<InventoryEntry['pod']>;
+};
+
 export interface RenewInput {
   /** DER of what the TLS connection showed, leaf first; empty when nothing. */
   readonly chain: readonly Buffer[];
@@ -124,10 +128,10 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
   };
 
   /** A pod has one certificate at a time: the one before is not waited for when roots change. */
-  const issueToPod = async (request: Omit<Parameters<Issuer['signCsr']>[0], 'permit'>) => {
+  const issueToPod = async (request: PodRequest) => {
     const entry = await options.podIssuer.signCsr({ ...request, permit: async () => {} });
     for (const { serial, pod, supersededBy } of inventory.all()) {
-      if (pod?.uid !== request.pod?.uid || serial === entry.serial || supersededBy !== undefined) continue;
+      if (pod?.uid !== request.pod.uid || serial === entry.serial || supersededBy !== undefined) continue;
       await inventory.supersede(serial, entry.serial, clock.now());
     }
     return entry;

@@ -134,17 +134,19 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
       const lines = entries.map(({ spkiSha256, spiffeId }) => `${spkiSha256} ${spiffeId}\n`).join('');
       // Before the files go: a crash between leaves a line too many.
       if (lines !== '') await appendDurable(join(directory, KEYS_FILE), lines, KEY_MODE);
-      for (const entry of entries) {
-        await inTurn(entry.serial, () => removeDurable(join(directory, `${entry.serial}.json`)));
-        bySerial.delete(entry.serial);
-        formerOwners.set(entry.spkiSha256, entry.spiffeId);
+      // In its turn as a whole: a note that waits behind it must not write the file anew.
+      const forgetOne = async ({ serial, spkiSha256, spiffeId }: InventoryEntry) => {
+        await removeDurable(join(directory, `${serial}.json`));
+        bySerial.delete(serial);
+        formerOwners.set(spkiSha256, spiffeId);
         for (const [map, key] of [
-          [newestByKey, entry.spkiSha256],
-          [newestById, entry.spiffeId],
+          [newestByKey, spkiSha256],
+          [newestById, spiffeId],
         ] as const) {
-          if (map.get(key)?.serial === entry.serial) map.delete(key);
+          if (map.get(key)?.serial === serial) map.delete(key);
         }
-      }
+      };
+      for (const entry of entries) await inTurn(entry.serial, () => forgetOne(entry));
     },
     isNewest: ({ serial, spiffeId }) => newestById.get(spiffeId)?.serial === serial,
     get: (serial) => bySerial.get(serial),

@@ -108,8 +108,8 @@ function ownNames(authority: Authority, address: string, trustDomain: string): S
   });
 }
 
-function constrained({ issuerPem, bundlePem }: Authority): boolean {
-  return certificatesFromPem(issuerPem + bundlePem, 'the CA').some(({ extensions }) =>
-    extensions.some(({ oid }) => oid === EXTENSION.nameConstraints),
-  );
+/** Of the CA that signs: what other roots are held to is not asked of what it issues. */
+function constrained({ root, issuerPem }: Authority): boolean {
+  const issuers = issuerPem === '' ? [] : certificatesFromPem(issuerPem, 'the CA');
+  return [root, ...issuers].some(({ extensions }) => extensions.some(({ oid }) => oid === EXTENSION.nameConstraints));
 }
