@@ -1,6 +1,7 @@
-import { systemClock } from '../base/clock.ts';
+import { systemClock, systemRandom } from '../base/clock.ts';
 import { isSidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import type { Metrics } from '../base/metrics.ts';
 import type { ManagerConfig } from '../config/manager.ts';
 import type { Manager } from '../manager/manager.ts';
 import type { ManagerOptions } from '../manager/options.ts';
@@ -14,7 +15,10 @@ interface InCluster {
 type Kept = Pick<Manager, 'trustBundle' | 'certifyPod' | 'early'>;
 
 /** What the manager does in a cluster; undefined where it has none. @throws SL-KUBE-001 without a kubeconfig */
-export async function inCluster({ kubernetes }: ManagerConfig, log: Logger): Promise<InCluster | undefined> {
+export async function inCluster(
+  { kubernetes }: ManagerConfig,
+  { log, metrics }: { readonly log: Logger; readonly metrics: Metrics },
+): Promise<InCluster | undefined> {
   if (kubernetes.pods === 'off') return undefined;
   const [
     { connectKubernetes },
@@ -23,6 +27,7 @@ export async function inCluster({ kubernetes }: ManagerConfig, log: Logger): Pro
     { followServices },
     { keepTrust },
     { managerRights, missingRights },
+    { createWatchMetrics },
   ] = await Promise.all([
     import('../kubernetes/client.ts'),
     import('../kubernetes/pod-review.ts'),
@@ -30,6 +35,7 @@ export async function inCluster({ kubernetes }: ManagerConfig, log: Logger): Pro
     import('../kubernetes/service-names.ts'),
     import('../kubernetes/trust-config-map.ts'),
     import('../kubernetes/rights.ts'),
+    import('../kubernetes/watch-metrics.ts'),
   ]);
   const api = await connectKubernetes();
   const { namespace, validity } = kubernetes;
@@ -49,6 +55,7 @@ export async function inCluster({ kubernetes }: ManagerConfig, log: Logger): Pro
     pods: { review: createPodReview(api, log), validityMs: validity },
     keep({ trustBundle, certifyPod, early }, settled) {
       const stop = new AbortController();
+      const watch = { random: systemRandom, metrics: createWatchMetrics(metrics) };
       const common = { api, clock: systemClock, log, signal: stop.signal };
       const bundle = () => trustBundle().pem;
       const certify: typeof certifyPod = async (request) => {
@@ -58,9 +65,9 @@ export async function inCluster({ kubernetes }: ManagerConfig, log: Logger): Pro
       };
       const kept =
         namespace === undefined ? undefined : keepTrust({ ...common, namespace, clusterTrustBundle, bundle });
-      const following = followServices({ ...common, certificates: early.ofPods, renewEarly: early.set });
+      const following = followServices({ ...common, watch, certificates: early.ofPods, renewEarly: early.set });
       const signing = clusterTrustBundle
-        ? signPodCertificates({ ...common, certify, validityMs: validity })
+        ? signPodCertificates({ ...common, watch, certify, validityMs: validity })
         : undefined;
       return {
         async [Symbol.asyncDispose]() {

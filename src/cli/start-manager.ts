@@ -42,7 +42,7 @@ export async function startManager(config: ManagerConfig, surroundings: Surround
   let { port } = config.listen;
   const { during, tell } = output.progress;
   // One that lives for a single command answers no pod.
-  const cluster = unseen ? undefined : await inCluster(config, log);
+  const cluster = unseen ? undefined : await inCluster(config, { log, metrics });
   const settings = managerOptions(config, {
     log,
     metrics,

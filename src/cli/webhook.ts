@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { systemClock } from '../base/clock.ts';
+import { systemClock, systemRandom } from '../base/clock.ts';
 import { Readiness } from '../base/lifecycle.ts';
 import { createMetrics } from '../base/metrics.ts';
 import { loadConfig } from '../config/load.ts';
@@ -49,6 +49,7 @@ async function serve({ output, env }: Context, flags: { readonly config?: string
       },
       readiness,
       clock: systemClock,
+      random: systemRandom,
       log,
       metrics,
     }),

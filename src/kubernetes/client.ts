@@ -1,15 +1,21 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
 import { text } from 'node:stream/consumers';
-import { setTimeout } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { SECOND } from '../base/clock.ts';
-import { nodeCode, SidelockError } from '../base/errors.ts';
+import { isSidelockError, nodeCode, SidelockError } from '../base/errors.ts';
 import { isObject, type Json, textOf } from './names.ts';
 
 /** Set on writes. */
 export interface WriteOptions {
   /** The API server checks everything and keeps nothing. */
   readonly dryRun?: boolean;
+}
+
+/** What became of an object; of a bookmark only the version counts. */
+export interface WatchEvent {
+  readonly type: (typeof TYPES)[number];
+  readonly object: Json;
 }
 
 /** The API of one cluster: objects by path, as they stand in a manifest. @throws SL-KUBE-001, SL-KUBE-002 */
@@ -27,6 +33,11 @@ export interface KubeApi {
   apply(path: string, object: Json, options?: WriteOptions & { readonly force?: boolean }): Promise<Json | undefined>;
   /** What depends on it goes after it. Undefined where there is none, or when `version` is given and it is of another. */
   remove(path: string, version?: string): Promise<Json | undefined>;
+  /**
+   * The answer to a path with `watch=true`, once the API server has begun it. It goes on until that ends it, or until the
+   * signal aborts, whose reason it throws then. What stays unread keeps a connection open.
+   */
+  watch(path: string, signal: AbortSignal): Promise<AsyncIterable<WatchEvent>>;
 }
 
 const MANAGER = 'sidelock';
@@ -34,49 +45,77 @@ const TIMEOUT_MS = 10_000;
 
 /**
  * The cluster that `KUBECONFIG`, `~/.kube/config` or the ServiceAccount of this pod leads to. The package for it is
- * loaded here and not before; it reads the kubeconfig and renews credentials, and no more.
+ * loaded here and not before; it reads the kubeconfig and renews credentials, and no more: its Watch keeps to itself what
+ * an API server says when it refuses, and its informer stops for good then.
  */
 export async function connectKubernetes({ timeoutMs = TIMEOUT_MS } = {}): Promise<KubeApi> {
   const { KubeConfig } = await import('@kubernetes/client-node');
-  const config = new KubeConfig();
-  const server = ((): string => {
+  const load = () => {
     try {
+      const config = new KubeConfig();
       config.loadFromDefault();
-      const found = config.getCurrentCluster()?.server;
-      if (found !== undefined) return found.replace(/\/$/, '');
+      const server = config.getCurrentCluster()?.server;
+      if (server !== undefined) return { config, server: server.replace(/\/$/, '') };
     } catch (cause) {
       throw new SidelockError('SL-KUBE-001', 'no kubeconfig leads to a Kubernetes API server', { cause });
     }
     throw new SidelockError('SL-KUBE-001', 'no kubeconfig leads to a Kubernetes API server');
-  })();
+  };
+  let cluster = load();
 
-  const ask = async (
-    method: string,
-    path: string,
-    { body, type = JSON_TYPE, missing }: Question,
-  ): Promise<Json | undefined> => {
+  /** With what is in the files now, when what was in them is not taken: the package keeps a token for a minute. */
+  const send = async (method: string, path: string, { body, type }: Content, signal: AbortSignal) => {
+    for (let isFresh = false; ; isFresh = true) {
+      const { config, server } = cluster;
+      const options: RequestOptions = { method, headers: { accept: JSON_TYPE } };
+      await config.applyToHTTPSOptions(options);
+      if (body !== undefined) options.headers = { ...options.headers, 'content-type': type ?? JSON_TYPE };
+      const response = await begin(`${server}${path}`, { ...options, signal }, body);
+      if (response.statusCode !== 401 || isFresh) return response;
+      response.resume();
+      cluster = load();
+    }
+  };
+  const unreachable = (what: string, cause: unknown) => {
+    if (isSidelockError(cause)) return cause;
+    const code = nodeCode(cause);
+    const why = code === undefined ? undefined : `the system says ${code}`;
+    return new SidelockError('SL-KUBE-001', `cannot ${what} at ${cluster.server}`, { why, cause });
+  };
+
+  const ask = async (method: string, path: string, { missing, ...content }: Question): Promise<Json | undefined> => {
     const what = `${method} ${path.split('?', 1)[0]}`;
-    const options: RequestOptions = { method, headers: { accept: JSON_TYPE } };
     let answer: Answer;
     try {
-      await config.applyToHTTPSOptions(options);
-      if (body !== undefined) options.headers = { ...options.headers, 'content-type': type };
       const signal = AbortSignal.timeout(timeoutMs);
-      answer = await patiently(() => exchange(`${server}${path}`, { ...options, signal }, body), signal);
+      answer = await patiently(async () => await answerIn(await send(method, path, content, signal)), signal);
     } catch (cause) {
-      const code = nodeCode(cause);
-      const why = code === undefined ? undefined : `the system says ${code}`;
-      throw new SidelockError('SL-KUBE-001', `cannot ${what} at ${server}`, { why, cause });
+      throw unreachable(what, cause);
     }
     const { status } = answer;
     if (missing.includes(status)) return undefined;
     if (status >= 200 && status < 300 && isObject(answer.body)) return answer.body;
-    // The body is a Status object, which says verb, resource and account.
-    const why = textOf(answer.body, 'message') || `status ${status}`;
-    throw new SidelockError('SL-KUBE-002', `cannot ${what}: ${status}`, { why, data: { kubernetes: status } });
+    throw refused(what, answer);
+  };
+
+  const watch: KubeApi['watch'] = async (path, signal) => {
+    const what = `watch ${path.split('?', 1)[0]}`;
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(new DOMException('it did not begin in time', 'TimeoutError')), timeoutMs);
+    const failure = (cause: unknown) => (signal.aborted ? signal.reason : unreachable(what, cause));
+    try {
+      const response = await send('GET', path, {}, AbortSignal.any([signal, late.signal]));
+      if (response.statusCode === 200) return eventsIn(response, what, failure);
+      throw refused(what, await answerIn(response));
+    } catch (cause) {
+      throw failure(cause);
+    } finally {
+      clearTimeout(timer);
+    }
   };
 
   return {
+    watch,
     get: (path) => ask('GET', path, { missing: [404] }),
     create: (path, body, options) => ask('POST', query(path, options), { body, missing: [409] }),
     replace: (path, body, options) => ask('PUT', query(path, options), { body, missing: [404, 409] }),
@@ -95,9 +134,12 @@ export async function connectKubernetes({ timeoutMs = TIMEOUT_MS } = {}): Promis
   };
 }
 
-interface Question {
+interface Content {
   readonly body?: Json;
   readonly type?: string;
+}
+
+interface Question extends Content {
   /** Statuses that answer undefined. */
   readonly missing: readonly number[];
 }
@@ -115,7 +157,7 @@ async function patiently(ask: () => Promise<Answer>, signal: AbortSignal): Promi
   for (let tries = 0; ; tries++) {
     const answer = await ask();
     if (answer.status !== 429 || tries === BUSY_TRIES) return answer;
-    await setTimeout(Math.min(answer.retryAfterMs, MOST_BUSY_MS), undefined, { signal });
+    await sleep(Math.min(answer.retryAfterMs, MOST_BUSY_MS), undefined, { signal });
   }
 }
 
@@ -128,17 +170,56 @@ interface Answer {
   readonly retryAfterMs: number;
 }
 
-async function exchange(url: string, options: RequestOptions, body: Json | undefined): Promise<Answer> {
+function begin(url: string, options: RequestOptions, body: Json | undefined): Promise<IncomingMessage> {
   const request = url.startsWith('http:') ? httpRequest : httpsRequest;
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+  return new Promise((resolve, reject) => {
     const sent = request(url, options, resolve);
     sent.on('error', reject);
     sent.end(body === undefined ? undefined : JSON.stringify(body));
   });
+}
+
+async function answerIn(response: IncomingMessage): Promise<Answer> {
   const content = await text(response);
   const retryAfterMs = (Number(response.headers['retry-after']) || 1) * SECOND;
   return { status: response.statusCode ?? 0, body: parsed(content), retryAfterMs };
 }
+
+/** The body is a Status object, which says verb, resource and account. */
+function refused(what: string, { status, body, retryAfterMs }: Answer): SidelockError {
+  const why = textOf(body, 'message') || `status ${status}`;
+  const data = { kubernetes: status, ...(status === 429 ? { retryAfterMs } : {}) };
+  return new SidelockError('SL-KUBE-002', `cannot ${what}: ${status}`, { why, data });
+}
+
+/** A line each. Half of one at the end was never told, and will be. */
+async function* eventsIn(
+  response: IncomingMessage,
+  what: string,
+  failure: (cause: unknown) => unknown,
+): AsyncGenerator<WatchEvent> {
+  response.setEncoding('utf8');
+  let rest = '';
+  try {
+    for await (const part of response as AsyncIterable<string>) {
+      const lines = (rest + part).split('\n');
+      rest = lines.pop() ?? '';
+      for (const line of lines) yield eventOf(parsed(line), what);
+    }
+  } catch (cause) {
+    throw failure(cause);
+  }
+}
+
+function eventOf(line: unknown, what: string): WatchEvent {
+  const type = TYPES.find((one) => one === textOf(line, 'type'));
+  const object = isObject(line) && isObject(line['object']) ? line['object'] : {};
+  if (type !== undefined) return { type, object };
+  const status = Number(object['code']) || 0;
+  throw refused(what, { status, body: object, retryAfterMs: SECOND });
+}
+
+const TYPES = ['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK'] as const;
 
 function parsed(content: string): unknown {
   try {

@@ -1,10 +1,10 @@
 import { isIPv6 } from 'node:net';
 import { type Clock, SECOND } from '../base/clock.ts';
-import { isAbort, isSidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { KubeApi } from './client.ts';
 import { MANAGER_LEASE } from './lease.ts';
 import { isObject, type Json, MANAGED_BY } from './names.ts';
+import { repeat } from './repeat.ts';
 
 interface EndpointOptions {
   readonly api: Pick<KubeApi, 'get' | 'create' | 'replace'>;
@@ -28,7 +28,6 @@ const EVERY_MS = 5 * SECOND;
 export async function keepEndpoint(options: EndpointOptions): Promise<void> {
   const { api, namespace, address, holds, clock, log, signal } = options;
   const all = `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`;
-  let failed = false;
   const keep = async () => {
     const found = await api.get(`${all}/${MANAGER_LEASE}`);
     if (found !== undefined && isTo(found, address)) return;
@@ -39,22 +38,13 @@ export async function keepEndpoint(options: EndpointOptions): Promise<void> {
       found === undefined ? await api.create(all, wanted) : await api.replace(`${all}/${MANAGER_LEASE}`, wanted);
     if (written !== undefined) log.info({ event: 'endpoint_set', address }, `Service ${MANAGER_LEASE} leads here`);
   };
-  try {
-    for (;;) {
-      try {
-        await keep();
-        failed = false;
-      } catch (error) {
-        if (!isSidelockError(error)) throw error;
-        const fields = { event: 'endpoint_not_set', code: error.code, why: error.why };
-        if (!failed) log.error(fields, `Service ${MANAGER_LEASE} does not lead here: ${error.message}`);
-        failed = true;
-      }
-      await clock.sleep(failed ? SECOND : EVERY_MS, signal);
-    }
-  } catch (error) {
-    if (!isAbort(error)) throw error;
-  }
+  await repeat({
+    work: keep,
+    pause: (failures) => (failures === 0 ? EVERY_MS : SECOND),
+    onFailure: ({ code, why, message }) =>
+      log.error({ event: 'endpoint_not_set', code, why }, `Service ${MANAGER_LEASE} does not lead here: ${message}`),
+    ...{ clock, signal },
+  });
 }
 
 function isTo({ endpoints }: Json, address: string): boolean {

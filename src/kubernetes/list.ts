@@ -12,9 +12,25 @@ export async function listAll(
   labelSelector?: string,
   limit = PAGE,
 ): Promise<Json[]> {
+  return (await listAt(api, path, labelSelector === undefined ? {} : { labelSelector }, limit)).items;
+}
+
+interface Listed {
+  readonly items: Json[];
+  /** Of that moment: from it on a watch tells what changes. */
+  readonly version: string;
+}
+
+/** As `listAll`, and when that was. @throws SL-KUBE-001, SL-KUBE-002 */
+export async function listAt(
+  api: Pick<KubeApi, 'get'>,
+  path: string,
+  selectors: Readonly<Record<string, string>>,
+  limit = PAGE,
+): Promise<Listed> {
   for (let tries = 0; ; tries++) {
     try {
-      return await pages(api, path, labelSelector, limit);
+      return await pages(api, path, selectors, limit);
     } catch (error) {
       // The next page of a list is kept for a few minutes.
       const isTooOld = isSidelockError(error, 'SL-KUBE-002') && error.data['kubernetes'] === 410;
@@ -26,18 +42,19 @@ export async function listAll(
 async function pages(
   api: Pick<KubeApi, 'get'>,
   path: string,
-  labelSelector: string | undefined,
+  selectors: Readonly<Record<string, string>>,
   limit: number,
-): Promise<Json[]> {
-  const all: Json[] = [];
+): Promise<Listed> {
+  const items: Json[] = [];
   let next = '';
+  let version = '';
   do {
-    const query = new URLSearchParams({ limit: String(limit) });
-    if (labelSelector !== undefined) query.set('labelSelector', labelSelector);
+    const query = new URLSearchParams({ limit: String(limit), ...selectors });
     if (next !== '') query.set('continue', next);
     const page = await api.get(`${path}?${query}`);
-    all.push(...objects(page?.['items']));
+    items.push(...objects(page?.['items']));
     next = textOf(page?.['metadata'], 'continue');
+    version = textOf(page?.['metadata'], 'resourceVersion');
   } while (next !== '');
-  return all;
+  return { items, version };
 }

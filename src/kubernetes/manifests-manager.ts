@@ -15,7 +15,7 @@ const DIRECTORY = '/var/lib/sidelock';
 const CERTIFICATES = { apiGroups: ['certificates.k8s.io'] };
 /** To answer kubelets, and to publish the roots for them; Kubernetes lets every account read those. */
 const SIGNING: readonly Json[] = [
-  { ...CERTIFICATES, resources: ['podcertificaterequests'], verbs: ['list'] },
+  { ...CERTIFICATES, resources: ['podcertificaterequests'], verbs: ['list', 'watch'] },
   { ...CERTIFICATES, resources: ['podcertificaterequests/status'], verbs: ['update'] },
   { ...CERTIFICATES, resources: ['signers'], resourceNames: [SIGNER], verbs: ['sign', 'attest'] },
   { ...CERTIFICATES, resources: ['clustertrustbundles'], resourceNames: [TRUST_BUNDLE], verbs: ['patch'] },
@@ -38,7 +38,7 @@ export function managerManifests(options: InstallOptions): Json[] {
       cluster: [
         { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
         { apiGroups: [''], resources: ['pods'], verbs: ['get'] },
-        { apiGroups: [''], resources: ['services'], verbs: ['list'] },
+        { apiGroups: [''], resources: ['services'], verbs: ['list', 'watch'] },
         ...(podCertificates ? SIGNING : []),
       ],
       own: [

@@ -1,13 +1,17 @@
 import { type Clock, HOUR, MINUTE, SECOND } from '../base/clock.ts';
-import { isAbort, isSidelockError, SidelockError } from '../base/errors.ts';
+import { isSidelockError, SidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { backoffDelay } from '../base/retry.ts';
 import type { ProvenPod } from '../manager/pods.ts';
 import type { KubeApi } from './client.ts';
 import { isObject, type Json, objects, SIGNER, textOf } from './names.ts';
 import { lookUpPod } from './pod-review.ts';
+import { createBell, forEach, repeat } from './repeat.ts';
+import { type WatchNeeds, watchObjects } from './watch.ts';
 
 interface SignerOptions {
-  readonly api: Pick<KubeApi, 'get' | 'replace'>;
+  readonly api: Pick<KubeApi, 'get' | 'replace' | 'watch'>;
+  readonly watch: WatchNeeds;
   /** Issues for the key of the request, or throws a SidelockError. */
   readonly certify: (request: {
     readonly pod: ProvenPod;
@@ -24,37 +28,40 @@ interface SignerOptions {
 /**
  * Answers the PodCertificateRequests (certificates.k8s.io/v1) to our signer: kubelet asks for a pod, the API server has
  * checked that it may, and the pod must be there and run under that account. A request is issued or denied once, and says
- * why; one that cannot be answered now is left for the next round. Looks rather than watches: requests are few, and gone
- * after a quarter of an hour. Resolves when the signal aborts.
+ * why; one that cannot be answered now is tried again. Resolves when the signal aborts.
  */
 export async function signPodCertificates(options: SignerOptions): Promise<void> {
-  const { api, clock, log, signal } = options;
-  let told: string | undefined;
-  const tell = (error: unknown) => {
-    if (!isSidelockError(error)) throw error;
-    const { code, why, message } = error;
-    if (told !== message) log.error({ event: 'pod_certificates_failed', code, why }, message);
-    told = message;
-  };
-  try {
-    for (;;) {
-      const list = await api.get(`${ALL}?${OPEN}`).catch(tell);
-      const open = objects(list?.['items']).filter((request) => isOpen(request));
-      for (let i = 0; i < open.length; i += AT_ONCE) {
-        await Promise.all(open.slice(i, i + AT_ONCE).map((request) => answer(request, options).catch(tell)));
-      }
-      await clock.sleep(EVERY_MS, signal);
-    }
-  } catch (error) {
-    if (!isAbort(error)) throw error;
-  }
+  const { watch, clock, log, signal } = options;
+  const bell = createBell();
+  const { known, ended } = watchObjects(
+    { resource: 'podcertificaterequests', path: ALL, fieldSelector: `spec.signerName=${SIGNER}` },
+    { ...options, ...watch, onChange: bell.ring },
+  );
+  const answers = new WeakMap<Json, Answer>();
+  const signing = repeat({
+    async work() {
+      const open = [...known.values()].filter((request) => isOpen(request) && answers.get(request)?.isPut !== true);
+      await forEach(open, AT_ONCE, (request) => answer(request, answers, options));
+    },
+    // What is open and was answered is told of again when it changes.
+    pause: (failures) => (failures === 0 ? IDLE_MS : backoffDelay(failures - 1, RETRY, watch.random)),
+    bell,
+    onFailure: ({ code, why, message }) => log.error({ event: 'pod_certificates_failed', code, why }, message),
+    ...{ clock, signal },
+  });
+  await Promise.all([ended, signing]);
+}
+
+/** Kept until it is put: nothing is issued twice for one request. */
+interface Answer {
+  readonly status: Json;
+  isPut: boolean;
 }
 
 const API = '/apis/certificates.k8s.io/v1';
 const ALL = `${API}/podcertificaterequests`;
-/** From the cache of the API server: what is answered meanwhile is a conflict, and no harm. */
-const OPEN = new URLSearchParams({ fieldSelector: `spec.signerName=${SIGNER}`, resourceVersion: '0' });
-const EVERY_MS = SECOND;
+const IDLE_MS = MINUTE;
+const RETRY = { min: SECOND, max: 30 * SECOND };
 const AT_ONCE = 8;
 const SHORTEST_MS = HOUR;
 /** A certificate begins this long before it is issued, which counts. */
@@ -67,15 +74,26 @@ function isOpen({ spec, status }: Json): boolean {
   return signer === SIGNER && objects(isObject(status) ? status['conditions'] : undefined).length === 0;
 }
 
-async function answer(request: Json, options: SignerOptions): Promise<void> {
-  const { api, log, clock } = options;
+async function answer(request: Json, answers: WeakMap<Json, Answer>, options: SignerOptions): Promise<void> {
   const { metadata } = request;
-  const spec = isObject(request['spec']) ? request['spec'] : {};
   const [namespace, name] = [textOf(metadata, 'namespace'), textOf(metadata, 'name')];
-  const put = async (next: Json) => {
-    const path = `${API}/namespaces/${namespace}/podcertificaterequests/${name}/status`;
-    await api.replace(path, { ...request, status: next });
+  const answered = answers.get(request) ?? {
+    status: await statusOf(request, { namespace, name }, options),
+    isPut: false,
   };
+  answers.set(request, answered);
+  const path = `${API}/namespaces/${namespace}/podcertificaterequests/${name}/status`;
+  await options.api.replace(path, { ...request, status: answered.status });
+  answered.isPut = true;
+}
+
+async function statusOf(
+  request: Json,
+  { namespace, name }: { readonly namespace: string; readonly name: string },
+  options: SignerOptions,
+): Promise<Json> {
+  const { log, clock } = options;
+  const spec = isObject(request['spec']) ? request['spec'] : {};
   const now = clock.now();
   const condition = (type: 'Issued' | 'Denied', reason: string, message: string) => [
     { type, status: 'True', reason, message: message.slice(0, 1_000), lastTransitionTime: timestamp(now) },
@@ -85,19 +103,19 @@ async function answer(request: Json, options: SignerOptions): Promise<void> {
     const { pem, notBefore, notAfter } = await issue(spec, namespace, options);
     const due = now + (Math.min(options.validityMs, notAfter - now) * 2) / 3;
     const beginRefreshAt = Math.min(Math.max(due, notBefore + MARGIN_MS), notAfter - MARGIN_MS);
-    await put({
+    return {
       conditions: condition('Issued', 'Issued', 'issued by sidelock'),
       certificateChain: pem,
       notBefore: timestamp(notBefore),
       notAfter: timestamp(notAfter),
       beginRefreshAt: timestamp(beginRefreshAt),
-    });
+    };
   } catch (error) {
     const reason = isSidelockError(error) ? DENIALS.find(([codes]) => codes.test(error.code))?.[1] : undefined;
     if (!isSidelockError(error) || reason === undefined) throw error;
     const message = `${error.message}: ${error.why ?? error.code}`;
     log.warn({ event: 'pod_certificate_denied', pod, request: name, reason, code: error.code }, message);
-    await put({ conditions: condition('Denied', reason, message) });
+    return { conditions: condition('Denied', reason, message) };
   }
 }
 

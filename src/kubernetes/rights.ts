@@ -43,7 +43,7 @@ export function managerRights({
     ...trustRights(namespace ?? '', ['get', 'patch']),
   ];
   const signing: Right[] = [
-    { verb: 'list', group, resource: 'podcertificaterequests' },
+    ...['list', 'watch'].map((verb) => ({ verb, group, resource: 'podcertificaterequests' })),
     { verb: 'update', group, resource: 'podcertificaterequests', subresource: 'status' },
     ...['sign', 'attest'].map((verb) => ({ verb, group, resource: 'signers', name: SIGNER })),
     { verb: 'create', group, resource: 'clustertrustbundles' },
@@ -52,7 +52,7 @@ export function managerRights({
   return [
     { verb: 'create', group: 'authentication.k8s.io', resource: 'tokenreviews' },
     { verb: 'get', resource: 'pods' },
-    { verb: 'list', resource: 'services' },
+    ...['list', 'watch'].map((verb) => ({ verb, resource: 'services' })),
     ...(namespace === undefined ? [] : publishing),
     ...(podCertificates ? signing : []),
   ];
@@ -76,10 +76,15 @@ export function webhookRights(namespace: string, configuration: string): Right[]
   const group = 'admissionregistration.k8s.io';
   const resource = 'mutatingwebhookconfigurations';
   return [
-    ...['get', 'patch'].map((verb) => ({ verb, group, resource, name: configuration })),
+    ...['get', 'watch', 'patch'].map((verb) => ({ verb, group, resource, name: configuration })),
     { verb: 'create', resource: 'events' },
-    ...trustRights(namespace, ['get']),
-    ...['get', 'update'].map((verb) => ({ verb, resource: 'secrets', name: 'sidelock-webhook-ca', namespace })),
+    ...trustRights(namespace, ['get', 'watch']),
+    ...['get', 'watch', 'update'].map((verb) => ({
+      verb,
+      resource: 'secrets',
+      name: 'sidelock-webhook-ca',
+      namespace,
+    })),
     { verb: 'create', resource: 'secrets', namespace },
   ];
 }

@@ -1,10 +1,11 @@
 import { type Clock, SECOND } from '../base/clock.ts';
-import { isAbort, isSidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
+import { backoffDelay } from '../base/retry.ts';
 import type { InventoryEntry } from '../manager/inventory.ts';
 import type { KubeApi } from './client.ts';
-import { listAll } from './list.ts';
 import { isObject, type Json, textOf } from './names.ts';
+import { createBell, forEach, repeat } from './repeat.ts';
+import { type WatchNeeds, watchObjects } from './watch.ts';
 
 /** More than a pod has. */
 const MAX_SERVICES = 32;
@@ -29,7 +30,8 @@ export function serviceNames(services: readonly Json[], namespace: string, { met
 }
 
 interface FollowOptions {
-  readonly api: Pick<KubeApi, 'get'>;
+  readonly api: Pick<KubeApi, 'get' | 'watch'>;
+  readonly watch: WatchNeeds;
   /** Certificates of pods that are in use. */
   readonly certificates: () => readonly InventoryEntry[];
   /** Told which of them have other names than their pods should have; those that are told no more have been put right. */
@@ -39,60 +41,67 @@ interface FollowOptions {
   readonly signal: AbortSignal;
 }
 
-const EVERY_MS = 10 * SECOND;
+/** Certificates are new while nothing of Services changes. */
+const EVERY_MS = 30 * SECOND;
+const RETRY = { min: SECOND, max: 30 * SECOND };
 const AT_ONCE = 8;
 
 /**
- * Looks whether Services have changed, and then at the pods of their namespaces, whose certificates name them. Resolves
- * when the signal aborts.
+ * Looks, whenever Services change, at the pods of their namespaces, whose certificates name them; and at that of each new
+ * certificate, which may be of what was a moment before. Resolves when the signal aborts.
  */
 export async function followServices(options: FollowOptions): Promise<void> {
-  const { api, certificates, renewEarly, clock, log, signal } = options;
-  let known = new Map<string, string>();
-  let due = new Set<string>();
-  let failed = false;
+  const { api, watch, certificates, renewEarly, clock, log, signal } = options;
+  const bell = createBell();
+  let isListed = false;
+  const { known, ended } = watchObjects(
+    { resource: 'services', path: '/api/v1/services' },
+    {
+      ...options,
+      ...watch,
+      keep: ({ metadata, spec }) => ({ metadata: placeOf(metadata), spec: selectionOf(spec) }),
+      onChange() {
+        isListed = true;
+        bell.ring();
+      },
+    },
+  );
+  /** By serial: for which Services it was judged, and how. */
+  let judged = new Map<string, { readonly services: string; readonly isRight: boolean }>();
   const look = async () => {
-    const services = Map.groupBy(await listAll(api, '/api/v1/services'), ({ metadata }) =>
-      textOf(metadata, 'namespace'),
-    );
+    if (!isListed) return;
+    const services = Map.groupBy(known.values(), ({ metadata }) => textOf(metadata, 'namespace'));
     const now = new Map([...services].map(([namespace, all]) => [namespace, fingerprint(all)]));
     const all = certificates();
-    const changed = all.filter(({ namespace }) => now.get(namespace) !== known.get(namespace));
-    const inUse = new Set(all.map(({ serial }) => serial));
-    const next = new Set([...due].filter((serial) => inUse.has(serial)));
-    for (let i = 0; i < changed.length; i += AT_ONCE) {
-      await Promise.all(
-        changed.slice(i, i + AT_ONCE).map(async (entry) => {
-          const isRight = await hasItsNames(api, entry, services.get(entry.namespace) ?? []);
-          if (isRight) next.delete(entry.serial);
-          else next.add(entry.serial);
-        }),
-      );
+    judged = new Map(
+      all.flatMap(({ serial }) => {
+        const before = judged.get(serial);
+        return before === undefined ? [] : [[serial, before] as const];
+      }),
+    );
+    const open = all.filter(({ serial, namespace }) => judged.get(serial)?.services !== (now.get(namespace) ?? ''));
+    let others = 0;
+    try {
+      await forEach(open, AT_ONCE, async (entry) => {
+        const isRight = await hasItsNames(api, entry, services.get(entry.namespace) ?? []);
+        judged.set(entry.serial, { services: now.get(entry.namespace) ?? '', isRight });
+        if (!isRight) others++;
+      });
+    } finally {
+      renewEarly(new Set([...judged].flatMap(([serial, { isRight }]) => (isRight ? [] : [serial]))));
     }
-    // Only now: what could not be looked at is looked at again.
-    known = now;
-    due = next;
-    renewEarly(due);
-    if (changed.length > 0 && due.size > 0) {
-      log.info({ event: 'services_changed', certificates: due.size }, `${due.size} pods have other Services now`);
-    }
+    if (others > 0)
+      log.info({ event: 'services_changed', certificates: others }, `${others} pods have other Services now`);
   };
-  try {
-    for (;;) {
-      try {
-        await look();
-        failed = false;
-      } catch (error) {
-        if (!isSidelockError(error)) throw error;
-        const fields = { event: 'services_unknown', code: error.code, why: error.why };
-        if (!failed) log.warn(fields, `changes of Services are not seen: ${error.message}`);
-        failed = true;
-      }
-      await clock.sleep(EVERY_MS, signal);
-    }
-  } catch (error) {
-    if (!isAbort(error)) throw error;
-  }
+  const looking = repeat({
+    work: look,
+    pause: (failures) => (failures === 0 ? EVERY_MS : backoffDelay(failures - 1, RETRY, watch.random)),
+    bell,
+    onFailure: ({ code, why, message }) =>
+      log.warn({ event: 'services_unknown', code, why }, `changes of Services are not seen: ${message}`),
+    ...{ clock, signal },
+  });
+  await Promise.all([ended, looking]);
 }
 
 /** A pod that is gone needs no other. */
@@ -107,9 +116,18 @@ async function hasItsNames(
 }
 
 function fingerprint(services: readonly Json[]): string {
-  const parts = services.map(({ metadata, spec }) => {
-    const { selector, type } = isObject(spec) ? spec : {};
-    return JSON.stringify([textOf(metadata, 'name'), type, selector]);
-  });
-  return parts.sort().join('\n');
+  return services
+    .map(({ metadata, spec }) => JSON.stringify([textOf(metadata, 'name'), spec]))
+    .sort()
+    .join('\n');
+}
+
+/** What `changes.ts` compares. */
+function placeOf(metadata: unknown): Json {
+  return Object.fromEntries(['namespace', 'name', 'uid', 'resourceVersion'].map((key) => [key, textOf(metadata, key)]));
+}
+
+function selectionOf(spec: unknown): Json {
+  const { selector, type } = isObject(spec) ? spec : {};
+  return { type, selector };
 }

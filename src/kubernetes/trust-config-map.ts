@@ -1,9 +1,9 @@
 import { type Clock, SECOND } from '../base/clock.ts';
-import { isAbort, isSidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
 import type { KubeApi } from './client.ts';
 import { isObject, type Json, MANAGED_BY, SIGNER, TRUST_BUNDLE, textOf } from './names.ts';
+import { repeat } from './repeat.ts';
 
 /** Name of the ConfigMap with the roots of the manager. Nothing in it is secret. */
 const TRUST = 'sidelock-trust';
@@ -26,7 +26,6 @@ interface KeepOptions {
 export async function keepTrust(options: KeepOptions): Promise<void> {
   const { api, namespace, clusterTrustBundle = false, bundle, clock, log, signal } = options;
   const places = clusterTrustBundle ? [configMapIn(namespace), CLUSTER_TRUST_BUNDLE] : [configMapIn(namespace)];
-  const failed = new Set<Place>();
   const keep = async ({ all, name, what, part, inner }: Place) => {
     const wanted = bundle();
     const found = await api.get(`${all}/${name}`);
@@ -37,25 +36,21 @@ export async function keepTrust(options: KeepOptions): Promise<void> {
     else await api.apply(`${all}/${name}`, object, { force: true });
     log.info({ event: 'trust_published', namespace, name }, `the trust bundle is in ${what['kind']} ${name}`);
   };
-  try {
-    for (;;) {
-      for (const place of places) {
-        try {
-          await keep(place);
-          failed.delete(place);
-        } catch (error) {
-          if (!isSidelockError(error)) throw error;
-          const fields = { event: 'trust_not_published', code: error.code, why: error.why };
-          const { name, what } = place;
-          if (!failed.has(place)) log.error(fields, `the bundle is not in ${what['kind']} ${name}: ${error.message}`);
-          failed.add(place);
-        }
-      }
-      await clock.sleep(EVERY_MS, signal);
-    }
-  } catch (error) {
-    if (!isAbort(error)) throw error;
-  }
+  const keeping = places.map((place) =>
+    repeat({
+      work: () => keep(place),
+      pause: () => EVERY_MS,
+      onFailure({ code, why, message }) {
+        const { kind } = place.what;
+        log.error(
+          { event: 'trust_not_published', code, why },
+          `the bundle is not in ${kind} ${place.name}: ${message}`,
+        );
+      },
+      ...{ clock, signal },
+    }),
+  );
+  await Promise.all(keeping);
 }
 
 interface Place {

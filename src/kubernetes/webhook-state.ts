@@ -1,16 +1,19 @@
 import { createSecureContext } from 'node:tls';
-import { type Clock, SECOND } from '../base/clock.ts';
-import { isAbort, isSidelockError } from '../base/errors.ts';
+import { type Clock, MINUTE, SECOND } from '../base/clock.ts';
 import type { Readiness } from '../base/lifecycle.ts';
 import type { Logger } from '../base/log.ts';
 import type { KubeApi } from './client.ts';
+import { createBell, repeat } from './repeat.ts';
 import { secretClient } from './secret-client.ts';
 import { publishedRoots } from './trust-config-map.ts';
+import { type WatchNeeds, watchObject } from './watch.ts';
+import type { Watched } from './watch-metrics.ts';
 import { ensureAuthority, issueServing, LEAF_MS } from './webhook-authority.ts';
 import { reconcileBundle } from './webhook-bundle.ts';
 
 interface StateOptions {
   readonly api: KubeApi;
+  readonly watch: WatchNeeds;
   readonly namespace: string;
   readonly service: string;
   /** Name of the MutatingWebhookConfiguration. */
@@ -31,19 +34,24 @@ interface WebhookState {
   readonly ended: Promise<void>;
 }
 
-const EVERY_MS = 5 * SECOND;
+/** While each change is told, and while it may not be. */
+const PAUSE_MS = { watched: MINUTE, unwatched: 5 * SECOND };
+/** API servers learn of a bundle a moment after it was written. */
+const SETTLED_MS = 5 * SECOND;
+const BETWEEN_WRITES_MS = SECOND;
 
 /**
- * Follows what the webhook needs of the cluster: its CA, its place in the configuration, the roots of the manager. Looks
- * rather than watches: three small objects, and a missed event would be a webhook that nobody trusts. Blocks readiness
- * with a reason for each that is not in order.
+ * Follows what the webhook needs of the cluster: its CA, its place in the configuration, the roots of the manager. What is
+ * told of one of them is a reason to read all three, so that no event is worth more than that. Blocks readiness with a
+ * reason for each that is not in order.
  */
 export function followState(options: StateOptions): WebhookState {
-  const { api, namespace, service, configuration, trustDomain, readiness, clock, log, signal, serve } = options;
+  const { api, watch, namespace, service, configuration, trustDomain, readiness, clock, log, signal, serve } = options;
   const secrets = secretClient(api);
   let roots: readonly string[] = [];
   let serving: { readonly notAfter: number; readonly under: string } | undefined;
-  let published: string | undefined;
+  let published: { readonly bundle: string; readonly since: number } | undefined;
+  let isSettled = false;
 
   const follow = async () => {
     const authority = await ensureAuthority({ secrets, namespace, clock });
@@ -52,46 +60,64 @@ export function followState(options: StateOptions): WebhookState {
     if (outcome === 'written') {
       log.info({ event: 'ca_bundle_written', configuration }, `${configuration} has our CA now`);
     }
-    // A new CA signs once its bundle has been out for a round: API servers learn of it a moment later.
-    const settled = published === bundle || serving === undefined;
-    published = outcome === 'missing' ? undefined : bundle;
     const now = clock.now();
+    if (outcome === 'missing') published = undefined;
+    else if (published?.bundle !== bundle) published = { bundle, since: now };
+    // Before, a new CA does not sign.
+    const mayChange = serving === undefined || (published !== undefined && now - published.since >= SETTLED_MS);
     const { fingerprint256 } = authority.signer.certificate;
     const old = serving === undefined || serving.notAfter - now < LEAF_MS / 3;
-    if (old || (settled && serving?.under !== fingerprint256)) {
+    if (old || (mayChange && serving?.under !== fingerprint256)) {
       const leaf = await issueServing(authority, { service, namespace, trustDomain }, now);
       createSecureContext(leaf);
       serve(leaf);
       serving = { notAfter: leaf.notAfter, under: fingerprint256 };
     }
+    isSettled = serving?.under === fingerprint256;
     if (outcome === 'missing') readiness.block('webhook', `there is no MutatingWebhookConfiguration ${configuration}`);
     else readiness.unblock('webhook');
     roots = await publishedRoots(api, namespace);
     if (roots.length === 0) readiness.block('trust', `the manager has not published its roots in ${namespace}`);
     else readiness.unblock('trust');
-  };
-
-  const loop = async () => {
-    let told: string | undefined;
-    for (;;) {
-      try {
-        await follow();
-        told = undefined;
-      } catch (error) {
-        if (!isSidelockError(error)) throw error;
-        const { code, why, message } = error;
-        if (told !== message) log.error({ event: 'webhook_state_failed', code, why }, message);
-        told = message;
-        if (serving === undefined) readiness.block('webhook', `${message}: ${why ?? code}`);
-      }
-      await clock.sleep(EVERY_MS, signal);
-    }
+    // Whoever writes another one as fast as it is told must not keep the API server busy.
+    if (outcome === 'written') await clock.sleep(BETWEEN_WRITES_MS, signal);
   };
 
   readiness.block('webhook', 'the CA of the webhook is being looked up');
   readiness.block('trust', 'the roots of the manager are being looked up');
-  const ended = loop().catch((error: unknown) => {
-    if (!isAbort(error)) throw error;
+  const bell = createBell();
+  const watches = WATCHED.map(({ resource, path, name }) =>
+    watchObject(
+      { resource, path: path(namespace), name: name ?? configuration },
+      { ...options, ...watch, onChange: bell.ring },
+    ),
+  );
+  const following = repeat({
+    work: follow,
+    pause(failures) {
+      const isWatched = failures === 0 && isSettled && watches.every((one) => one.isOpen());
+      return isWatched ? PAUSE_MS.watched : PAUSE_MS.unwatched;
+    },
+    bell,
+    onFailure({ code, why, message }) {
+      log.error({ event: 'webhook_state_failed', code, why }, message);
+      if (serving === undefined) readiness.block('webhook', `${message}: ${why ?? code}`);
+    },
+    ...{ clock, signal },
   });
+  const ended = Promise.all([following, ...watches.map((one) => one.ended)]).then(() => {});
   return { roots: () => roots, ended };
 }
+
+const WATCHED: ReadonlyArray<{
+  readonly resource: Watched;
+  readonly path: (namespace: string) => string;
+  readonly name?: string;
+}> = [
+  {
+    resource: 'mutatingwebhookconfigurations',
+    path: () => '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations',
+  },
+  { resource: 'secrets', path: (namespace) => `/api/v1/namespaces/${namespace}/secrets`, name: 'sidelock-webhook-ca' },
+  { resource: 'configmaps', path: (namespace) => `/api/v1/namespaces/${namespace}/configmaps`, name: 'sidelock-trust' },
+];

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { type Clock, SECOND } from '../base/clock.ts';
+import { type Clock, type Random, SECOND } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import type { Readiness } from '../base/lifecycle.ts';
 import { listen } from '../base/listen.ts';
@@ -12,6 +12,7 @@ import type { KubeApi } from './client.ts';
 import type { InjectSettings } from './container.ts';
 import { createEvents } from './events.ts';
 import { missingRights, type Right, webhookRights } from './rights.ts';
+import { createWatchMetrics } from './watch-metrics.ts';
 import { followState } from './webhook-state.ts';
 
 interface WebhookOptions {
@@ -27,6 +28,7 @@ interface WebhookOptions {
   readonly manager: string;
   readonly readiness: Readiness;
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
   readonly metrics: Metrics;
 }
@@ -43,7 +45,7 @@ const MAX_BODY = 8 * 1024 * 1024;
  * known. @throws SL-NET-001, SL-NET-002
  */
 export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
-  const { api, settings, manager, log, metrics, clock, namespace, configuration } = options;
+  const { api, settings, manager, log, metrics, clock, random, namespace, configuration } = options;
   const injections = metrics.counter('sidelock_injections_total', 'Pods that were reviewed, by what became of them.', [
     'result',
     'reason',
@@ -53,6 +55,7 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
   const state = followState({
     ...options,
     ...settings,
+    watch: { random, metrics: createWatchMetrics(metrics) },
     signal: stop.signal,
     serve: (leaf) => server.setSecureContext(leaf),
   });

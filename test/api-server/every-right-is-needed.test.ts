@@ -1,8 +1,10 @@
 import { strictEqual } from 'node:assert';
 import t from 'tap';
 import { parseAllDocuments } from 'yaml';
-import { type Clock, DAY, systemClock } from '../../src/base/clock.ts';
+import { type Clock, DAY, MINUTE, systemClock } from '../../src/base/clock.ts';
 import { SidelockError } from '../../src/base/errors.ts';
+import { Readiness } from '../../src/base/lifecycle.ts';
+import { createMetrics } from '../../src/base/metrics.ts';
 import { connectKubernetes, type KubeApi } from '../../src/kubernetes/client.ts';
 import { createEvents } from '../../src/kubernetes/events.ts';
 import { lead } from '../../src/kubernetes/leader.ts';
@@ -11,10 +13,13 @@ import { signPodCertificates } from '../../src/kubernetes/pod-certificates.ts';
 import { createPodReview } from '../../src/kubernetes/pod-review.ts';
 import { leaderRights, managerRights, missingRights, type Right, webhookRights } from '../../src/kubernetes/rights.ts';
 import { secretClient } from '../../src/kubernetes/secret-client.ts';
+import { followServices } from '../../src/kubernetes/service-names.ts';
 import { secretJournal } from '../../src/kubernetes/state-journal.ts';
 import { keepTrust, publishedRoots } from '../../src/kubernetes/trust-config-map.ts';
+import { createWatchMetrics } from '../../src/kubernetes/watch-metrics.ts';
 import { ensureAuthority } from '../../src/kubernetes/webhook-authority.ts';
 import { reconcileBundle } from '../../src/kubernetes/webhook-bundle.ts';
+import { followState } from '../../src/kubernetes/webhook-state.ts';
 import { generateKey } from '../../src/pki/keys.ts';
 import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
 import { askForPod, makeShop, REQUESTS, requestOf } from '../cluster/pod-requests.ts';
@@ -74,21 +79,42 @@ function oneRound() {
   return { clock, signal: stop.signal };
 }
 
+/** Goes on until what is done once was done and all that is watched is, or something is told. */
+function untilWatched(lines: ReadonlyArray<Record<string, unknown>>, resources: readonly string[]) {
+  const stop = new AbortController();
+  const isWatched = (resource: string) =>
+    lines.some((line) => line['event'] === 'watching' && line['resource'] === resource);
+  const clock: Clock = {
+    now: systemClock.now,
+    async sleep(ms, signal) {
+      // An open watch is listened to.
+      if (ms > MINUTE) return await systemClock.sleep(ms, signal);
+      while (!resources.every(isWatched) && !lines.some(isTrouble)) await systemClock.sleep(20, signal);
+      stop.abort();
+      signal.throwIfAborted();
+    },
+  };
+  return { clock, signal: stop.signal, watch: { random: () => 0.5, metrics: createWatchMetrics(createMetrics()) } };
+}
+
+const isTrouble = (line: Record<string, unknown>) =>
+  Number(line['level']) >= 40 && line['event'] !== 'pod_address_differs';
+
 /** Lines of level warn and above are what went wrong where nobody could be told otherwise. */
 function listening() {
   const { log, lines } = recordingLog();
   const check = () => {
-    const wrong = lines.findLast((line) => Number(line['level']) >= 40 && line['event'] !== 'pod_address_differs');
+    const wrong = lines.findLast(isTrouble);
     const cause = wrong?.['err'] as { readonly why?: string } | undefined;
     const why = String(wrong?.['why'] ?? cause?.why ?? '');
     if (wrong !== undefined) throw new SidelockError('SL-KUBE-002', String(wrong['msg']), { why });
   };
-  return { log, check };
+  return { log, lines, check };
 }
 
 /** All that the manager writes and asks: a pod by token, a pod by kubelet, its roots made and changed. */
 async function managerWork(api: KubeApi, server: ApiServer, uid: string, round: number): Promise<void> {
-  const { log, check } = listening();
+  const { log, lines, check } = listening();
   const boundObjectRef = { kind: 'Pod', apiVersion: 'v1', name: 'orders-1', uid };
   const token = await server.tokenOf('shop', 'orders', { audiences: [AUDIENCE], boundObjectRef });
   const { dnsNames } = await createPodReview(api, log)(token, '127.0.0.1');
@@ -102,23 +128,31 @@ async function managerWork(api: KubeApi, server: ApiServer, uid: string, round: 
   const name = `round-${round}`;
   await askForPod(server, name, requestOf(await generateKey('ecdsa-p256')), uid);
   for (let tries = 0; ; tries++) {
-    await signPodCertificates({ api, certify: manager.certifyPod, validityMs: DAY, log, ...oneRound() });
+    const round = untilWatched(lines, ['podcertificaterequests']);
+    await signPodCertificates({ api, certify: manager.certifyPod, validityMs: DAY, log, ...round });
     check();
     const { status } = (await server.must('GET', `${REQUESTS}/${name}`)) as { status?: { conditions?: object[] } };
     if (status?.conditions !== undefined) break;
-    // The list is from a cache, which may not have it yet.
+    // It may have begun to watch before it had looked.
     if (tries === 100) throw new Error('the request was not answered');
   }
+  const names = { certificates: () => [], renewEarly: () => {} };
+  await followServices({ ...names, api, log, ...untilWatched(lines, ['services']) });
+  check();
 }
 
 /** All that the webhook writes and asks: its CA made and made anew, its bundle, the roots, an Event. */
 async function webhookWork(api: KubeApi, server: ApiServer): Promise<void> {
-  const { log, check } = listening();
+  const { log, lines, check } = listening();
   await server.ask('DELETE', AUTHORITY);
   const published = { metadata: { name: 'sidelock-trust' }, data: { 'ca.crt': manager.trustBundle().pem } };
   await server.ask('POST', `/api/v1/namespaces/${SYSTEM}/configmaps`, published);
   const secrets = secretClient(api);
   await ensureAuthority({ secrets, namespace: SYSTEM, clock: systemClock });
+  const settings = { service: WEBHOOK, configuration: WEBHOOK, trustDomain: 'ai-teddy.local', serve: () => {} };
+  const watched = untilWatched(lines, ['mutatingwebhookconfigurations', 'secrets', 'configmaps']);
+  await followState({ ...settings, ...watched, api, namespace: SYSTEM, readiness: new Readiness(), log }).ended;
+  check();
   const later = { ...systemClock, now: () => systemClock.now() + 300 * DAY };
   const { bundle } = await ensureAuthority({ secrets, namespace: SYSTEM, clock: later });
   strictEqual(await reconcileBundle(api, WEBHOOK, bundle), 'written');

@@ -22,12 +22,14 @@ export interface ApiServer {
   must(method: string, path: string, body?: unknown, options?: AskOptions): Promise<Json>;
   /** Runs kubectl as the administrator. @throws Error with what it said */
   kubectl(args: readonly string[], stdin?: string): Promise<string>;
-  /** A kubeconfig file of whoever has the token; of the administrator unless given. */
-  kubeconfig(options?: { readonly token?: string; readonly server?: string }): string;
+  /** A kubeconfig file of whoever has the token, or what is in that file; of the administrator unless given. */
+  kubeconfig(options?: { readonly token?: string; readonly tokenFile?: string; readonly server?: string }): string;
   /** A token of a ServiceAccount, made by the API server. */
   tokenOf(namespace: string, account: string, spec?: Json): Promise<string>;
   stop(): Promise<void>;
   start(): Promise<void>;
+  /** Makes etcd forget all versions but the present ones. */
+  compact(): Promise<void>;
 }
 
 interface Answer {
@@ -136,13 +138,16 @@ export async function startApiServer(t: { teardown(end: () => Promise<void> | vo
   await must('POST', '/api/v1/nodes', { metadata: { name: 'n1' } });
 
   let files = 0;
-  const kubeconfig: ApiServer['kubeconfig'] = ({ token = ADMIN, server = url } = {}) => {
+  const kubeconfig: ApiServer['kubeconfig'] = ({ token = ADMIN, tokenFile, server = url } = {}) => {
     const file = path(`kubeconfig-${files++}`);
+    // As client-node has that of a pod.
+    const user =
+      tokenFile === undefined ? { token } : { 'auth-provider': { name: 'tokenFile', config: { tokenFile } } };
     const config = {
       apiVersion: 'v1',
       kind: 'Config',
       clusters: [{ name: 'c', cluster: { server, 'certificate-authority': path('apiserver.crt') } }],
-      users: [{ name: 'u', user: { token } }],
+      users: [{ name: 'u', user }],
       contexts: [{ name: 'c', context: { cluster: 'c', user: 'u' } }],
       'current-context': 'c',
     };
@@ -165,6 +170,18 @@ export async function startApiServer(t: { teardown(end: () => Promise<void> | vo
       const { code, stdout, stderr } = await running.ended;
       if (code !== 0) throw new Error(`kubectl ${args.join(' ')} ended with ${code}:\n${stderr}`);
       return stdout;
+    },
+    async compact() {
+      const ask = async (path: string, body: object) => {
+        const answer = await fetch(`http://127.0.0.1:${etcd}/v3/${path}`, {
+          method: 'POST',
+          body: JSON.stringify(body),
+        });
+        if (!answer.ok) throw new Error(`etcd ${path}: ${await answer.text()}`);
+        return (await answer.json()) as { readonly header: { readonly revision: string } };
+      };
+      const { header } = await ask('maintenance/status', {});
+      await ask('kv/compaction', { revision: header.revision, physical: true });
     },
     async tokenOf(namespace, account, spec = {}) {
       const at = `/api/v1/namespaces/${namespace}/serviceaccounts/${account}/token`;

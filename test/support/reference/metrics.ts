@@ -8,6 +8,7 @@ const KINDS = ['counter', 'gauge', 'histogram'];
 const PROGRAMS = [
   ['manager/', 'manager'],
   ['kubernetes/webhook', 'webhook'],
+  ['kubernetes/watch', 'manager, webhook'],
   ['sidecar/', 'sidecar'],
   ['cli/reload', 'sidecar'],
   ['cli/manager-replica', 'manager'],

@@ -1,0 +1,80 @@
+import type { Clock } from '../base/clock.ts';
+import { isAbort, isSidelockError, type SidelockError } from '../base/errors.ts';
+
+/** Tells who waits that there is something to do; one ring stands for all since the last wait. */
+export interface Bell {
+  ring(): void;
+  /** Resolves at a ring, at once when there was one, and after `ms` without. Rejects when the signal aborts. */
+  wait(ms: number, clock: Clock, signal: AbortSignal): Promise<void>;
+}
+
+export function createBell(): Bell {
+  let isRung = false;
+  let wake = () => {};
+  return {
+    ring() {
+      isRung = true;
+      wake();
+    },
+    async wait(ms, clock, signal) {
+      signal.throwIfAborted();
+      const enough = new AbortController();
+      const rung = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      try {
+        if (!isRung) await Promise.race([rung, clock.sleep(ms, AbortSignal.any([signal, enough.signal]))]);
+      } finally {
+        enough.abort();
+        isRung = false;
+      }
+    },
+  };
+}
+
+interface RepeatOptions {
+  readonly work: () => Promise<void>;
+  /** How long to wait, ms, after it failed so many times in a row. */
+  readonly pause: (failures: number) => number;
+  /** Ends a wait. */
+  readonly bell?: Bell;
+  /** Told of a failure, but not of the same once more before it worked. */
+  readonly onFailure: (error: SidelockError) => void;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** Does it now and again, one after the other. Resolves when the signal aborts; rejects with what nobody expected. */
+export async function repeat(options: RepeatOptions): Promise<void> {
+  const { work, pause, bell = createBell(), onFailure, clock, signal } = options;
+  let told: string | undefined;
+  let failures = 0;
+  try {
+    for (;;) {
+      try {
+        await work();
+        told = undefined;
+        failures = 0;
+      } catch (error) {
+        if (!isSidelockError(error)) throw error;
+        failures++;
+        if (told !== error.message) onFailure(error);
+        told = error.message;
+      }
+      await bell.wait(pause(failures), clock, signal);
+    }
+  } catch (error) {
+    if (!isAbort(error) && !signal.aborted) throw error;
+  }
+}
+
+/** Each of them, so many at once; what failed is thrown when all have had their turn, the unexpected first. */
+export async function forEach<T>(items: Iterable<T>, atOnce: number, work: (item: T) => Promise<void>): Promise<void> {
+  const failures: unknown[] = [];
+  const left = [...items].values();
+  const run = async () => {
+    for (const item of left) await work(item).catch((error: unknown) => failures.push(error));
+  };
+  await Promise.all(Array.from({ length: atOnce }, run));
+  if (failures.length > 0) throw failures.find((error) => !isSidelockError(error)) ?? failures[0];
+}
