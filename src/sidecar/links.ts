@@ -20,6 +20,10 @@ export interface SharedLink {
   readonly held: number;
   /** Opens a stream. Only while `open`. */
   stream(): PeerLink;
+  /** Whether the peer wants another connection in its place. */
+  readonly asked: boolean;
+  /** Another is to take its place: whoever connected makes it, then leaves this one; who accepted this one asks for it. */
+  replace(graceMs: number): void;
   /** New streams go elsewhere; this connection closes after the last of its own, or after `graceMs`. Once. */
   goAway(graceMs: number): void;
   /** Time goes on. True when the connection is gone. */
@@ -62,7 +66,8 @@ export function createLinks({ identity, metrics, clock, ...limits }: LinksOption
     const now = clock.now();
     const generation = identity.current()?.generation ?? 0;
     for (const [link, { retireAt }] of live) {
-      if (link.verified.identity.generation < generation || now >= retireAt) link.goAway(graceMs);
+      const isOld = link.verified.identity.generation < generation || now >= retireAt;
+      if (isOld || link.asked) link.replace(graceMs);
     }
   };
   const reportOne = ({ direction, listener, frames }: SharedLink, reported: { received: number; sent: number }) => {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { CHART, helm, images } from './helm.ts';
 import { kubectl, programs } from './kubectl.ts';
-import { deployment, ECHO_APP, freshNamespace, list, ready, run, service, serviceAccount } from './pods.ts';
+import { account, deployment, ECHO_APP, freshNamespace, list, ready, run, service, serviceAccount } from './pods.ts';
 import { importSidecarImage } from './sidecar-image.ts';
 import { restartKubelet } from './up.ts';
 import { makeVolume, SYSTEM } from './volume.ts';
@@ -60,9 +60,11 @@ const manager = (...words: readonly string[]) => {
   return kubectl(['-n', SYSTEM, 'exec', 'deployment/sidelock-manager', '--', ...line, '-o', 'json']);
 };
 
+const accounts = async () => (await Promise.all([...BOTH, SYSTEM].map(account))).join('\n');
+
 async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
   for (let tries = 0; !(await isSo().catch(() => false)); tries++) {
-    if (tries === 180) throw new Error(`${what} did not come about`);
+    if (tries === 180) throw new Error(`${what} did not come about:\n${await accounts()}`);
     await sleep(500);
   }
 }
@@ -95,6 +97,14 @@ interface Counts {
 
 const counts = (namespace: string): Promise<Counts> =>
   run(namespace, 'deploy/load', 'app', READ).then((text) => JSON.parse(text));
+
+async function noneFailed(t: Test): Promise<void> {
+  for (const namespace of BOTH) {
+    const { sent, failed } = await counts(namespace);
+    if (t.same(failed, {}, `none of ${sent} requests from ${namespace} failed`)) continue;
+    t.comment(await accounts());
+  }
+}
 
 /** Serial of the certificate that a workload serves with. */
 async function serial(namespace: string, workload: string): Promise<string> {
@@ -175,10 +185,7 @@ t.test('a root follows another in all of them, under load, without a failed requ
     const now = await Promise.all(BOTH.map(counts));
     return now.every(({ sent }, at) => sent > (atEnd[at]?.sent ?? 0) + 200);
   });
-  for (const namespace of BOTH) {
-    const { sent, failed } = await counts(namespace);
-    t.same(failed, {}, `none of ${sent} requests from ${namespace} failed`);
-  }
+  await noneFailed(t);
   t.equal(await pods(), before, 'the same pods, none of their containers started again');
 });
 
@@ -191,10 +198,7 @@ async function renewals(t: Test): Promise<void> {
   for (const [at, all] of seen.entries()) {
     t.ok(all.size > MINUTES / 15, `${WORKLOADS[at]?.join(' ')}: ${all.size} certificates`);
   }
-  for (const namespace of BOTH) {
-    const { sent, failed } = await counts(namespace);
-    t.same(failed, {}, `none of ${sent} requests from ${namespace} failed in ${MINUTES} minutes`);
-  }
+  await noneFailed(t);
 }
 
 if (MINUTES > 0) t.test('certificates of 10 minutes renew by themselves under load', renewals);

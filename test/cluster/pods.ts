@@ -1,4 +1,4 @@
-import { kubectl } from './kubectl.ts';
+import { kubectl, tryKubectl } from './kubectl.ts';
 import { NODE, SIDECAR_IMAGE } from './sidecar-image.ts';
 
 const DOMAIN = 'certificate.ai-teddy.com';
@@ -88,8 +88,22 @@ export async function freshNamespace(name: string, labels: readonly string[] = [
   await kubectl(['label', 'namespace', name, 'pod-security.kubernetes.io/enforce=restricted', ...labels]);
 }
 
+/** @throws Error, with what kubelet and the sidecars of the namespace say of it */
 export async function ready(namespace: string, ...deployments: readonly string[]): Promise<void> {
   for (const name of deployments) {
-    await kubectl(['-n', namespace, 'rollout', 'status', `deployment/${name}`, '--timeout=120s']);
+    const { code } = await tryKubectl(['-n', namespace, 'rollout', 'status', `deployment/${name}`, '--timeout=120s']);
+    if (code !== 0) throw new Error(`${name} in ${namespace} did not become ready:\n${await account(namespace)}`);
   }
+}
+
+/** What kubelet and the sidecars say of the pods of a namespace: gone with it, and needed to explain a failure. */
+export async function account(namespace: string): Promise<string> {
+  const all = [
+    ['get', 'pods', '-o', 'wide'],
+    ['get', 'events', '--sort-by=.lastTimestamp'],
+    ['logs', '-l', 'app', '--all-containers', '--prefix', '--tail=200'],
+    ['logs', '-l', 'app.kubernetes.io/name', '--prefix', '--tail=200'],
+  ];
+  const said = await Promise.all(all.map((words) => tryKubectl(['-n', namespace, ...words])));
+  return said.map(({ stdout, stderr }) => stdout + stderr).join('\n');
 }

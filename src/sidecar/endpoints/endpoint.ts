@@ -5,6 +5,7 @@ import type { ErrorCode } from '../../base/errors.ts';
 import { formatAddress } from '../../base/listen.ts';
 import type { SpiffeId } from '../../pki/names.ts';
 import type { PeerSource } from '../../pki/peer.ts';
+import { endOfCertificates } from '../age.ts';
 import type { ClientAlpn } from '../alpn.ts';
 import type { DataPlane } from '../data-plane.ts';
 import { type DialFailure, dial } from '../dial.ts';
@@ -31,6 +32,8 @@ const MAX_SHARED = 8;
 const ASK_AGAIN = 10 * MINUTE;
 /** At most once in this time another connection is tried because the others are crowded. */
 const RELIEF = SECOND;
+/** So long a connection whose successor cannot be made serves on. */
+const PATIENCE = 15 * SECOND;
 
 const NOT_AGREED = { reason: 'alpn_mismatch', detail: 'it agrees on none' } as const;
 
@@ -85,6 +88,8 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
   const name = formatAddress(found);
   const health = new Health();
   const shared = new Set<SharedLink>();
+  /** Those whose successor is to be made, with the time of the clock since when. */
+  const replaced = new Map<SharedLink, number>();
   const waiting: LinkCaller[] = [];
   const { resumption } = options;
   /** The newest TLS session, used again and again: a server of Node's gives no new ticket when it resumes. */
@@ -96,18 +101,31 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
   let refusesOfferUntil = 0;
   let relieved = 0;
 
-  const best = (): SharedLink | undefined => {
+  const goAway = (link: SharedLink) => link.goAway(plane.limits.linkGraceMs ?? DEFAULT_LINK_GRACE);
+
+  /** The least busy of those that are to stay, or of those that are not. */
+  const best = (staying: boolean): SharedLink | undefined => {
     const generation = plane.identity.current()?.generation;
+    if (generation === undefined) return undefined;
     let found: SharedLink | undefined;
     for (const link of shared) {
-      if (!link.open || link.verified.identity.generation !== generation) continue;
+      const stays = link.verified.identity.generation === generation && !replaced.has(link);
+      if (!link.open || stays !== staying) continue;
       if (found === undefined || link.streams < found.streams) found = link;
       if (found.streams < CROWDED) break;
     }
     return found;
   };
 
-  const goAway = (link: SharedLink) => link.goAway(plane.limits.linkGraceMs ?? DEFAULT_LINK_GRACE);
+  /** A peer may be out of reach for a moment, just when its certificate or ours changed: nobody is to wait for it. */
+  const replace = (link: SharedLink) => {
+    const now = plane.clock.now();
+    const since = replaced.get(link) ?? now;
+    replaced.set(link, since);
+    const late = now - since >= PATIENCE || now >= endOfCertificates(link.verified);
+    if (late || best(true) !== undefined) goAway(link);
+    else attemptShared(plane.limits.connectTimeoutMs);
+  };
 
   /** A session of before does not outlive a change of what the peer is judged by. */
   const scopeOf = ({ generation }: Identity) => `${generation} ${plane.crl()?.sha256}`;
@@ -180,6 +198,7 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
             settled();
             health.succeeded('connect');
             knowsStreams = socket.alpnProtocol === STREAMS_PROTOCOL;
+            for (const link of replaced.keys()) goAway(link);
             if (knowsStreams) share(verified, socket, callers());
             else giveOwn(verified, socket, callers());
           },
@@ -196,8 +215,10 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
       socket,
       verified,
       plane,
+      replace: () => replace(link),
       closed(reason) {
         shared.delete(link);
+        replaced.delete(link);
         plane.links.ended(link, reason);
         if (link.frames.received > 0) health.succeeded('refused');
         else if (!ORDERLY.has(reason)) refused(verified);
@@ -286,7 +307,7 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
     unanswered: () => options.failed('gateway'),
     connect(caller, timeoutMs) {
       if (!plane.streams || !knowsStreams) return attemptFor(caller, timeoutMs);
-      const link = best();
+      const link = best(true) ?? best(false);
       if (link === undefined) {
         waiting.push(caller);
         attemptShared(timeoutMs);

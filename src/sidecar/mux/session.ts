@@ -1,4 +1,5 @@
 import { Allowance } from './allowance.ts';
+import { Farewell } from './farewell.ts';
 import {
   ACK,
   ALL_FLAGS,
@@ -23,6 +24,7 @@ import { Outbox } from './outbox.ts';
 import { type LinkCloseReason, ORDERLY } from './reasons.ts';
 import { MuxStream, type StreamHost } from './stream.ts';
 import { StreamIds } from './stream-ids.ts';
+import { Unannounced } from './unannounced.ts';
 
 const LAST_ID = 0x7fff_ffff;
 const PING_VALUES = 0x1_0000_0000;
@@ -43,6 +45,11 @@ export interface SessionOptions extends MemoryLimits {
 export interface SessionUser {
   /** The peer opened a stream. */
   accepted(stream: MuxStream): void;
+  /**
+   * The peer wants new streams to go elsewhere: `goAway` as soon as they can. Until then it serves them here, unless it
+   * says so a second time. Without this they go elsewhere at once.
+   */
+  asked?(): void;
   /** There is something to send, at the end of the loop turn. */
   output(): void;
   /** The outbox is full: send now, if nothing is on its way. */
@@ -57,15 +64,12 @@ export class Session implements StreamHost {
   /** Frames so far. */
   readonly frames = { received: 0, sent: 0 };
   readonly memory: SessionMemory;
+  readonly farewell = new Farewell();
   readonly #options: SessionOptions;
   readonly #user: SessionUser;
   readonly #streams = new Map<number, MuxStream>();
   readonly #waiting = new Set<MuxStream>();
-  /** Streams of ours whose SYN waits for data to ride on: of this loop turn, and of the one before. */
-  #fresh = new Set<MuxStream>();
-  #due = new Set<MuxStream>();
-  /** Streams of the peer whose ACK waits for anything to leave. */
-  readonly #unanswered = new Set<MuxStream>();
+  readonly #unannounced = new Unannounced();
   readonly #theirIds: StreamIds;
   #nextId: number;
   #ours = 0;
@@ -83,10 +87,6 @@ export class Session implements StreamHost {
   readonly #keepalive: Keepalive;
   #pingValue = 0;
   #idleSince: number;
-  #drainedBy: number | undefined;
-  #drainPing: number | undefined;
-  #refusing = false;
-  #leaving = false;
 
   readonly #syns = new Allowance(50_000, 50_000);
   readonly #refusals = new Allowance(2_000, 500);
@@ -117,7 +117,7 @@ export class Session implements StreamHost {
 
   /** False when new streams should go elsewhere: it is draining, or over. */
   get open(): boolean {
-    return this.#closed === undefined && !this.#leaving && this.#nextId <= LAST_ID;
+    return this.#closed === undefined && !this.farewell.leaving && this.#nextId <= LAST_ID;
   }
 
   /** Opens a stream; its SYN leaves with its first data, or at the end of the loop turn. Only while `open`. */
@@ -173,35 +173,39 @@ export class Session implements StreamHost {
    * bytes read in the turn after it connected, so a SYN waits for one more turn. An ACK leaves with whatever does.
    */
   announce(): void {
-    for (const stream of this.#due) stream.announce();
-    this.#due.clear();
-    [this.#due, this.#fresh] = [this.#fresh, this.#due];
-    if (this.#due.size > 0) this.#user.output();
-    if (this.outbox.length > 0) this.#answer();
+    if (this.#unannounced.turn()) this.#user.output();
+    if (this.outbox.length > 0) this.#unannounced.answer();
   }
 
-  /** Tells the peer to open no more streams here. Ends when the last one has, or `graceMs` later. */
-  goAway(graceMs: number): void {
-    if (this.#drainedBy !== undefined || this.#closed !== undefined) return;
-    this.#leaving = true;
-    this.#drainedBy = this.#now + graceMs;
+  /** Asks the peer to leave as soon as it can. Ends when it did and its last stream has, or `graceMs` later. */
+  ask(graceMs: number): void {
+    if (this.farewell.endAt !== undefined || this.#closed !== undefined) return;
+    this.farewell.endAt = this.#now + graceMs;
     this.control(GO_AWAY, 0, 0, GO_AWAY_NORMAL);
-    // Streams that crossed our word on the way are still served: those that come after this answer are not.
-    this.#drainPing = this.#ping();
-    this.#doneIfEmpty();
+    this.farewell.asks(this.#ping());
+  }
+
+  /** No more streams are to be opened here, by either side. Ends when the last one has, or `graceMs` later. */
+  goAway(graceMs: number): void {
+    if (this.farewell.told || this.#closed !== undefined) return;
+    this.farewell.told = true;
+    this.ask(graceMs);
+    // Said twice it is no question.
+    if (!this.#options.client) this.control(GO_AWAY, 0, 0, GO_AWAY_NORMAL);
+    this.#leave();
   }
 
   /** Time goes on; called about once a second. */
   tick(now: number): void {
     if (this.#closed !== undefined) return;
     for (const allowance of this.#allowances) allowance.refill(now - this.#now);
-    this.#answer();
+    this.#unannounced.answer();
     this.#now = now;
     const life = this.#keepalive.tick(now);
     if (life === 'ask') this.#ping();
     if (this.streams > 0) this.#idleSince = now;
     if (life === 'dead') this.close('keepalive_timeout');
-    else if (this.#drainedBy !== undefined && now >= this.#drainedBy) this.close('grace');
+    else if (now >= (this.farewell.endAt ?? Number.POSITIVE_INFINITY)) this.close('grace');
     else if (now - this.#idleSince >= this.#options.idleMs) this.close('idle');
   }
 
@@ -213,7 +217,7 @@ export class Session implements StreamHost {
     if (this.#closed !== undefined) return;
     this.#closed = reason;
     const error = new Error(`the shared connection ended: ${reason}`);
-    const streams = [...this.#streams.values(), ...this.#fresh, ...this.#due];
+    const streams = [...this.#streams.values(), ...this.#unannounced.opened];
     this.#waiting.clear();
     for (const stream of streams) stream.lose(error);
     this.#payloadStream = undefined;
@@ -248,7 +252,8 @@ export class Session implements StreamHost {
     this.#sending();
     if (this.outbox.control(type, flags, id, value)) return;
     // No room even to say so.
-    this.#closeSilently('unread_answers');
+    this.outbox.drop();
+    this.close('unread_answers');
   }
 
   waitForRoom(stream: MuxStream): void {
@@ -257,10 +262,10 @@ export class Session implements StreamHost {
 
   announceLater(stream: MuxStream): void {
     if (stream.unanswered) {
-      this.#unanswered.add(stream);
+      this.#unannounced.accept(stream);
       return;
     }
-    this.#fresh.add(stream);
+    this.#unannounced.open(stream);
     this.#user.output();
   }
 
@@ -274,7 +279,7 @@ export class Session implements StreamHost {
   remove(stream: MuxStream): void {
     this.memory.shrink(stream.grown);
     this.#streams.delete(stream.id);
-    for (const set of [this.#fresh, this.#due, this.#unanswered]) set.delete(stream);
+    this.#unannounced.delete(stream);
     this.#waiting.delete(stream);
     if (this.#payloadStream === stream) this.#payloadStream = undefined;
     if (stream.id === 0 || this.#isOurs(stream.id)) this.#ours--;
@@ -282,19 +287,9 @@ export class Session implements StreamHost {
     this.#doneIfEmpty();
   }
 
-  #answer(): void {
-    for (const stream of this.#unanswered) stream.announce();
-    this.#unanswered.clear();
-  }
-
   #sending(): void {
     this.frames.sent++;
     if (this.outbox.length === 0) this.#user.output();
-  }
-
-  #closeSilently(reason: LinkCloseReason): void {
-    this.outbox.drop();
-    this.close(reason);
   }
 
   #isOurs(id: number): boolean {
@@ -309,23 +304,30 @@ export class Session implements StreamHost {
     if (id !== 0) return 'bad_stream_id';
     if (type === PING) return this.#pingFrame(flags, length);
     if (length !== GO_AWAY_NORMAL) return 'peer_error';
-    this.#leaving = true;
-    // Those that wait for data are open already: they must leave before the answer to the ping behind this frame.
-    for (const stream of [...this.#due, ...this.#fresh]) stream.announce();
-    this.#doneIfEmpty();
+    if (this.farewell.asked || this.#user.asked === undefined) this.#leave();
+    else {
+      this.farewell.asked = true;
+      this.#user.asked();
+    }
     return undefined;
+  }
+
+  #leave(): void {
+    // Those that wait for data are open already: they must leave before the answer to the peer's ping.
+    for (const stream of this.#unannounced.opened) stream.announce();
+    const ping = this.farewell.leaves();
+    if (ping !== undefined) this.control(PING, ACK, 0, ping);
+    this.#doneIfEmpty();
   }
 
   #pingFrame(flags: number, value: number): LinkCloseReason | undefined {
     if (flags === ACK) {
-      if (value !== this.#drainPing) return undefined;
-      this.#refusing = true;
-      this.#doneIfEmpty();
+      if (this.farewell.answered(value)) this.#doneIfEmpty();
       return undefined;
     }
     if (flags !== SYN) return 'bad_flags';
     if (!this.#pings.use()) return 'ping_flood';
-    this.control(PING, ACK, 0, value);
+    if (!this.farewell.holds(value)) this.control(PING, ACK, 0, value);
     return undefined;
   }
 
@@ -372,7 +374,7 @@ export class Session implements StreamHost {
     const verdict = this.#theirIds.take(id);
     if (verdict !== 'new') return verdict;
     if (!this.#syns.use()) return 'syn_flood';
-    if (this.#refusing || this.#theirs >= this.#options.maxStreams) {
+    if (this.farewell.refusing || this.#theirs >= this.#options.maxStreams) {
       if (!this.#refusals.use()) return 'refusal_flood';
       this.control(WINDOW_UPDATE, RST, id, 0);
       return undefined;
@@ -386,7 +388,8 @@ export class Session implements StreamHost {
 
   /** Whoever connected closes first, when nothing is open; the other side when no stream can be on its way any more. */
   #doneIfEmpty(): void {
-    if (this.#leaving && this.streams === 0 && (this.#options.client || this.#refusing)) this.close('done');
+    const { leaving, refusing } = this.farewell;
+    if (this.streams === 0 && (this.#options.client ? leaving : refusing)) this.close('done');
   }
 
   #ping(): number {

@@ -27,13 +27,18 @@ interface SharedLinkOptions {
   readonly plane: DataPlane;
   /** The peer opened a stream; without it, it may not. */
   readonly accepted?: (link: PeerLink) => void;
+  /**
+   * Of whoever connected: a successor is due. `goAway` when it stands; until then streams are served here. Called again
+   * about once a second.
+   */
+  readonly replace?: () => void;
   /** Called once, when no stream is left and none can come. */
   readonly closed: (reason: LinkCloseReason) => void;
 }
 
 /** Starts streams over a connection whose handshake is done, judged, and agreed on them. */
 export function startSharedLink(options: SharedLinkOptions): SharedLink {
-  const { direction, listener, socket, verified, plane, accepted } = options;
+  const { direction, listener, socket, verified, plane, accepted, replace } = options;
   const flushed = plane.metrics.flushBytes.with({ direction, listener });
   const peerLink = (link: MuxStream): PeerLink => ({ ...verified, link, kind: 'shared' });
   let scheduled = false;
@@ -67,6 +72,7 @@ export function startSharedLink(options: SharedLinkOptions): SharedLink {
     maxStreams: accepted === undefined ? 0 : MAX_STREAMS,
     user: {
       accepted: (stream) => accepted?.(peerLink(stream)),
+      ...(replace === undefined ? {} : { asked: replace }),
       output() {
         if (scheduled) return;
         scheduled = true;
@@ -111,6 +117,10 @@ export function startSharedLink(options: SharedLinkOptions): SharedLink {
       return session.memory.held;
     },
     stream: () => peerLink(session.stream()),
+    get asked() {
+      return session.farewell.asked;
+    },
+    replace: (graceMs) => (replace === undefined ? session.ask(graceMs) : replace()),
     goAway: (graceMs) => session.goAway(graceMs),
     tick(now) {
       session.tick(now);

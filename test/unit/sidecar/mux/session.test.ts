@@ -225,6 +225,7 @@ t.test('go away: streams that are open go on, those that crossed it are served, 
   t.same(framesIn(farewell), [
     [GO_AWAY, 0, 0, 0],
     [PING, SYN, 0, 1],
+    [GO_AWAY, 0, 0, 0],
     [WINDOW_UPDATE, ACK, 1, 0],
   ]);
   const crossing = client.session.stream();
@@ -244,6 +245,32 @@ t.test('go away: streams that are open go on, those that crossed it are served, 
   t.same(client.closed, ['done'], 'whoever connected closes after the last stream');
   exchange(client, server);
   t.same(server.closed, ['done']);
+});
+
+t.test('asked to go away: streams are served until whoever connected left, or is told so', async (t) => {
+  for (const told of [false, true]) {
+    const asked: string[] = [];
+    const user = { accepted() {}, output() {}, full() {}, closed() {}, asked: () => asked.push('asked') };
+    const client = bareSession({ client: true, user });
+    const server = bareSession({ client: false });
+    server.session.ask(60_000);
+    exchange(client, server);
+    t.same(asked, ['asked']);
+    t.ok(client.session.open);
+    read(client.session.stream());
+    exchange(client, server);
+    t.equal(server.accepted.length, 1, 'the answer to the ping is still owed');
+    if (told) server.session.goAway(60_000);
+    else client.session.goAway(60_000);
+    exchange(client, server);
+    t.notOk(client.session.open);
+    server.session.receive(frame(WINDOW_UPDATE, SYN, 3, 0));
+    t.equal(server.accepted.length, 1, 'one that comes after it is refused');
+    first(server).reset();
+    exchange(client, server);
+    t.same(server.closed, ['done']);
+    t.same(asked, ['asked'], 'once');
+  }
 });
 
 t.test(
