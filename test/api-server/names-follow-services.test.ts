@@ -1,10 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { startApiServer } from '../cluster/api-server.ts';
 import { makeShop } from '../cluster/pod-requests.ts';
 import { cli, shortDirectory, startCli } from '../support/cli.ts';
+import { until } from '../support/until.ts';
 
 const SERVICES = '/api/v1/namespaces/shop/services';
 
@@ -47,18 +47,16 @@ t.test('a certificate has the names of the Services that select its pod, also wh
     const [{ sans, serial }] = listed.items;
     return { names: sans.filter((name: string) => name.endsWith('.svc')).join(), serial };
   };
-  const until = async (expected: string) => {
-    while ((await names()).names !== expected) await sleep(500);
-  };
+  const follow = (expected: string) => until(async () => (await names()).names === expected);
   const first = await names();
   t.equal(first.names, 'orders.shop.svc');
   const spec = { selector: { app: 'orders' }, ports: [{ port: 80 }] };
   await api.must('POST', SERVICES, { metadata: { name: 'checkout' }, spec });
-  await until('checkout.shop.svc,orders.shop.svc');
+  await follow('checkout.shop.svc,orders.shop.svc');
   t.not((await names()).serial, first.serial, 'one more Service selects the pod');
   const merge = { type: 'application/merge-patch+json' };
   await api.must('PATCH', `${SERVICES}/orders`, { spec: { selector: { app: 'orders', tier: 'front' } } }, merge);
-  await until('checkout.shop.svc');
+  await follow('checkout.shop.svc');
   t.pass('another selects it no more');
   const last = await names();
   await api.must('POST', SERVICES, { metadata: { name: 'web' }, spec: { ...spec, selector: { app: 'web' } } });

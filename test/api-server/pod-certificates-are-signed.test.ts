@@ -2,12 +2,12 @@ import { execFileSync } from 'node:child_process';
 import { createPrivateKey, createPublicKey, X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { generateKey } from '../../src/pki/keys.ts';
 import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
 import { askForPod, makeShop, REQUESTS, requestOf } from '../cluster/pod-requests.ts';
 import { cli, shortDirectory, startCli } from '../support/cli.ts';
+import { until } from '../support/until.ts';
 
 const BUNDLE = '/apis/certificates.k8s.io/v1/clustertrustbundles/certificate.ai-teddy.com:identity:bundle';
 
@@ -26,11 +26,15 @@ function ofAuthority(storage: string): Buffer {
 
 /** What became of a request. */
 async function answered(api: ApiServer, name: string): Promise<Status> {
-  for (;;) {
-    const { status } = (await api.must('GET', `${REQUESTS}/${name}`)) as { readonly status?: Status };
-    if (status?.conditions !== undefined) return status;
-    await sleep(100);
-  }
+  let status: Status | undefined;
+  await until(
+    async () => {
+      ({ status } = (await api.must('GET', `${REQUESTS}/${name}`)) as { readonly status?: Status });
+      return status?.conditions !== undefined;
+    },
+    { every: 50 },
+  );
+  return status ?? {};
 }
 
 t.test('kubelet gets certificates for pods that are what it says, and is told why not for others', async (t) => {
@@ -96,7 +100,7 @@ t.test('kubelet gets certificates for pods that are what it says, and is told wh
   t.match(JSON.stringify(listed), /"by":"kubelet"/);
 
   t.equal((await trust('stage')).code, 0);
-  while ((await published()).match(/BEGIN/g)?.length !== 2) await sleep(200);
+  await until(async () => (await published()).match(/BEGIN/g)?.length === 2);
   const activated = await trust('activate');
   t.equal(activated.code, 0, activated.stderr || 'a rollover waits for no sidecar that kubelet serves');
   const early = await trust('retire', '--yes');
@@ -110,7 +114,7 @@ t.test('kubelet gets certificates for pods that are what it says, and is told wh
   const third = await answered(api, 'third');
   t.not(third.certificateChain, given.certificateChain);
   t.equal((await trust('retire', '--yes')).code, 0);
-  while ((await published()).match(/BEGIN/g)?.length !== 1) await sleep(200);
+  await until(async () => (await published()).match(/BEGIN/g)?.length === 1);
   const last = (third.certificateChain ?? '').match(/-----BEGIN[\s\S]+?-----END CERTIFICATE-----\n/)?.[0] ?? '';
   t.ok(new X509Certificate(last).checkIssued(new X509Certificate(await published())));
 });

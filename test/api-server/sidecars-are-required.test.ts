@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { startApiServer } from '../cluster/api-server.ts';
 import { cli } from '../support/cli.ts';
+import { until } from '../support/until.ts';
 
 const LABEL = 'certificate.ai-teddy.com/inject';
 
@@ -23,7 +23,7 @@ t.test('where it is asked for, no pod comes into a labelled namespace without si
       spec: { containers, ...spec },
     });
   // The webhook of the installation is not there, and its policy is Ignore; ours holds a moment after it was made.
-  while ((await make('shop', 'first-')).status === 201) await sleep(100);
+  await until(async () => (await make('shop', 'first-')).status !== 201, { every: 100 });
   t.match(await make('shop', 'bare-'), { status: 422, body: { message: /it has no sidecar: annotate it/ } });
   t.match(await make('shop', 'with-', { initContainers }), { status: 201 });
   t.match(await make('shop', 'out-', {}, { [LABEL]: 'disabled' }), { status: 201 });

@@ -1,12 +1,12 @@
 import { once } from 'node:events';
 import { request } from 'node:https';
-import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { parseAllDocuments } from 'yaml';
 import { systemClock } from '../../src/base/clock.ts';
 import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
 import { cli, startCli } from '../support/cli.ts';
 import { openManager, temporaryDirectory } from '../support/manager/rig.ts';
+import { until } from '../support/until.ts';
 
 const SYSTEM = 'sidelock-system';
 const DOMAIN = 'certificate.ai-teddy.com';
@@ -34,10 +34,6 @@ async function install(api: ApiServer): Promise<void> {
   const spec = { type: 'ExternalName', externalName: 'localhost' };
   const items = [...objects, { apiVersion: 'v1', kind: 'Service', metadata, spec }];
   await api.kubectl(['apply', '-f', '-'], JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
-}
-
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await sleep(100);
 }
 
 /** Straight to the webhook, as whoever reaches it could. */

@@ -7,6 +7,7 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { attached } from '../support/attached.ts';
 import { shortDirectory, startProgram } from '../support/cli.ts';
 import { build } from './build.ts';
 
@@ -67,7 +68,7 @@ export async function startApiServer(t: { teardown(end: () => Promise<void> | vo
 
   const run = (name: string, args: readonly string[]) => {
     const log = openSync(path(`${name}.log`), 'a');
-    running.set(name, spawn(join(programs, name), args, { stdio: ['ignore', log, log] }));
+    running.set(name, spawn(...attached(join(programs, name), args), { stdio: ['ignore', log, log] }));
   };
   const end = async (name: string) => {
     const child = running.get(name);

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import t, { type Test } from 'tap';
+import { until } from '../support/until.ts';
 import { CHART, helm, images } from './helm.ts';
 import { kubectl, programs } from './kubectl.ts';
 import { account, deployment, ECHO_APP, freshNamespace, list, ready, run, service, serviceAccount } from './pods.ts';
@@ -62,10 +63,12 @@ const manager = (...words: readonly string[]) => {
 
 const accounts = async () => (await Promise.all([...BOTH, SYSTEM].map(account))).join('\n');
 
-async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; !(await isSo().catch(() => false)); tries++) {
-    if (tries === 180) throw new Error(`${what} did not come about:\n${await accounts()}`);
-    await sleep(500);
+/** Until it is so, which a pod that is being replaced cannot say. */
+async function comesAbout(isSo: () => Promise<boolean>): Promise<void> {
+  try {
+    await until(() => isSo().catch(() => false), { every: 250, within: 120_000 });
+  } catch (cause) {
+    throw new Error(`it did not come about:\n${await accounts()}`, { cause });
   }
 }
 
@@ -151,20 +154,20 @@ t.test('pods with tokens run; an upgrade of the chart lets kubelet fetch certifi
 });
 
 t.test('a root follows another in all of them, under load, without a failed request or a restart', async (t) => {
-  for (const namespace of BOTH) await until('load', async () => (await counts(namespace)).sent > 100);
+  for (const namespace of BOTH) await comesAbout(async () => (await counts(namespace)).sent > 100);
   const before = await pods();
   const first = await serials();
   const status = async () => JSON.parse(await manager('trust', 'status'));
   const isReady = async () => (await status()).lacking.length === 0;
 
   await manager('trust', 'stage');
-  await until('every sidecar with the new bundle', isReady);
+  await comesAbout(isReady);
   await manager('trust', 'activate');
   const { lacking } = await status();
   const kept = lacking.filter(({ holder }: { readonly holder: string }) => holder === 'unknown');
   t.equal(kept.length, 2, 'the old root stays for those whom kubelet serves');
   await restartKubelet(programs());
-  await until('kubelet with new certificates', isReady);
+  await comesAbout(isReady);
   const second = await serials();
   t.notOk(
     second.some((serial, at) => serial === first[at]),
@@ -178,10 +181,10 @@ t.test('a root follows another in all of them, under load, without a failed requ
     '-o',
     'jsonpath={.spec.trustBundle}',
   ];
-  await until('one root', async () => (await kubectl(bundle)).match(/BEGIN/g)?.length === 1);
+  await comesAbout(async () => (await kubectl(bundle)).match(/BEGIN/g)?.length === 1);
   t.match(new X509Certificate(await kubectl(bundle)).subject, /\(2\)/);
   const atEnd = await Promise.all(BOTH.map(counts));
-  await until('calls under the new root', async () => {
+  await comesAbout(async () => {
     const now = await Promise.all(BOTH.map(counts));
     return now.every(({ sent }, at) => sent > (atEnd[at]?.sent ?? 0) + 200);
   });

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import t from 'tap';
 import { cli, startCli } from '../support/cli.ts';
+import { until } from '../support/until.ts';
 import { CHART, helm, images } from './helm.ts';
 import { kubectl, programs, tryKubectl } from './kubectl.ts';
 import {
@@ -56,11 +57,6 @@ async function caller() {
   }
 }
 Promise.all([1, 2, 3, 4].map(caller)).then(() => console.log(JSON.stringify({ sent, failed, pods: pods.size })));`;
-
-/** Asks until it is so; the caller's limit is that of the test. */
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await sleep(250);
-}
 
 /** The init containers of the newest pod of an app. */
 async function sidecarsOf(app: string): Promise<string> {

@@ -4,7 +4,6 @@ import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { setTimeout as delay } from 'node:timers/promises';
 import { SMTPServer } from 'smtp-server';
 import t from 'tap';
 import { systemClock } from '../../src/base/clock.ts';
@@ -16,6 +15,7 @@ import { mailReceiver } from '../../src/manager/alerts/mail.ts';
 import { temporaryDirectory } from '../support/manager/rig.ts';
 import { requireProgram } from '../support/programs.ts';
 import { freePort } from '../support/servers.ts';
+import { until } from '../support/until.ts';
 
 const FINDING: Finding = {
   ...{ rule: 'CertificateExpiryCritical', level: 'critical', serviceName: 'orders', namespace: 'default' },
@@ -90,7 +90,7 @@ t.test('Alertmanager shows the alert, and that it is over', async (t) => {
       ({ ok }) => ok,
       () => false,
     );
-  while (!(await answers())) await delay(50);
+  await until(answers, { every: 50 });
 
   const alerts = async (): Promise<unknown> => await (await fetch(`${url}/api/v2/alerts`)).json();
   const report = reporting(t, alertmanagerReceiver({ url: `${url}/`, level: 'warning', everyMs: 600_000, ...retries }));

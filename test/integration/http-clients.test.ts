@@ -9,6 +9,7 @@ import { inUse } from '../support/memory.ts';
 import { startPair } from '../support/mesh.ts';
 import { requireProgram } from '../support/programs.ts';
 import { run } from '../support/servers.ts';
+import { until } from '../support/until.ts';
 
 /** An ordinary Node server behind both sidecars; answers what it saw. */
 async function startNodeApp(t: Test) {
@@ -93,9 +94,9 @@ for (const direction of ['inbound', 'outbound'] as const) {
       t.equal((await client.response())?.status, 101);
       while (!client.received().endsWith('welcome')) await once(client.socket, 'data');
       const [app] = rig.connections;
-      while (app?.received.endsWith('\x81\x00early') !== true) await new Promise(setImmediate);
+      await until(() => app?.received.endsWith('\x81\x00early') === true);
       client.send('\xff\x00raw');
-      while (!app.received.endsWith('\xff\x00raw')) await new Promise(setImmediate);
+      await until(() => app?.received.endsWith('\xff\x00raw') === true);
     });
     t.test('H16 refused by the app: still HTTP, and what came early is no request', async (t) => {
       const rig = await startHttp(t, {
@@ -139,7 +140,7 @@ t.test('X28 a WebSocket whose app reads nothing holds its client back; one that 
   t.equal((await client.response())?.status, 101);
   const [app] = rig.connections;
   for (let i = 0; i < 10_000; i++) client.send('\x81');
-  while ((app?.received.match(/\x81/g)?.length ?? 0) < 10_000) await new Promise(setImmediate);
+  await until(() => (app?.received.match(/\x81/g)?.length ?? 0) >= 10_000);
   t.pass('frames of a byte are what they are: bytes');
 
   app?.socket.pause();
@@ -163,7 +164,7 @@ t.test('X28 a WebSocket whose app reads nothing holds its client back; one that 
   t.equal((await other.response())?.status, 200, 'another caller has its answer');
   await client.closed;
   const idle = 'sidelock_connections_closed_total{direction="inbound",listener="in",reason="idle"}';
-  while ((await rig.orders.metric(idle)) === 0) await new Promise(setImmediate);
+  await until(async () => (await rig.orders.metric(idle)) !== 0);
   t.pass('where nothing moves, it ends as idle');
 });
 

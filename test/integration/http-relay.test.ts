@@ -1,10 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { echoTarget, startHttp, unchunk } from '../support/http-rig.ts';
 import { startPair } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 const get = (path: string, more = '') => `GET ${path} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
 const sha256 = (data: Buffer) => createHash('sha256').update(data).digest('hex');
@@ -92,7 +92,7 @@ t.test('a client that leaves mid-request costs its app connection, and nobody ge
       const client = await rig[direction]();
       const before = held.length;
       client.send(get('/slow'));
-      while (held.length === before) await delay(1);
+      await until(() => held.length > before);
       if (i % 2 === 0) client.socket.destroy();
       else client.reset();
       held[before]?.();
@@ -102,7 +102,7 @@ t.test('a client that leaves mid-request costs its app connection, and nobody ge
       other.socket.destroy();
     }
   }
-  await eventually(async () => (await rig.orders.metric('sidelock_http_upstreams')) <= 1);
+  await until(async () => (await rig.orders.metric('sidelock_http_upstreams')) <= 1);
   t.pass('no connection leaked');
 });
 
@@ -117,7 +117,7 @@ t.test('a client that does not read leaves nobody else waiting', async (t) => {
   const stuck = await rig.outbound();
   stuck.socket.pause();
   stuck.send(get('/big'));
-  await eventually(() => Promise.resolve(stuck.socket.bytesRead > 0));
+  await until(() => Promise.resolve(stuck.socket.bytesRead > 0));
   // Once it is gone, its connections must not come back to the pool with reading stopped.
   stuck.socket.destroy();
   for (let i = 0; i < 5; i++) {
@@ -162,7 +162,7 @@ t.test('an idle connection that the app closes, or writes to, is not used again'
     const last = rig.connections.at(-1);
     if (last !== undefined) {
       spoil(last.socket);
-      await eventually(async () => (await rig.orders.metric('sidelock_http_upstreams')) === 0);
+      await until(async () => (await rig.orders.metric('sidelock_http_upstreams')) === 0);
     }
     client.send(get('/b'));
     t.equal((await client.response())?.body, '/b');
@@ -235,7 +235,7 @@ t.test('Expect: the 100 of the app goes through, once, and the body is sent once
     t.equal(answer?.status, 413);
     t.match(answer?.head, /^connection: close/im);
     await client.closed;
-    await eventually(async () => (await rig.orders.metric('sidelock_http_upstreams')) === 0);
+    await until(async () => (await rig.orders.metric('sidelock_http_upstreams')) === 0);
   });
 });
 
@@ -251,7 +251,7 @@ t.test('E4 an answer before the end of the request: both go on', async (t) => {
   client.send('POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nbody');
   t.equal((await client.response())?.body, 'early');
   client.send('rest');
-  await eventually(() => Promise.resolve(rig.received().endsWith('bodyrest')));
+  await until(() => Promise.resolve(rig.received().endsWith('bodyrest')));
   t.equal(await rig.orders.metric('sidelock_http_upstreams'), 1, 'ended in order: kept');
 });
 
@@ -260,7 +260,7 @@ t.test('K12 a request that is cut never looks whole to the app', async (t) => {
     const rig = await startHttp(t);
     const client = await rig.outbound();
     client.send('POST /p HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab');
-    await eventually(() => Promise.resolve(rig.received().endsWith('5\r\nab')));
+    await until(() => Promise.resolve(rig.received().endsWith('5\r\nab')));
     const [app] = rig.connections;
     if (app === undefined) throw new Error('nothing reached the app');
     const gone = new Promise((resolve) => app.socket.once('close', resolve));
@@ -326,7 +326,7 @@ t.test('limits', async (t) => {
       const client = await rig[from]();
       client.send('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx');
       t.equal((await client.response())?.status, 408);
-      await eventually(async () => (await rig.orders.metric('sidelock_http_upstreams')) === 0);
+      await until(async () => (await rig.orders.metric('sidelock_http_upstreams')) === 0);
     });
   }
   t.test('X3 a slow reader: reset, and no more than a bounded part is held', async (t) => {
@@ -347,7 +347,7 @@ t.test('limits', async (t) => {
     const client = await rig.inbound();
     client.socket.pause();
     client.send(get('/'));
-    await eventually(async () => (await rig.orders.metric('sidelock_http_upstreams')) === 0 && written > 0);
+    await until(async () => (await rig.orders.metric('sidelock_http_upstreams')) === 0 && written > 0);
     t.ok(written < 32 << 20, `${written} bytes`);
   });
   t.test('no answer in time: 504', async (t) => {
@@ -412,7 +412,7 @@ t.test('a stopping sidecar lets idle clients go at once and requests finish', as
   });
   const [idle, busy] = [await rig.outbound(), await rig.outbound()];
   busy.send(get('/last'));
-  await eventually(() => Promise.resolve(rig.received() !== ''));
+  await until(() => Promise.resolve(rig.received() !== ''));
   const stopped = rig.web.sidecar.shutdown();
   await idle.closed;
   idle.socket.end();
@@ -423,8 +423,3 @@ t.test('a stopping sidecar lets idle clients go at once and requests finish', as
   busy.socket.end();
   t.equal(await stopped, true, 'nothing had to be reset');
 });
-
-/** Asks until it is so; the test's own timeout ends it. */
-async function eventually(question: () => Promise<boolean>): Promise<void> {
-  while (!(await question())) await delay(5);
-}

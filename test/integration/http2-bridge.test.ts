@@ -2,6 +2,7 @@ import t, { type Test } from 'tap';
 import { startHttp } from '../support/http-rig.ts';
 import { END_STREAM, type FieldLine, frame, GET, POST, type RawHttp2, rawHttp2, TYPES } from '../support/http2-raw.ts';
 import { spiffeIdOf } from '../support/identity-files.ts';
+import { until } from '../support/until.ts';
 
 /** What an app of HTTP/1.1 behind `protocol: http` gets of a caller that speaks HTTP/2. */
 async function startBridge(t: Test, options: Parameters<typeof startHttp>[1] = {}) {
@@ -202,7 +203,7 @@ t.test(
       client.head(1, replaced(fields, [':path', path]), 0);
       const mine = () => connections.find(({ received }) => received.includes(`POST ${path} `));
       // A reset right behind its head may be there before a connection to the app is.
-      while (mine() === undefined && !id.startsWith('Z17 RST after')) await turn();
+      await until(() => mine() !== undefined || id.startsWith('Z17 RST after'));
       send(client);
       if (!id.startsWith('Z17')) t.match(await client.outcome(1), outcome, id);
       else t.equal(await client.outcome(3), 'answered', `${id}: the next request is served`);
@@ -313,5 +314,3 @@ t.test('rules of allow by method and path', async (t) => {
   t.match(received(), /^GET \/a /);
   t.equal(await orders.metric('sidelock_authz_total{listener="in",result="denied"'), 3);
 });
-
-const turn = () => new Promise((resolve) => setImmediate(resolve));

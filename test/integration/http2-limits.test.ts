@@ -53,13 +53,13 @@ async function start(t: Test, app: App = fine, limits: Parameters<typeof startHt
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
   })();
-  while (answers === 0) await turn();
+  await until(() => answers > 0);
   return {
     ...rig,
     streams,
     async otherIsServed(t: Test): Promise<void> {
       const before = answers;
-      while (answers < before + 3 && !other.closed) await turn();
+      await until(() => answers >= before + 3 || other.closed);
       stopped = true;
       await asking;
       t.ok(
@@ -117,7 +117,7 @@ for (const { id, reason, most, next } of FLOODS) {
     t.ok(sent <= most, `over after ${sent} of ${most}`);
     t.equal(await client.goaway(), 11);
     // nghttp2 has a limit of its own for some; it says so after the peer has seen the end.
-    while ((await closedFor(rig, reason)) + (await closedFor(rig, 'protocol_error')) === 0) await turn();
+    await until(async () => (await closedFor(rig, reason)) + (await closedFor(rig, 'protocol_error')) > 0);
     await rig.otherIsServed(t);
   });
 }
@@ -137,7 +137,7 @@ t.test('X5 rapid reset: the connection is closed, and what was cancelled is canc
   t.ok(sent <= 250, `closed after ${sent} streams`);
   t.ok(rig.streams.all <= 200, `${rig.streams.all} requests reached the app`);
   t.ok(rig.streams.most <= 100, `at most ${rig.streams.most} at once`);
-  while (rig.streams.now > 0) await turn();
+  await until(() => rig.streams.now === 0);
   await rig.otherIsServed(t);
 });
 
@@ -154,7 +154,7 @@ t.test('X6 MadeYouReset: WINDOW_UPDATE 0 on streams', async (t) => {
   });
   await client.closed;
   t.ok(sent <= 200, `closed after ${sent}`);
-  while (rig.streams.now > 0) await turn();
+  await until(() => rig.streams.now === 0);
   await rig.otherIsServed(t);
 });
 
@@ -213,7 +213,7 @@ t.test('X14 stream flood: 100 at once, and the connection is closed for the rest
   await client.closed;
   t.ok(sent <= 1_500, `closed after ${sent} streams`);
   t.ok(rig.streams.most <= 100, `at most ${rig.streams.most} at once`);
-  while (rig.streams.now > 0) await turn();
+  await until(() => rig.streams.now === 0);
   await rig.otherIsServed(t);
 });
 
@@ -291,7 +291,7 @@ t.test('X4, X3: windows of zero: what is held for a reader that takes nothing is
   );
   const grown = process.memoryUsage().rss - before;
   t.ok(grown < 150_000_000, `app, both sides and attacker in this process: ${grown >> 20} MiB more`);
-  while (rig.streams.now > 0) await turn();
+  await until(() => rig.streams.now === 0);
   await rig.otherIsServed(t);
 });
 
@@ -321,7 +321,7 @@ t.test('X2: a body that does not come', async (t) => {
   client.data(1, 'x');
   t.equal(await client.outcome(1), 'answered');
   t.equal(await rig.orders.metric('sidelock_http_rejected_total{reason="slow_body"}'), 1);
-  while (rig.streams.now > 0) await turn();
+  await until(() => rig.streams.now === 0);
   await rig.otherIsServed(t);
 });
 

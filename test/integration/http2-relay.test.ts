@@ -5,9 +5,9 @@ import t from 'tap';
 import { frame, POST, rawHttp2, TYPES } from '../support/http2-raw.ts';
 import { answerOf, ask, startHttp2 } from '../support/http2-rig.ts';
 import { swap } from '../support/identity-files.ts';
+import { until } from '../support/until.ts';
 
 const GRPC = { ':method': 'POST', 'content-type': 'application/grpc' };
-const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 t.test('requests with bodies and trailers both ways, over one mTLS connection and one to the app', async (t) => {
   const rig = await startHttp2(t, (stream, headers) => {
@@ -107,7 +107,7 @@ t.test('Z19, Z18, resets and early answers: nothing cut looks whole', async (t) 
   const early = await ask(session, { ...GRPC, ':path': '/early' }, { body: 'x', open: true });
   t.match(early, { body: 'abc', trailers: { 'grpc-status': '9' }, code: 0 }, 'an answer before the end of the request');
   t.match(await ask(session, {}), { status: 200, body: 'fine' }, 'a new connection to the app is made');
-  while (rig.streams.now > 0) await turn();
+  await until(() => rig.streams.now === 0);
   t.pass('and no stream is left at the app');
 });
 
@@ -123,9 +123,9 @@ t.test('Z17: a request that breaks off, however, is no whole request for the app
     const client = await rawHttp2(t, rig.orders.mtls.port, rig.authority.issue('web'));
     client.head(1, [...POST.filter(([name]) => name !== ':path'), [':path', `/${code}`]], 0);
     client.data(1, 'abc');
-    while (rig.streams.all <= i) await turn();
+    await until(() => rig.streams.all > i);
     client.reset(1, code);
-    while (rig.streams.now > 0) await turn();
+    await until(() => rig.streams.now === 0);
     t.match(
       ends.filter((end) => end.startsWith(`/${code} `)),
       [`/${code} aborted`, `/${code} 8`],
@@ -157,7 +157,7 @@ t.test('a client that does not read holds back the app, and costs a bounded amou
   t.ok(written < 8_000_000, `the app stopped after ${written} bytes`);
   t.match(await ask(session, { ':method': 'HEAD' }), { status: 200 }, 'others are served meanwhile');
   stream.close(constants.NGHTTP2_CANCEL);
-  while (rig.streams.now > 0) await turn();
+  await until(() => rig.streams.now === 0);
 });
 
 t.test('GOAWAY: for a drain, a new identity and new rules', async (t) => {
@@ -244,7 +244,7 @@ t.test('F33: a connection that comes of age says so before it ends', async (t) =
   t.equal(code, 0);
   await closed(session);
   const ends = 'sidelock_connections_closed_total{direction="inbound",listener="in"';
-  while ((await rig.orders.metric(ends)) === 0) await turn();
+  await until(async () => (await rig.orders.metric(ends)) !== 0);
   t.equal(await rig.orders.metric(`${ends},reason="lifetime"}`), 1);
 });
 

@@ -7,6 +7,7 @@ import { cli, shortDirectory, startCli } from '../support/cli.ts';
 import { swap, testAuthority } from '../support/identity-files.ts';
 import { echo, startApp, startNode } from '../support/mesh.ts';
 import { freePort } from '../support/servers.ts';
+import { until } from '../support/until.ts';
 
 t.test(
   'a caller without TLS is named and strict refused; once it is gone strict is safe, and the change drops nothing',
@@ -108,9 +109,9 @@ t.test('HTTP callers without TLS finish their request, then have to come back; t
   });
   const caller = connect(orders.mtls.port, '127.0.0.1');
   caller.write('GET /slow HTTP/1.1\r\nHost: a\r\n\r\n');
-  while (answer === undefined) await new Promise(setImmediate);
+  await until(() => answer !== undefined);
   await orders.sidecar.setRules([{ name: 'in', allow: 'any', mode: 'strict' }]);
-  answer();
+  answer?.();
   const text = String((await once(caller, 'data'))[0]);
   t.match(text, /^HTTP\/1.1 200 OK\r\n/);
   t.match(text, /^connection: close\r$/im);

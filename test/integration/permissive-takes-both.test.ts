@@ -6,6 +6,7 @@ import { cli } from '../support/cli.ts';
 import { fakeClock } from '../support/fake-clock.ts';
 import { startHttp } from '../support/http-rig.ts';
 import { echo, startPair } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 const gone = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve));
 
@@ -86,7 +87,7 @@ t.test('migrate names who still calls in plaintext, and says when strict is safe
   t.equal(while_.code, 1, 'open connections count, however long they are quiet');
   t.match(while_.stdout, /in: permissive, watched for(?:.|\n)*1 connections in plaintext are open(?:.|\n)*not yet/);
   socket.destroy();
-  while (orders.sidecar.connections().length > 0) await new Promise(setImmediate);
+  await until(() => orders.sidecar.connections().length === 0);
 
   const after = await migrate('7d');
   t.equal(after.code, 1);

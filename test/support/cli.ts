@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { attached } from './attached.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 export const MAIN = join(ROOT, 'src/cli/main.ts');
@@ -22,7 +23,7 @@ export interface Cli {
   readonly ended: Promise<Ended>;
   stdout(): string;
   stderr(): string;
-  /** Resolves with the match once either stream has it; rejects with all that was written when the process ends first. */
+  /** Resolves with the match once either stream has it; rejects with all that was written at the end, or two minutes later. */
   saw(pattern: RegExp): Promise<RegExpExecArray>;
 }
 
@@ -55,7 +56,11 @@ export function startProgram(
   const own = { PATH: process.env['PATH'], HOME: process.env['HOME'], TMPDIR: tmpdir(), LANG: 'C.UTF-8', ...env };
   const variables = Object.entries(own).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
   return watch(
-    spawn('env', ['-i', ...variables, program, ...args], { cwd, detached: group, stdio: ['pipe', 'pipe', 'pipe'] }),
+    spawn(...attached('env', ['-i', ...variables, program, ...args]), {
+      cwd,
+      detached: group,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    }),
     stdin,
   );
 }
@@ -102,10 +107,9 @@ function watch(child: ChildProcess, stdin: string | undefined): Cli {
         };
         looking.add(look);
         look();
-        ended.then(
-          ({ code }) => reject(new Error(`ended with ${code} before ${pattern}:\n${stdout}\n${stderr}`)),
-          reject,
-        );
+        const before = (what: string) => reject(new Error(`${what} before ${pattern}:\n${stdout}\n${stderr}`));
+        AbortSignal.timeout(120_000).addEventListener('abort', () => before('two minutes passed'));
+        ended.then(({ code }) => before(`ended with ${code}`), reject);
       });
     },
   };

@@ -14,6 +14,7 @@ import {
 } from '@grpc/grpc-js';
 import type { Test } from 'tap';
 import type { Trio } from './identity-files.ts';
+import { until } from './until.ts';
 
 const bytes = (data: Buffer) => data;
 const method = (path: string, streaming: boolean) => ({
@@ -113,7 +114,7 @@ export async function everyKindOfCall(t: Test, client: ReturnType<typeof grpcCli
   await echoesAStream(t, client);
 
   t.match((await client.never(300)).error, { code: status.DEADLINE_EXCEEDED });
-  while (seen.cancelled === 0) await new Promise((resolve) => setImmediate(resolve));
+  await until(() => seen.cancelled > 0);
   t.pass('the app sees that the caller gave up');
 }
 

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { type Clock, type Random, systemClock } from '../../src/base/clock.ts';
 import { Readiness } from '../../src/base/lifecycle.ts';
@@ -7,6 +6,8 @@ import { createIdentityHolder, type Identity } from '../../src/sidecar/identity.
 import type { IdentityOptions } from '../../src/sidecar/options.ts';
 import { startIdentitySource } from '../../src/sidecar/sources/start.ts';
 import { recordingLog } from './identity-fakes.ts';
+
+export { until } from './until.ts';
 
 interface RigOptions {
   readonly service?: string;
@@ -51,9 +52,4 @@ export async function startIdentity(t: Test, identity: IdentityOptions, options:
       return line === undefined ? undefined : Number(line.slice(series.length + 1));
     },
   };
-}
-
-/** Waits until `condition` holds, looking often; the test runner's limit ends a wait that is in vain. */
-export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await delay(5);
 }
