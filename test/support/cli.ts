@@ -7,6 +7,8 @@ import { attached } from './attached.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 export const MAIN = join(ROOT, 'src/cli/main.ts');
+/** Where Node keeps what it compiled: half the start of a command is to strip types and to compile. */
+const COMPILED = join(ROOT, '.tap/compiled');
 
 interface CliOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
@@ -53,7 +55,8 @@ export function startProgram(
   args: readonly string[],
   { env, cwd = ROOT, stdin, group = false }: CliOptions = {},
 ): Cli {
-  const own = { PATH: process.env['PATH'], HOME: process.env['HOME'], TMPDIR: tmpdir(), LANG: 'C.UTF-8', ...env };
+  const { PATH, HOME } = process.env;
+  const own = { PATH, HOME, TMPDIR: tmpdir(), LANG: 'C.UTF-8', NODE_COMPILE_CACHE: COMPILED, ...env };
   const variables = Object.entries(own).flatMap(([name, value]) => (value === undefined ? [] : [`${name}=${value}`]));
   return watch(
     spawn(...attached('env', ['-i', ...variables, program, ...args]), {
