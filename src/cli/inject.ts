@@ -5,7 +5,15 @@ import { SidelockError } from '../base/errors.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import { editManifests } from '../config/manifest.ts';
 import { printManifests } from '../config/print.ts';
-import { type Guarded, guarded, leadPast, networkPolicyFor } from '../kubernetes/around.ts';
+import {
+  type Aliased,
+  aliased,
+  type Guarded,
+  guarded,
+  leadPast,
+  networkPolicyFor,
+  notLed,
+} from '../kubernetes/around.ts';
 import { inject } from '../kubernetes/inject.ts';
 import type { Json } from '../kubernetes/names.ts';
 import { takeOut } from '../kubernetes/uninject.ts';
@@ -51,11 +59,13 @@ export function injectCommand(context: Context): Command {
       const { image, trustDomain, logLevel } = flags;
       const settings = { image, trustDomain, logLevel, manager: managerOf(flags), version: packageVersion() };
       const pods: Guarded[] = [];
+      const callers: Aliased[] = [];
       const { services, ended } = await edit(context, paths, (pod, of, file, namespace) => {
-        const injection = inject(pod, settings);
+        const injection = inject(pod, settings, namespace);
         if (injection.outcome === 'injected') {
           output.note(`${of}: sidecar of ${injection.service} added (${file})`);
           pods.push(...[guarded(injection.pod, of, namespace)].filter((one) => one !== undefined));
+          callers.push(...[aliased(injection.pod, of, namespace)].filter((one) => one !== undefined));
         }
         if (injection.outcome === 'skipped') {
           const why =
@@ -70,7 +80,7 @@ export function injectCommand(context: Context): Command {
         }
         return injection.pod;
       });
-      for (const line of leadPast(services, pods)) output.warn(line);
+      for (const line of [...leadPast(services, pods), ...notLed(services, callers)]) output.warn(line);
       const policies = pods.map(networkPolicyFor).filter((policy) => policy !== undefined);
       if (flags.networkPolicies !== true || policies.length === 0) return;
       output.raw(`${ended ? '' : '\n'}${printManifests(policies)}`);

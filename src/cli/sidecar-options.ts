@@ -29,7 +29,7 @@ export function sidecarOptions(config: SidecarConfig, token: string | undefined)
     inbound: named(config.inbound, () => 'inbound'),
     outbound: named(config.outbound, ({ service: peer }) => peer.replace('/', '-')).map(outboundOptions),
     ...(config.forwardProxy === undefined ? {} : { forwardProxy: config.forwardProxy.listen }),
-    dns: { servers: config.dns.servers, refreshMs: config.dns.refresh },
+    dns: { servers: config.dns.servers, hostsFile: config.dns.hostsFile === 'on', refreshMs: config.dns.refresh },
     workers: config.workers,
     admin: admin?.listen ?? false,
     ...(health === undefined ? {} : { health }),

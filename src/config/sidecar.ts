@@ -245,6 +245,12 @@ export const sidecarSchema = z
           .array(nameServer())
           .prefault([])
           .describe('asked for names of outbound; those of the system unless given'),
+        hostsFile: z
+          .enum(['on', 'off'], { error: 'expected on or off' })
+          .prefault('on')
+          .describe(
+            'off: names of outbound are whole ones, and asked of name servers alone, also where the hosts file has them',
+          ),
         refresh: duration({ min: '1s' }).prefault('30s').describe('between two questions for a name'),
       })
       .prefault({}),

@@ -36,7 +36,7 @@ export function admit(text: string, settings: InjectSettings | undefined): Admis
   }
   const { metadata } = object;
   const of = `${namespace}/${textOf(metadata, 'name') || textOf(metadata, 'generateName')}`;
-  const injection = settings === undefined ? notYet(object) : inject(object, settings);
+  const injection = settings === undefined ? notYet(object) : inject(object, settings, namespace);
   if (injection.outcome === 'skipped') {
     return { answer: allow(uid, {}), result: 'skipped', reason: injection.reason, of };
   }

@@ -6,14 +6,17 @@ interface Inbound {
   readonly target: number;
 }
 
-interface Upstream {
-  /** Port of 127.0.0.1 where the app finds it. */
+export interface Upstream {
+  /** Loopback address where the app finds it. */
+  readonly at: string;
   readonly listen: number;
   readonly host: string;
   readonly port: number;
   /** `SERVICE` or `NAMESPACE/SERVICE` */
   readonly service: string;
-  /** What its variables begin with: `ORDERS` */
+  /** In logs and metrics; the service unless given. */
+  readonly name?: string;
+  /** What its variables begin with: `ORDERS`; empty where it has none. */
   readonly variable: string;
 }
 
@@ -24,6 +27,8 @@ export interface Wanted {
   readonly service: string | undefined;
   readonly inbound: readonly Inbound[];
   readonly upstreams: readonly Upstream[];
+  /** The app calls the names of its upstreams, and finds them at the sidecar. */
+  readonly hostAliases: boolean;
   readonly allow: 'any' | readonly string[];
   readonly protocol: (typeof PROTOCOLS)[number];
   readonly mode: 'strict' | 'permissive';
@@ -42,6 +47,7 @@ const KEYS = [
   'service',
   'inbound',
   'upstreams',
+  'host-aliases',
   'allow',
   'protocol',
   'mode',
@@ -75,11 +81,17 @@ export function readAnnotations(annotations: unknown): Wanted {
   }
   const protocol = one(given, 'protocol', /^(?:tcp|http|http2)$/, 'tcp, http or http2');
   const inbound = items(given.get('inbound')).map(readInbound);
-  const upstreams = nameUpstreams(items(given.get('upstreams')).map(readUpstream));
+  const hostAliases = one(given, 'host-aliases', /^(?:true|false)$/, '"true" or "false"') === 'true';
+  const read = items(given.get('upstreams')).map((text, at) => readUpstream(text, at, hostAliases));
+  const upstreams = hostAliases ? read.map((upstream) => ({ ...upstream, variable: '' })) : nameUpstreams(read);
+  if (hostAliases && upstreams.length === 0) {
+    throw invalid('host-aliases', 'there are no upstreams', 'name them in upstreams, or take it away');
+  }
   return {
     service: one(given, 'service', LABEL, 'a DNS label: a-z, 0-9 and -'),
     inbound,
     upstreams,
+    hostAliases,
     allow: readAllow(given.get('allow'), inbound.length > 0),
     protocol: PROTOCOLS.find((name) => name === protocol) ?? 'tcp',
     mode:
@@ -132,17 +144,18 @@ function readInbound(text: string): Inbound {
   return { listen: ports.listen, target: ports.target };
 }
 
-function readUpstream(text: string, index: number): Omit<Upstream, 'variable'> {
+function readUpstream(text: string, index: number, asNamed: boolean): Omit<Upstream, 'variable'> {
   const [, own, host = '', remote = '', service = ''] = /^(?:(\d{1,5}):)?([^:=]+):(\d{1,5})=([^=]+)$/.exec(text) ?? [];
-  const listen = own === undefined ? FIRST_UPSTREAM_PORT + index : portOf(own);
   const port = portOf(remote);
+  const unlessGiven = asNamed ? port : FIRST_UPSTREAM_PORT + index;
+  const listen = own === undefined ? unlessGiven : portOf(own);
   const parts = service.split('/');
   const named = parts.length <= 2 && parts.every((part) => LABEL.test(part));
   if (listen === undefined || port === undefined || !named || !HOST.test(host)) {
     const why = `${JSON.stringify(text)} is not [PORT:]HOST:PORT=SERVICE`;
     throw invalid('upstreams', why, 'write "orders.shop:80=shop/orders", or "9101:orders.shop:80=shop/orders"');
   }
-  return { listen, host, port, service };
+  return { at: '127.0.0.1', listen, host, port, service };
 }
 
 /** Variables are called after the service, and after its namespace too where two services have one name. */

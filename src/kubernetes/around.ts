@@ -50,6 +50,45 @@ export function leadPast(services: readonly Json[], pods: readonly Guarded[]): s
   });
 }
 
+/** A pod in which names of Services mean its sidecar. */
+export interface Aliased {
+  readonly of: string;
+  readonly namespace: string;
+  /** Ports that are served by `NAMESPACE/SERVICE`. */
+  readonly ports: ReadonlyMap<string, readonly number[]>;
+}
+
+/** Undefined where no names are led. @throws Refusal */
+export function aliased({ metadata }: Json, of: string, namespace: string): Aliased | undefined {
+  const { hostAliases, upstreams } = readAnnotations(isObject(metadata) ? metadata['annotations'] : undefined);
+  if (!hostAliases) return undefined;
+  const byName = Map.groupBy(upstreams, ({ host }) => {
+    const [name, within = namespace] = host.split('.');
+    return `${within}/${name}`;
+  });
+  const ports = [...byName].map(([name, some]) => [name, some.map(({ listen }) => listen)] as const);
+  return { of, namespace, ports: new Map(ports) };
+}
+
+/** Ports of Services that a pod can no more reach by name, or goes past its sidecar to, in words. */
+export function notLed(services: readonly Json[], pods: readonly Aliased[]): string[] {
+  return services.flatMap(({ metadata, spec }) => {
+    const name = textOf(metadata, 'name');
+    return pods.flatMap(({ of, namespace, ports }) => {
+      const led = ports.get(`${textOf(metadata, 'namespace') || namespace}/${name}`);
+      if (led === undefined) return [];
+      const headless = textOf(spec, 'clusterIP') === 'None';
+      const past = `Service/${name} is headless: names of single pods in it lead past the sidecar of ${of}`;
+      const lost = objects(isObject(spec) ? spec['ports'] : undefined).flatMap(({ port, protocol = 'TCP' }) => {
+        if (protocol === 'TCP' && led.some((one) => one === port)) return [];
+        const fix = protocol === 'TCP' ? 'name it in upstreams' : 'leave out host-aliases';
+        return [`Service/${name}: nothing answers ${of} at its port ${port} (${protocol}) any more; ${fix}`];
+      });
+      return [...(headless ? [past] : []), ...lost];
+    });
+  });
+}
+
 /** Lets callers reach the sidecar, kubelet its health, and nobody the app; undefined where that would cut somebody off. */
 export function networkPolicyFor({ of, namespace, labels, inbound, strict }: Guarded): Json | undefined {
   // Without labels it would select every pod there is.

@@ -122,10 +122,11 @@ export function appVariables({
   upstreams,
   protocol,
 }: Wanted): Array<{ readonly name: string; readonly value: string }> {
-  return upstreams.flatMap(({ variable, listen }) => [
-    { name: `${variable}_MTLS_HOST`, value: '127.0.0.1' },
+  const named = upstreams.filter(({ variable }) => variable !== '');
+  return named.flatMap(({ variable, at, listen }) => [
+    { name: `${variable}_MTLS_HOST`, value: at },
     { name: `${variable}_MTLS_PORT`, value: String(listen) },
-    { name: `${variable}_MTLS_URL`, value: `${protocol === 'tcp' ? 'tcp' : 'http'}://127.0.0.1:${listen}` },
+    { name: `${variable}_MTLS_URL`, value: `${protocol === 'tcp' ? 'tcp' : 'http'}://${at}:${listen}` },
   ]);
 }
 
@@ -153,15 +154,19 @@ function environment(wanted: Wanted, service: string, settings: InjectSettings):
   }
   if (upstreams.length > 0) {
     values['MTLS_OUTBOUND'] = JSON.stringify(
-      upstreams.map(({ listen, host, port, service: peer }) => ({
-        listen: `127.0.0.1:${listen}`,
+      upstreams.map(({ name, at, listen, host, port, service: peer }) => ({
+        ...(name === undefined ? {} : { name }),
+        listen: `${at}:${listen}`,
         service: peer,
         address: `${host}:${port}`,
         protocol,
       })),
     );
   }
+  // The hosts file of the pod leads back to the sidecar.
+  if (wanted.hostAliases) values['MTLS_DNS_HOSTS_FILE'] = 'off';
   return [
+    // First: names of upstreams may refer to it.
     { name: 'MTLS_NAMESPACE', valueFrom: { fieldRef: { fieldPath: 'metadata.namespace' } } },
     ...Object.entries(values).map(([name, value]) => ({ name, value })),
   ];

@@ -1,5 +1,6 @@
 import { isAsked, readAnnotations, STATUS, type Wanted } from './annotations.ts';
 import { appVariables, type InjectSettings, identityVolumes, sidecarContainer, usesToken } from './container.ts';
+import { checkOwnName, type HostAlias, leadNames, PORT_SYSCTL, portSysctl } from './host-aliases.ts';
 import {
   ADMIN_PORT,
   CONTAINER,
@@ -32,8 +33,9 @@ export type Injection =
 /**
  * A pod (or the template of one: `metadata` and `spec`) with its sidecar. Pure; injecting again gives the same, and
  * `uninject` takes away what was added and nothing else. A pod that has none of our annotations is left alone.
+ * @param namespace where the pod is going to be, where that is known and the pod does not say it
  */
-export function inject(pod: Json, settings: InjectSettings): Injection {
+export function inject(pod: Json, settings: InjectSettings, namespace = ''): Injection {
   const bare = takeOut(pod);
   const metadata = isObject(bare['metadata']) ? bare['metadata'] : {};
   const label = textOf(metadata['labels'], `${DOMAIN}/inject`);
@@ -45,14 +47,16 @@ export function inject(pod: Json, settings: InjectSettings): Injection {
       throw new Refusal('not-a-pod', 'it has no containers', 'correct the manifest');
     }
     checkSurroundings(spec, metadata);
-    const wanted = readAnnotations(metadata['annotations']);
+    const asked = readAnnotations(metadata['annotations']);
+    const { wanted, aliases } = leadNames(asked, { spec, metadata, namespace });
     if (wanted.inbound.length === 0 && wanted.upstreams.length === 0) {
       const fix = `annotate the pod with ${DOMAIN}/inbound or ${DOMAIN}/upstreams`;
       throw new Refusal('nothing-to-do', 'it names neither a port to protect nor an upstream', fix);
     }
     const service = serviceOf(wanted, spec, settings);
+    checkOwnName(aliases, service);
     checkClashes(spec, wanted);
-    return { outcome: 'injected', pod: add({ bare, spec, metadata, wanted, service, settings }), service };
+    return { outcome: 'injected', pod: add({ bare, spec, metadata, wanted, aliases, service, settings }), service };
   } catch (error) {
     if (!(error instanceof Refusal)) throw error;
     return { outcome: 'refused', pod, reason: error.reason, why: error.message, fix: error.fix };
@@ -64,11 +68,12 @@ interface Adding {
   readonly spec: Json;
   readonly metadata: Json;
   readonly wanted: Wanted;
+  readonly aliases: readonly HostAlias[];
   readonly service: string;
   readonly settings: InjectSettings;
 }
 
-function add({ bare, spec, metadata, wanted, service, settings }: Adding): Json {
+function add({ bare, spec, metadata, wanted, aliases, service, settings }: Adding): Json {
   const variables = appVariables(wanted);
   const env: Record<string, string[]> = {};
   const made: string[] = [];
@@ -101,16 +106,14 @@ function add({ bare, spec, metadata, wanted, service, settings }: Adding): Json 
   const containers = listOf(spec, 'containers', '').map(edited);
   const initContainers = listOf(spec, 'initContainers', 'spec.initContainers').map(edited);
   const volumes = [...listOf(spec, 'volumes', 'spec.volumes'), ...identityVolumes(service, settings)];
-  const security = isObject(spec['securityContext']) ? spec['securityContext'] : {};
-  // Kubelet makes files of such a volume root's own; a group is how another user may read a key that is not open to all.
-  const needsGroup = !usesToken(settings) && security['fsGroup'] === undefined;
-  if (needsGroup) made.push('spec.securityContext.fsGroup');
-  if (needsGroup && !isObject(spec['securityContext'])) made.push('spec.securityContext');
+  const hostAliases = [...(aliases.length === 0 ? [] : listOf(spec, 'hostAliases', 'spec.hostAliases')), ...aliases];
+  const security = secured(spec, { wanted, settings, made });
   if (!isObject(bare['metadata'])) made.push('metadata');
   if (!isObject(metadata['annotations'])) made.push('metadata.annotations');
   const annotations = isObject(metadata['annotations']) ? metadata['annotations'] : {};
   const rewritten = probes.length === 0 ? {} : { probes: originals };
-  const added: Added = { version: settings.version, env, made, ...rewritten };
+  const named = aliases.length === 0 ? {} : { aliases: aliases.map(({ ip }) => ip) };
+  const added: Added = { version: settings.version, env, made, ...rewritten, ...named };
   return {
     ...bare,
     metadata: { ...metadata, annotations: { ...annotations, [STATUS]: JSON.stringify(added) } },
@@ -119,8 +122,30 @@ function add({ bare, spec, metadata, wanted, service, settings }: Adding): Json 
       initContainers: [sidecarContainer(wanted, { service, probes }, settings), ...initContainers],
       containers,
       volumes,
-      ...(needsGroup ? { securityContext: { ...security, fsGroup: SIDECAR_UID } } : {}),
+      ...(aliases.length === 0 ? {} : { hostAliases }),
+      ...(security === undefined ? {} : { securityContext: security }),
     },
+  };
+}
+
+/** What the pod needs besides, undefined where it is nothing. */
+function secured(
+  spec: Json,
+  { wanted, settings, made }: Pick<Adding, 'wanted' | 'settings'> & { readonly made: string[] },
+): Json | undefined {
+  const security = isObject(spec['securityContext']) ? spec['securityContext'] : {};
+  // Kubelet makes files of such a volume root's own; a group is how another user may read a key that is not open to all.
+  const needsGroup = !usesToken(settings) && security['fsGroup'] === undefined;
+  const sysctls = portSysctl(security, wanted);
+  if (!needsGroup && sysctls.length === 0) return undefined;
+  if (needsGroup) made.push('spec.securityContext.fsGroup');
+  if (sysctls.length > 0) made.push(PORT_SYSCTL);
+  if (sysctls.length > 0 && !Array.isArray(security['sysctls'])) made.push('spec.securityContext.sysctls');
+  if (!isObject(spec['securityContext'])) made.push('spec.securityContext');
+  return {
+    ...security,
+    ...(needsGroup ? { fsGroup: SIDECAR_UID } : {}),
+    ...(sysctls.length > 0 ? { sysctls: [...objects(security['sysctls']), ...sysctls] } : {}),
   };
 }
 
@@ -158,7 +183,7 @@ function serviceOf({ service }: Wanted, spec: Json, { manager, podCertificates }
   throw new Refusal('no-service', 'nothing says which service this is', fix);
 }
 
-function checkClashes(spec: Json, { inbound, upstreams }: Wanted): void {
+function checkClashes(spec: Json, { inbound, upstreams, hostAliases }: Wanted): void {
   const containers = [...objects(spec['containers']), ...objects(spec['initContainers'])];
   const taken = containers.some((container) => textOf(container, 'name') === CONTAINER)
     ? `a container called ${CONTAINER}`
@@ -168,20 +193,49 @@ function checkClashes(spec: Json, { inbound, upstreams }: Wanted): void {
         .map((name) => `a volume called ${name}`)[0];
   if (taken !== undefined) throw new Refusal('name-clash', `it has ${taken} of its own`, 'rename it');
 
-  const ours = [...inbound, ...upstreams].map(({ listen }) => listen).concat(HEALTH_PORT, ADMIN_PORT);
-  const twice = ours.find((port, at) => ours.indexOf(port) !== at);
+  const places = [
+    ...inbound.map(({ listen }) => ({ at: EVERYWHERE, listen })),
+    ...upstreams,
+    ...[HEALTH_PORT, ADMIN_PORT].map((listen) => ({ at: EVERYWHERE, listen })),
+  ];
+  const twice = places.find(({ at, listen }, i) =>
+    places.some((other, j) => {
+      const meet = at === other.at || at === EVERYWHERE || other.at === EVERYWHERE;
+      return j < i && other.listen === listen && meet;
+    }),
+  );
   if (twice !== undefined) {
-    throw new Refusal('port-clash', `the sidecar would listen twice on port ${twice}`, 'choose another port');
+    throw new Refusal('port-clash', `the sidecar would listen twice on port ${twice.listen}`, 'choose another port');
   }
+  const ours = places.map(({ listen }) => listen);
   const loop = inbound.find(({ target }) => ours.includes(target));
   if (loop !== undefined) {
     throw new Refusal('port-clash', `port ${loop.target} is the sidecar's own`, 'name the port of the app');
   }
+  const led = hostAliases ? upstreams.map(({ listen }) => listen) : [];
   for (const container of containers) {
-    for (const { containerPort, protocol } of objects(container['ports'])) {
-      if (protocol === 'UDP' || protocol === 'SCTP' || !ours.some((port) => port === containerPort)) continue;
-      const why = `container ${textOf(container, 'name')} has port ${containerPort}, where the sidecar would listen`;
-      throw new Refusal('port-clash', why, 'let the app listen on another port, or the sidecar');
-    }
+    const port =
+      portsOf(container).find((one) => ours.includes(one)) ?? probed(container).find((one) => led.includes(one));
+    if (port === undefined) continue;
+    const why = `container ${textOf(container, 'name')} has port ${port}, where the sidecar would listen`;
+    throw new Refusal('port-clash', why, 'let the app listen on another port, or the sidecar');
   }
+}
+
+const EVERYWHERE = '0.0.0.0';
+
+/** By TCP, as far as the container says. */
+function portsOf({ ports }: Json): number[] {
+  return objects(ports)
+    .filter(({ protocol }) => protocol !== 'UDP' && protocol !== 'SCTP')
+    .map(({ containerPort }) => Number(containerPort));
+}
+
+/** Ports where its probes find it: it listens there too. */
+function probed(container: Json): number[] {
+  return ['startupProbe', 'readinessProbe', 'livenessProbe'].flatMap((kind) =>
+    objects([container[kind]]).flatMap(({ httpGet, tcpSocket, grpc }) =>
+      objects([httpGet, tcpSocket, grpc]).map(({ port }) => Number(port)),
+    ),
+  );
 }

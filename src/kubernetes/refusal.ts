@@ -10,6 +10,8 @@ export type RefusalReason =
   | 'nothing-to-do'
   | 'name-clash'
   | 'port-clash'
+  /** A name cannot be led to the sidecar. */
+  | 'host-alias'
   /** The webhook does not know the roots of the manager yet. */
   | 'no-trust';
 

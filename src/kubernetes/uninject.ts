@@ -1,4 +1,5 @@
 import { STATUS } from './annotations.ts';
+import { PORT_SYSCTL } from './host-aliases.ts';
 import { CONTAINER, isObject, type Json, TOKEN_VOLUME, textOf, VOLUME } from './names.ts';
 import { restoreProbes } from './probes.ts';
 
@@ -9,6 +10,8 @@ export interface Added {
   readonly env: Readonly<Record<string, readonly string[]>>;
   /** Probes as they were, by container; not there when none was rewritten. */
   readonly probes?: Readonly<Record<string, object>>;
+  /** Addresses of its host aliases; not there when there are none. */
+  readonly aliases?: readonly string[];
   /** Lists and maps that were not there before. */
   readonly made: readonly string[];
 }
@@ -44,9 +47,21 @@ export function takeOut(pod: Json): Json {
   bare = rest(bare, 'initContainers', init, 'spec.initContainers');
   bare = { ...bare, containers: listOf(spec['containers']).map(withoutVariables) };
   bare = rest(bare, 'volumes', without('volumes', VOLUME, TOKEN_VOLUME), 'spec.volumes');
-  if (made.has('spec.securityContext.fsGroup') && isObject(spec['securityContext'])) {
-    const { fsGroup: _, ...security } = spec['securityContext'];
-    bare = rest(bare, 'securityContext', security, 'spec.securityContext');
+  if (added.aliases !== undefined) {
+    const aliases = listOf(spec['hostAliases']).filter((one) => !added.aliases?.includes(textOf(one, 'ip')));
+    bare = rest(bare, 'hostAliases', aliases, 'spec.hostAliases');
+  }
+  if (isObject(spec['securityContext'])) {
+    let security = spec['securityContext'];
+    if (made.has(PORT_SYSCTL)) {
+      const sysctls = listOf(security['sysctls']).filter((one) => textOf(one, 'name') !== PORT_SYSCTL);
+      security = rest(security, 'sysctls', sysctls, 'spec.securityContext.sysctls');
+    }
+    if (made.has('spec.securityContext.fsGroup')) {
+      const { fsGroup: _, ...others } = security;
+      security = others;
+    }
+    if (security !== spec['securityContext']) bare = rest(bare, 'securityContext', security, 'spec.securityContext');
   }
   return rest({ ...pod, spec: bare }, 'metadata', bareMetadata, 'metadata');
 }
@@ -69,6 +84,7 @@ function readStatus(text: string): Added | undefined {
     version: textOf(value, 'version'),
     env,
     made: value['made'].map(String),
+    ...(Array.isArray(value['aliases']) ? { aliases: value['aliases'].map(String) } : {}),
     ...(probes.length === 0 ? {} : { probes: Object.fromEntries(probes) as Record<string, object> }),
   };
 }

@@ -2,7 +2,7 @@ import type { Clock, Random } from '../base/clock.ts';
 import type { Logger } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { KeyType } from '../pki/keys.ts';
-import type { Resolver } from './endpoints/resolver.ts';
+import type { Resolver, ResolverOptions } from './endpoints/resolver.ts';
 
 export interface HostPort {
   readonly host: string;
@@ -370,9 +370,7 @@ export interface SidecarOptions {
   readonly stateDirectory?: string;
   readonly limits: SidecarLimits;
   /** How names of `outbound` are resolved. */
-  readonly dns?: {
-    /** `IP` or `IP:PORT`; those of the system, with its hosts file and search domains, unless given. */
-    readonly servers?: readonly string[];
+  readonly dns?: ResolverOptions & {
     /** Between two questions for a name, ms; {@link DEFAULT_DNS_REFRESH} unless given. */
     readonly refreshMs?: number;
   };

@@ -146,7 +146,7 @@ export async function openServing(options: ServingOptions, deps: ServingDependen
     tracing: options.tracing ?? false,
     userBuffers: options.userBuffers ?? true,
     streams: options.streams ?? true,
-    resolver: deps.resolver ?? createResolver(options.dns?.servers),
+    resolver: deps.resolver ?? createResolver(options.dns),
     dnsRefreshMs: options.dns?.refreshMs ?? DEFAULT_DNS_REFRESH,
     stopping: stopping.signal,
   };

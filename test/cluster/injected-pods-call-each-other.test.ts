@@ -78,6 +78,27 @@ t.test('one app calls the other through both sidecars, by mTLS', async (t) => {
   t.match(links, /^sidelock_/m);
 });
 
+t.test('an app that calls its upstream by name as ever is led through its sidecar', async (t) => {
+  const upstreams = { upstreams: '80:orders:8443=orders', 'host-aliases': 'true', protocol: 'http' };
+  await kubectl(
+    ['apply', '-f', '-'],
+    await injected([
+      deployment(NAMESPACE, { name: 'unchanged', script: IDLE_APP, annotations: { service: 'web', ...upstreams } }),
+    ]),
+  );
+  await ready(NAMESPACE, 'unchanged');
+  for (const host of ['orders', `orders.${NAMESPACE}`, `orders.${NAMESPACE}.svc.cluster.local`]) {
+    const call = `fetch('http://${host}/').then(async (r) => console.log(r.status, await r.text()), (e) => console.log(e.cause.code))`;
+    t.match(
+      await run(NAMESPACE, 'deploy/unchanged', 'app', call),
+      `URI=spiffe://ai-teddy.local/ns/${NAMESPACE}/sa/web`,
+      host,
+    );
+  }
+  const elsewhere = `fetch('http://orders:8443/').catch((e) => console.log(e.cause.code))`;
+  t.match(await run(NAMESPACE, 'deploy/unchanged', 'app', elsewhere), /^ECONNREFUSED$/m, 'no port leads past it');
+});
+
 t.test('a service that is not in allow gets nothing, and neither does a pod that speaks plaintext', async (t) => {
   t.match(await run(NAMESPACE, 'deploy/thief', 'app', CALL_ORDERS), /^502 /);
   const log = await kubectl(['-n', NAMESPACE, 'logs', 'deploy/orders', '-c', 'sidelock']);

@@ -120,3 +120,40 @@ spec: {selector: {app: ${app}}, ports: [${port}]}
     t.notMatch((await cli(['inject', '-'], { stdin: input })).stdout, /NetworkPolicy/);
   },
 );
+
+t.test(
+  'with host aliases names lead to the sidecar; what is not led of a Service in the same manifests is told',
+  async (t) => {
+    const web = `apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  namespace: shop
+  annotations: {${DOMAIN}/service: web, ${DOMAIN}/upstreams: "orders:80=orders, db.data:5432=data/db", ${DOMAIN}/host-aliases: "true"}
+spec: {containers: [{name: app, image: "a:1"}]}
+`;
+    const service = (name: string, namespace: string, spec: string) =>
+      `apiVersion: v1\nkind: Service\nmetadata: {name: ${name}, namespace: ${namespace}}\nspec: {${spec}}\n`;
+    const input = [
+      web,
+      service('orders', 'shop', 'ports: [{port: 80, targetPort: 8443}, {port: 81}, {port: 53, protocol: UDP}]'),
+      service('orders', 'elsewhere', 'ports: [{port: 82}]'),
+      service('db', 'data', 'clusterIP: None, ports: [{port: 5432}]'),
+    ].join('---\n');
+    const { stdout, stderr, code } = await cli(['inject', '-'], { stdin: input });
+    t.equal(code, 0, stderr);
+    t.match(parseAllDocuments(stdout)[0]?.toJS(), {
+      spec: {
+        hostAliases: [
+          { hostnames: ['orders', 'orders.shop', /svc$/, /local$/] },
+          { hostnames: ['db.data', /svc$/, /local$/] },
+        ],
+      },
+    });
+    t.match(stderr, 'Service/orders: nothing answers Pod/web at its port 81 (TCP) any more; name it in upstreams');
+    t.match(stderr, 'at its port 53 (UDP) any more; leave out host-aliases');
+    t.match(stderr, 'Service/db is headless');
+    t.notMatch(stderr, /port 8[02]|5432/);
+    t.equal((await cli(['uninject', '-'], { stdin: stdout })).stdout, input);
+  },
+);

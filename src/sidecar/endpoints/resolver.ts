@@ -13,17 +13,24 @@ const MAX_LOOKUPS = 2;
 const TRIES = 2;
 const TIMEOUT = 2_000;
 
+export interface ResolverOptions {
+  /** `IP` or `IP:PORT`; those of the system, with its hosts file and search domains, unless given. */
+  readonly servers?: readonly string[];
+  /** False: whole names, asked of name servers alone; true unless given. */
+  readonly hostsFile?: boolean;
+}
+
 /**
- * Without `servers` names are asked as every program of the machine does (hosts file, search domains), SRV records of its
- * name servers; with them (`IP` or `IP:PORT`) all is asked there and nowhere else.
+ * Names are asked as every program of the machine does (hosts file, search domains), SRV records of its name servers. With
+ * `servers` all is asked there and nowhere else; with `hostsFile: false` of the machine's name servers alone.
  */
-export function createResolver(servers: readonly string[] = []): Resolver {
+export function createResolver({ servers = [], hostsFile = true }: ResolverOptions = {}): Resolver {
   const dns = new Dns({ timeout: TIMEOUT, tries: TRIES });
   if (servers.length > 0) dns.setServers([...servers]);
   const limited = atMost(MAX_LOOKUPS);
   return {
     addresses: (name) =>
-      servers.length > 0
+      servers.length > 0 || !hostsFile
         ? bothFamilies(dns, name)
         : limited(async () => (await lookup(name, { all: true })).map(({ address }) => address)),
     services: (name) => dns.resolveSrv(name),

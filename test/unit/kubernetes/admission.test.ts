@@ -168,3 +168,12 @@ t.test('what is no review gets no answer', async (t) => {
   );
   for (const text of rows) t.throws(() => admit(text, settings), { code: 'SL-HOOK-001' }, text.slice(0, 60));
 });
+
+t.test('the namespace of a pod is that of its review', (t) => {
+  const annotations = { [`${DOMAIN}/upstreams`]: 'orders:80=orders', [`${DOMAIN}/host-aliases`]: 'true' };
+  const pod = { metadata: { annotations }, spec: { serviceAccountName: 'web', containers: [{ name: 'app' }] } };
+  const { answer } = admit(review(pod), settings);
+  const patch = String((answer['response'] as Json)['patch']);
+  t.match(Buffer.from(patch, 'base64').toString(), '"orders.shop.svc.cluster.local"');
+  t.end();
+});

@@ -72,6 +72,85 @@ t.test('its environment is a config that the sidecar takes', async (t) => {
   ]);
 });
 
+const LED = { service: 'web', 'host-aliases': 'true', protocol: 'http' };
+
+t.test('with host aliases the names of upstreams lead to the sidecar, which asks for whole ones itself', async (t) => {
+  const upstreams =
+    'orders:80=orders, orders.shop:81=orders, pay.money:80=money/pay, 8080:old.shop.svc.corp.test:8443=old';
+  const given = {
+    metadata: { annotations: annotated({ ...LED, upstreams }) },
+    spec: { containers: [{ name: 'app' }] },
+  };
+  const result = inject(given, settings, 'shop');
+  if (result.outcome !== 'injected') throw new Error(JSON.stringify(result));
+  const { spec } = result.pod as { spec: Record<string, Json[]> };
+  const aliases = spec['hostAliases'] as unknown as Array<{ ip: string; hostnames: string[] }>;
+  const spellings = (name: string, namespace: string, domain = 'cluster.local') => [
+    `${name}.${namespace}`,
+    `${name}.${namespace}.svc`,
+    `${name}.${namespace}.svc.${domain}`,
+  ];
+  t.same(
+    aliases.map(({ hostnames }) => hostnames),
+    [
+      ['orders', ...spellings('orders', 'shop')],
+      spellings('pay', 'money'),
+      ['old', ...spellings('old', 'shop', 'corp.test')],
+    ],
+    'a bare name is one of its own namespace',
+  );
+  const [orders = '', pay = '', old = ''] = aliases.map(({ ip }) => ip);
+  t.equal(new Set([orders, pay, old]).size, 3);
+  for (const ip of [orders, pay, old]) t.match(ip, /^127\.(?!0\.)/);
+  const [sidecar = {}] = spec['initContainers'] ?? [];
+  const env = Object.fromEntries(
+    (sidecar['env'] as Array<{ name: string; value?: string }>).flatMap(({ name, value }) =>
+      value === undefined ? [] : [[name, value]],
+    ),
+  );
+  t.match(loadConfig('Sidecar', { env }).config, {
+    dns: { hostsFile: 'off' },
+    outbound: [
+      {
+        name: 'orders-80',
+        listen: { host: orders, port: 80 },
+        address: { host: 'orders.shop.svc.cluster.local', port: 80 },
+      },
+      {
+        name: 'orders-81',
+        listen: { host: orders, port: 81 },
+        address: { host: 'orders.shop.svc.cluster.local', port: 81 },
+      },
+      { name: 'pay-80', listen: { host: pay, port: 80 }, address: { host: 'pay.money.svc.cluster.local', port: 80 } },
+      { name: 'old-8080', listen: { host: old, port: 8080 }, address: { host: 'old.shop.svc.corp.test', port: 8443 } },
+    ],
+  });
+  t.notOk('env' in (spec['containers']?.[0] ?? {}), 'the app needs to know nothing');
+  t.match(spec['securityContext'], { sysctls: [{ name: 'net.ipv4.ip_unprivileged_port_start', value: '0' }] });
+  t.match(
+    inject(given, settings, 'shop'),
+    { pod: { spec: { hostAliases: aliases } } },
+    'the same addresses in every pod',
+  );
+});
+
+t.test('host aliases where the namespace is not known, and beside those that the pod has', async (t) => {
+  const first = sidecarOf(pod({ ...LED, upstreams: 'orders:9090=orders' }));
+  t.match(first.spec['hostAliases'], [{ hostnames: ['orders'] }]);
+  t.match(first.env['MTLS_OUTBOUND'], 'orders.$(MTLS_NAMESPACE).svc.cluster.local:9090', 'kubelet knows it');
+  t.notOk('sysctls' in (first.spec['securityContext'] ?? {}), 'no port below 1024');
+  const [{ ip = '' } = {}] = first.spec['hostAliases'] as unknown as Array<{ ip: string }>;
+  const theirs = [{ ip, hostnames: ['old'] }];
+  const own = { hostAliases: theirs, securityContext: { sysctls: [{ name: 'kernel.shm_rmid_forced', value: '1' }] } };
+  const given = pod({ ...LED, upstreams: 'orders:90=orders' }, own);
+  const second = inject(given, settings);
+  const { spec } = second.pod as { spec: Record<string, Json[]> };
+  t.match(spec['hostAliases'], [theirs[0], { hostnames: ['orders'] }]);
+  t.not(spec['hostAliases']?.[1]?.['ip'], ip, 'their address stays theirs');
+  t.match(spec['securityContext'], { sysctls: [{}, { value: '0' }] });
+  t.strictSame(takeOut(second.pod), given);
+});
+
 t.test('what the pod says itself stays', async (t) => {
   const containers = [{ name: 'app', env: [{ name: 'PAY_MTLS_URL', value: 'mine' }] }];
   const { spec } = sidecarOf(
@@ -174,6 +253,49 @@ t.test('each refusal has its reason, and leaves the pod as it is', async (t) => 
     ['protocol', 'invalid-annotation', pod({ ...ORDERS, protocol: 'udp' })],
     ['log level', 'invalid-annotation', pod({ ...ORDERS, 'log-level': 'loud' })],
     ['quantity', 'invalid-annotation', pod({ ...ORDERS, 'cpu-limit': 'much' })],
+    ...(
+      [
+        ['nothing to alias', 'invalid-annotation', { upstreams: '' }],
+        ['half a wish', 'invalid-annotation', { 'host-aliases': 'yes' }],
+        ['a name outside', 'host-alias', { upstreams: 'api.example.com:443=pay' }],
+        ['an address', 'host-alias', { upstreams: '10.0.0.1:443=pay' }],
+        ['a pod of a headless Service', 'host-alias', { upstreams: 'db-0.db.shop.svc.cluster.local:5432=db' }],
+        ['the API server', 'host-alias', { upstreams: 'kubernetes.default:443=pay' }],
+        ['itself', 'host-alias', { upstreams: 'web:80=web' }],
+        ['the port of the app', 'port-clash', { upstreams: 'orders:8080=orders' }],
+        ['one name and port twice', 'port-clash', { upstreams: 'orders:80=orders, orders:80=pay' }],
+        ['an inbound port', 'port-clash', { inbound: '8443:8080', allow: 'any', upstreams: 'orders:8443=orders' }],
+      ] as const
+    ).map(([name, reason, some]): [string, string, Json] => [
+      `host aliases: ${name}`,
+      reason,
+      pod({ ...LED, upstreams: 'orders:80=orders', ...some }),
+    ]),
+    ...(
+      [
+        [
+          'a name that the pod gives another meaning',
+          'host-alias',
+          { hostAliases: [{ ip: '10.1.1.1', hostnames: ['orders'] }] },
+        ],
+        ['the name of the pod', 'host-alias', { hostname: 'orders' }],
+        [
+          'ports kept closed',
+          'host-alias',
+          { securityContext: { sysctls: [{ name: 'net.ipv4.ip_unprivileged_port_start', value: '1024' }] } },
+        ],
+        [
+          'a port that is probed',
+          'port-clash',
+          { containers: [{ name: 'app', livenessProbe: { tcpSocket: { port: 80 } } }] },
+        ],
+        ['the network of the node', 'host-network', { hostNetwork: true }],
+      ] as const
+    ).map(([name, reason, spec]): [string, string, Json] => [
+      `host aliases: ${name}`,
+      reason,
+      pod({ ...LED, upstreams: 'orders:80=orders' }, spec),
+    ]),
     ['service name', 'invalid-annotation', pod({ ...ORDERS, service: 'Orders' })],
   ];
   for (const [name, reason, given] of rows) {
@@ -198,8 +320,9 @@ const pods = fc.record({
     {
       annotations: fc
         .record({
-          upstreams: fc.constantFrom('pay:443=pay', 'pay:1=a/pay, pay:2=b/pay'),
+          upstreams: fc.constantFrom('pay:443=pay', 'pay.a:1=a/pay, pay.b:2=b/pay'),
           'log-level': fc.constant('info'),
+          'host-aliases': fc.constantFrom('true', 'false'),
         })
         .map((some) => annotated({ ...ORDERS, ...some })),
       labels: fc.dictionary(name, fc.string()),
@@ -211,8 +334,12 @@ const pods = fc.record({
       containers: containers(1),
       initContainers: containers(0),
       volumes: fc.array(fc.record({ name, emptyDir: fc.constant({}) }), { maxLength: 2 }),
-      securityContext: fc.record({ fsGroup: fc.nat(), runAsUser: fc.nat() }, { requiredKeys: [] }),
+      securityContext: fc.record(
+        { fsGroup: fc.nat(), runAsUser: fc.nat(), sysctls: fc.constantFrom([], [{ name: 'a', value: '1' }]) },
+        { requiredKeys: [] },
+      ),
       serviceAccountName: name,
+      hostAliases: fc.constantFrom([], [{ ip: '127.1.1.1', hostnames: ['x'] }]),
       restartPolicy: fc.constant('Never'),
     },
     { requiredKeys: ['containers'] },
