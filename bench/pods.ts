@@ -7,50 +7,19 @@ import { createCsr } from '../src/pki/csr.ts';
 import { generateKey } from '../src/pki/keys.ts';
 import { startApiServer } from '../test/cluster/api-server.ts';
 import { NAMESPACE, startReplicas } from '../test/cluster/replicas.ts';
+import { each, makeCrowd, quantile, spaceOf, tokenOfPod } from './crowd.ts';
 
 const [pods = 2_000, services = 500] = process.argv.slice(2).map(Number);
 if (![pods, services].every(Number.isInteger)) throw new Error('give two whole numbers: pods, services');
-const SPACES = 20;
-const AT_ONCE = 16;
 await using ends = new AsyncDisposableStack();
 const t = { teardown: (end: () => Promise<void> | void) => ends.defer(async () => await end()) };
 
 const server = await startApiServer(t);
 await server.must('POST', '/api/v1/namespaces', { metadata: { name: NAMESPACE } });
-const spaceOf = (n: number) => `space-${n % SPACES}`;
-
-async function each(count: number, work: (n: number) => Promise<unknown>): Promise<number[]> {
-  const took: number[] = [];
-  let next = 0;
-  const run = async () => {
-    for (let n = next++; n < count; n = next++) {
-      const from = performance.now();
-      await work(n);
-      took.push(performance.now() - from);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, run));
-  return took.sort((a, b) => a - b);
-}
-
-for (let n = 0; n < SPACES; n++) {
-  await server.must('POST', '/api/v1/namespaces', { metadata: { name: spaceOf(n) } });
-  await server.must('POST', `/api/v1/namespaces/${spaceOf(n)}/serviceaccounts`, { metadata: { name: 'app' } });
-}
-await each(services, (n) => {
-  const spec = { selector: { app: `app-${n}` }, ports: [{ port: 80 }], clusterIP: 'None' };
-  return server.must('POST', `/api/v1/namespaces/${spaceOf(n)}/services`, { metadata: { name: `app-${n}` }, spec });
-});
+const uids = await makeCrowd(server, pods, services);
 const tokens = new Map<number, string>();
 await each(pods, async (n) => {
-  const at = `/api/v1/namespaces/${spaceOf(n)}/pods`;
-  const spec = { serviceAccountName: 'app', nodeName: 'n1', containers: [{ name: 'app', image: 'app' }] };
-  const labels = { app: `app-${n % services}` };
-  const made = await server.must('POST', at, { metadata: { name: `pod-${n}`, labels }, spec });
-  const { uid } = made['metadata'] as { readonly uid: string };
-  const boundObjectRef = { kind: 'Pod', apiVersion: 'v1', name: `pod-${n}`, uid };
-  const audiences = ['certificate.ai-teddy.com/ca'];
-  tokens.set(n, await server.tokenOf(spaceOf(n), 'app', { audiences, boundObjectRef }));
+  tokens.set(n, await tokenOfPod(server, n, uids[n]));
 });
 
 const env = { MTLS_KUBERNETES_PODS: 'on', MTLS_KUBERNETES_LEASE: '15s' };
@@ -61,7 +30,7 @@ const kilobytes = (pid: number | undefined, field: string) =>
 const memory = () => Math.round(kilobytes(leader.cli.child.pid, 'VmRSS') / 1024);
 const before = memory();
 const roots = [(await (await replicas.admin()).status()).rootSha256];
-process.stdout.write(`${pods} pods, ${services} Services in ${SPACES} namespaces; leader ${before} MiB\n`);
+process.stdout.write(`${pods} pods, ${services} Services in 20 namespaces; leader ${before} MiB\n`);
 
 const from = performance.now();
 const took = await each(pods, async (n) => {
@@ -71,9 +40,8 @@ const took = await each(pods, async (n) => {
   await client.enrollPod(tokens.get(n) ?? '', createCsr(key, 'app'), expected);
 });
 const seconds = (performance.now() - from) / 1000;
-const at = (share: number) => Math.round(took[Math.floor(took.length * share)] ?? 0);
 process.stdout.write(
-  `enrolled in ${seconds.toFixed(1)} s: ${Math.round(pods / seconds)}/s, p50 ${at(0.5)} ms, p99 ${at(0.99)} ms; leader ${memory()} MiB\n`,
+  `enrolled in ${seconds.toFixed(1)} s: ${Math.round(pods / seconds)}/s, p50 ${quantile(took, 0.5)} ms, p99 ${quantile(took, 0.99)} ms; leader ${memory()} MiB\n`,
 );
 const { items } = await server.must('GET', `/api/v1/namespaces/${NAMESPACE}/secrets`);
 const bytes = (items as ReadonlyArray<{ data: { changes: string } }>).reduce(

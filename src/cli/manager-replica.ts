@@ -10,7 +10,7 @@ import type { Logger } from '../base/log.ts';
 import { type Cell, createMetrics, type Metrics } from '../base/metrics.ts';
 import type { ManagerConfig } from '../config/manager.ts';
 import type { KubeApi } from '../kubernetes/client.ts';
-import { MANAGER_LEASE } from '../kubernetes/lease.ts';
+import { leasesOf, MANAGER_LEASE } from '../kubernetes/lease.ts';
 import { DIRECTORY_MODE, STATE_DIR } from '../store/layout.ts';
 
 /** One of several managers, from the moment on at which it leads. */
@@ -40,15 +40,27 @@ export async function becomeLeader(config: ManagerConfig, surroundings: Surround
   const { namespace, state, lease: durationMs, podAddress: address } = config.kubernetes;
   if (state === 'directory' || namespace === undefined) return undefined;
   const { log, metrics, signal } = surroundings;
-  const [{ connectKubernetes }, { lead }, { secretJournal }, { keepEndpoint }, { openMirror, clearMirror }, lock] =
-    await Promise.all([
-      import('../kubernetes/client.ts'),
-      import('../kubernetes/leader.ts'),
-      import('../kubernetes/state-journal.ts'),
-      import('../kubernetes/leader-endpoint.ts'),
-      import('../store/mirror.ts'),
-      import('../store/lock.ts'),
-    ]);
+  const [
+    { connectKubernetes },
+    { createBell },
+    { watchObject },
+    { createWatchMetrics },
+    { lead },
+    { secretJournal },
+    { keepEndpoint },
+    { openMirror, clearMirror },
+    lock,
+  ] = await Promise.all([
+    import('../kubernetes/client.ts'),
+    import('../kubernetes/repeat.ts'),
+    import('../kubernetes/watch.ts'),
+    import('../kubernetes/watch-metrics.ts'),
+    import('../kubernetes/leader.ts'),
+    import('../kubernetes/state-journal.ts'),
+    import('../kubernetes/leader-endpoint.ts'),
+    import('../store/mirror.ts'),
+    import('../store/lock.ts'),
+  ]);
   // A pod is called as its host is; the rest tells apart what ran in it one after the other.
   const identity = `${hostname()}_${randomUUID()}`;
   const clock = systemClock;
@@ -62,16 +74,29 @@ export async function becomeLeader(config: ManagerConfig, surroundings: Surround
   await mkdir(join(directory, STATE_DIR), { recursive: true, mode: DIRECTORY_MODE });
   const locked = opened.use(await lock.lockDirectory(join(directory, STATE_DIR), { clock }));
   await clearMirror(directory);
+  const bell = createBell();
+  const waited = new AbortController();
+  const watching = watchObject(
+    { resource: 'leases', path: leasesOf(namespace), name: MANAGER_LEASE },
+    {
+      ...{ api, clock, random: systemRandom, log, onChange: bell.ring },
+      metrics: createWatchMetrics(standby.metrics),
+      signal: AbortSignal.any([signal, waited.signal]),
+    },
+  );
   const term = opened.use(
     await lead(
       {
         api: await connectKubernetes({ timeoutMs: Math.floor(durationMs / 3) }),
         candidate: { namespace, name: MANAGER_LEASE, identity, durationMs },
-        ...{ clock, monotonic: () => performance.now(), random: systemRandom, log },
+        ...{ clock, monotonic: () => performance.now(), random: systemRandom, log, bell },
         onLook: standby.follow,
       },
       signal,
-    ),
+    ).finally(() => {
+      waited.abort();
+      return watching.ended;
+    }),
   );
   leading.value = 1;
   const failed = new AbortController();
@@ -135,6 +160,7 @@ async function startStandby(config: ManagerConfig, log: Logger) {
     await ended;
   };
   return {
+    metrics,
     follow(leader: string | undefined) {
       if (leader === undefined) readiness.block('lease', unknown);
       else readiness.unblock('lease');

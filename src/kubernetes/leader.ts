@@ -14,6 +14,7 @@ import {
   sight,
 } from './lease.ts';
 import type { Json } from './names.ts';
+import { type Bell, createBell } from './repeat.ts';
 
 interface ElectionOptions {
   /** Its calls should end within a third of `durationMs`. */
@@ -24,6 +25,8 @@ interface ElectionOptions {
   readonly monotonic: () => number;
   readonly random: Random;
   readonly log: Logger;
+  /** Rings when the Lease may have changed: a candidate looks then, and not only now and then. */
+  readonly bell?: Bell;
   /** Told after each look at the Lease who leads (nobody: an empty text), or that it could not be looked at. */
   readonly onLook?: (leader: string | undefined) => void;
 }
@@ -41,7 +44,7 @@ export interface Term extends AsyncDisposable {
  * duration and gives up 2/3 after its last renewal, so that it has stopped before anybody may take over.
  */
 export async function lead(options: ElectionOptions, signal: AbortSignal): Promise<Term> {
-  const { api, candidate, clock, monotonic, random, log, onLook } = options;
+  const { api, candidate, clock, monotonic, random, log, bell = createBell(), onLook } = options;
   const { namespace, name, identity, durationMs } = candidate;
   const all = leasesOf(namespace);
   const pause = () => (durationMs / 5) * (1 + 0.2 * random());
@@ -93,7 +96,7 @@ export async function lead(options: ElectionOptions, signal: AbortSignal): Promi
     } catch (error) {
       tellFailure(error);
     }
-    await clock.sleep(pause(), signal);
+    await bell.wait(pause(), clock, signal);
   }
 
   function hold(first: Json, since: number): Term {

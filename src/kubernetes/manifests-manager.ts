@@ -139,10 +139,10 @@ export function managerManifests(options: InstallOptions): Json[] {
 /** The state has as many Secrets as it needs, so that they cannot be named. */
 const LEADING = [
   ...[
-    ['coordination.k8s.io', 'leases'],
-    ['discovery.k8s.io', 'endpointslices'],
-  ].flatMap(([group, resource]) => [
-    { apiGroups: [group], resources: [resource], resourceNames: [NAME], verbs: ['get', 'update'] },
+    { group: 'coordination.k8s.io', resource: 'leases', verbs: ['get', 'watch', 'update'] },
+    { group: 'discovery.k8s.io', resource: 'endpointslices', verbs: ['get', 'update'] },
+  ].flatMap(({ group, resource, verbs }) => [
+    { apiGroups: [group], resources: [resource], resourceNames: [NAME], verbs },
     { apiGroups: [group], resources: [resource], verbs: ['create'] },
   ]),
   { apiGroups: [''], resources: ['secrets'], verbs: ['get', 'list', 'create', 'update', 'delete'] },

@@ -60,13 +60,13 @@ export function managerRights({
 
 /** What it needs besides where several share the state and one leads; `endpoint` where it lets the Service lead to itself. */
 export function leaderRights(namespace: string, endpoint: boolean): Right[] {
-  const named = (group: string, resource: string): Right[] => [
+  const named = (group: string, resource: string, verbs: readonly string[]): Right[] => [
     { verb: 'create', group, resource, namespace },
-    ...['get', 'update'].map((verb) => ({ verb, group, resource, namespace, name: MANAGER_LEASE })),
+    ...verbs.map((verb) => ({ verb, group, resource, namespace, name: MANAGER_LEASE })),
   ];
   return [
-    ...named('coordination.k8s.io', 'leases'),
-    ...(endpoint ? named('discovery.k8s.io', 'endpointslices') : []),
+    ...named('coordination.k8s.io', 'leases', ['get', 'watch', 'update']),
+    ...(endpoint ? named('discovery.k8s.io', 'endpointslices', ['get', 'update']) : []),
     ...['list', 'get', 'create', 'update', 'delete'].map((verb) => ({ verb, resource: 'secrets', namespace })),
   ];
 }

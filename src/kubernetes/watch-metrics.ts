@@ -7,7 +7,8 @@ export type Watched =
   | 'podcertificaterequests'
   | 'mutatingwebhookconfigurations'
   | 'secrets'
-  | 'configmaps';
+  | 'configmaps'
+  | 'leases';
 
 /**
  * Why a watch ended, or none began: its time was over, its connection broke or said nothing; its version was too old (410),

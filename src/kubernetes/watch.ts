@@ -116,8 +116,10 @@ const SILENCE_MS = 75 * SECOND;
 const RESYNC_MS = 10 * MINUTE;
 const LONGEST_S = 300;
 const RETRY = { min: SECOND / 4, max: 10 * SECOND };
-/** What is refused stays so until somebody changes it. */
-const REFUSED = { min: 30 * SECOND, max: 30 * SECOND };
+/** Until somebody changes it; but an API server that starts refuses everybody for a moment. */
+const REFUSED = { min: SECOND / 4, max: 30 * SECOND };
+/** So many refusals until one is believed. */
+const BELIEVED = 3;
 /** A watch that lived so long was none that fails. */
 const LIVED_MS = 5 * SECOND;
 
@@ -130,6 +132,7 @@ async function keepWatching(
   let version: string | undefined;
   let startedAt = 0;
   let failures = 0;
+  let last: WatchEnd = 'ended';
   const trouble = createTrouble(resource, log, clock);
 
   /** Until it ends, which is no trouble once it has begun. Throws what does not let it begin, and what the API server says. */
@@ -195,10 +198,12 @@ async function keepWatching(
       if (!isSidelockError(error)) throw error;
       end = endOf(error);
       asked = askedToWait(error, random);
-      trouble.tell(end, error);
+      if (end !== last) failures = 0;
+      if (end !== 'refused' || failures >= BELIEVED - 1) trouble.tell(end, error);
       // What an API server refuses it may refuse because of the version.
       if (end !== 'unreachable' && end !== 'busy') version = undefined;
     }
+    last = end;
     metrics.ends(resource, end).value++;
     const lived = clock.now() - at >= LIVED_MS;
     if (lived) failures = 0;

@@ -9,6 +9,7 @@ import { connectKubernetes, type KubeApi } from '../../src/kubernetes/client.ts'
 import { createEvents } from '../../src/kubernetes/events.ts';
 import { lead } from '../../src/kubernetes/leader.ts';
 import { keepEndpoint } from '../../src/kubernetes/leader-endpoint.ts';
+import { leasesOf } from '../../src/kubernetes/lease.ts';
 import { signPodCertificates } from '../../src/kubernetes/pod-certificates.ts';
 import { createPodReview } from '../../src/kubernetes/pod-review.ts';
 import { leaderRights, managerRights, missingRights, type Right, webhookRights } from '../../src/kubernetes/rights.ts';
@@ -16,6 +17,7 @@ import { secretClient } from '../../src/kubernetes/secret-client.ts';
 import { followServices } from '../../src/kubernetes/service-names.ts';
 import { secretJournal } from '../../src/kubernetes/state-journal.ts';
 import { keepTrust, publishedRoots } from '../../src/kubernetes/trust-config-map.ts';
+import { watchObject } from '../../src/kubernetes/watch.ts';
 import { createWatchMetrics } from '../../src/kubernetes/watch-metrics.ts';
 import { ensureAuthority } from '../../src/kubernetes/webhook-authority.ts';
 import { reconcileBundle } from '../../src/kubernetes/webhook-bundle.ts';
@@ -79,22 +81,19 @@ function oneRound() {
   return { clock, signal: stop.signal };
 }
 
-/** Goes on until what is done once was done and all that is watched is, or something is told. */
+/** Goes on until all that is watched is, or something is told. */
 function untilWatched(lines: ReadonlyArray<Record<string, unknown>>, resources: readonly string[]) {
   const stop = new AbortController();
+  const { signal } = stop;
   const isWatched = (resource: string) =>
     lines.some((line) => line['event'] === 'watching' && line['resource'] === resource);
-  const clock: Clock = {
-    now: systemClock.now,
-    async sleep(ms, signal) {
-      // An open watch is listened to.
-      if (ms > MINUTE) return await systemClock.sleep(ms, signal);
-      while (!resources.every(isWatched) && !lines.some(isTrouble)) await systemClock.sleep(20, signal);
-      stop.abort();
-      signal.throwIfAborted();
-    },
-  };
-  return { clock, signal: stop.signal, watch: { random: () => 0.5, metrics: createWatchMetrics(createMetrics()) } };
+  void (async () => {
+    while (!resources.every(isWatched) && !lines.some(isTrouble)) await systemClock.sleep(20, signal);
+    stop.abort();
+  })();
+  // An open watch is listened to; what is tried again is tried soon.
+  const clock = { ...systemClock, sleep: (ms, end) => systemClock.sleep(ms > MINUTE ? ms : 20, end) } satisfies Clock;
+  return { clock, signal, watch: { random: () => 0.5, metrics: createWatchMetrics(createMetrics()) } };
 }
 
 const isTrouble = (line: Record<string, unknown>) =>
@@ -166,7 +165,7 @@ async function webhookWork(api: KubeApi, server: ApiServer): Promise<void> {
 
 /** All that a leader writes and asks besides: the Lease taken and kept, its endpoint, the state in Secrets. */
 async function leaderWork(api: KubeApi, server: ApiServer, round: number): Promise<void> {
-  const { log, check } = listening();
+  const { log, lines, check } = listening();
   const clock = systemClock;
   const name = 'sidelock-manager';
   await server.ask('DELETE', `/apis/coordination.k8s.io/v1/namespaces/${SYSTEM}/leases/${name}`);
@@ -179,6 +178,10 @@ async function leaderWork(api: KubeApi, server: ApiServer, round: number): Promi
     await term?.[Symbol.asyncDispose]();
     if (term === undefined) check();
   }
+  const { watch, ...watched } = untilWatched(lines, ['leases']);
+  const lease = { resource: 'leases', path: leasesOf(SYSTEM), name } as const;
+  await watchObject(lease, { ...watch, ...watched, api, log, onChange: () => {} }).ended;
+  check();
   for (const address of ['10.0.0.1', '10.0.0.2']) {
     await keepEndpoint({ api, namespace: SYSTEM, address, port: 9443, holds: () => true, log, ...oneRound() });
     check();

@@ -4,6 +4,7 @@ import { SidelockError } from '../../../src/base/errors.ts';
 import { createLogger } from '../../../src/base/log.ts';
 import { lead, type Term } from '../../../src/kubernetes/leader.ts';
 import { isObject, type Json, textOf } from '../../../src/kubernetes/names.ts';
+import { createBell } from '../../../src/kubernetes/repeat.ts';
 import { fakeClock } from '../../support/fake-clock.ts';
 
 /** One Lease with the rules of the API server for who wins. */
@@ -54,11 +55,13 @@ function rig(lease = oneLease()) {
       },
     };
     const looks: Array<string | undefined> = [];
+    const bell = createBell();
     lead(
       {
         api: lease.api,
         candidate: { namespace: 'n', name: 'l', identity, durationMs: 10_000 },
         ...{ clock: own, monotonic: clock.now, random: () => 0.5, log: createLogger({ level: 'silent' }) },
+        bell,
         onLook: (leader) => looks.push(leader),
       },
       signal,
@@ -67,7 +70,7 @@ function rig(lease = oneLease()) {
     won.promise.then((got) => {
       term = got;
     });
-    return { won: won.promise, term: () => term, looks, stopped };
+    return { won: won.promise, term: () => term, looks, stopped, bell };
   };
   return { clock, lease, candidate };
 }
@@ -93,6 +96,19 @@ t.test('one leads, the next one takes over when it is gone and not before', asyn
   a.stopped.frozen = false;
   await clock.advance(200);
   t.ok(first.lost.aborted, 'and says so as soon as it runs');
+  t.ok(b.term()?.holds());
+});
+
+t.test('who is told that the Lease has changed does not wait for its next look', async (t) => {
+  const { clock, candidate } = rig();
+  const first = await candidate('a').won;
+  const b = candidate('b');
+  await clock.advance(1);
+  await first[Symbol.asyncDispose]();
+  await clock.advance(1);
+  t.equal(b.term(), undefined);
+  b.bell.ring();
+  await clock.advance(1);
   t.ok(b.term()?.holds());
 });
 

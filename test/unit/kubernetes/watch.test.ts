@@ -86,9 +86,9 @@ t.test(
   async (t) => {
     const away = new SidelockError('SL-KUBE-001', 'away');
     const rows: Array<[string, Error, number, number]> = [
-      ['refused', refusal(403), 22 * SECOND, 23 * SECOND],
-      ['unreachable', away, 0.1 * SECOND, 8 * SECOND],
-      ['busy', refusal(429, { retryAfterMs: 4_000 }), 5 * SECOND, 8 * SECOND],
+      ['refused', refusal(403), 0.1 * SECOND, 22.5 * SECOND],
+      ['unreachable', away, 0.1 * SECOND, 7.5 * SECOND],
+      ['busy', refusal(429, { retryAfterMs: 4_000 }), 5 * SECOND, 7.5 * SECOND],
     ];
     for (const [name, error, first, last] of rows) {
       const { clock, lines, asked, needs, end } = rig(
@@ -98,6 +98,7 @@ t.test(
       end(watchObjects(what, { ...needs, onChange: () => {} }).ended);
       await clock.advance(5 * MINUTE);
       const waits = clock.sleeps.slice(0, 10);
+      t.equal(waits.at(-1), last, 'capped');
       t.ok(
         waits.every((ms) => ms >= first && ms <= last),
         `${name}: ${waits.join()}`,
