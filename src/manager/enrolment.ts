@@ -1,30 +1,20 @@
 import type { Clock } from '../base/clock.ts';
-import { isSidelockError, SidelockError } from '../base/errors.ts';
-import { createTurns } from '../base/in-turn.ts';
-import type { Logger } from '../base/log.ts';
-import type { AuditEvent, AuditLog } from './audit.ts';
+import { SidelockError } from '../base/errors.ts';
+import type { ByProof } from './by-proof.ts';
 import type { Inventory, InventoryEntry } from './inventory.ts';
 import type { Issuer } from './issuer.ts';
-import type { ManagerMetrics } from './metrics.ts';
 import type { ProvenPod, ReviewPod } from './pods.ts';
-import { type ProvenLeaf, refuseWeakerKey } from './renewal-proof.ts';
 import { checkSubject } from './subject.ts';
-import type { Tokens } from './tokens.ts';
 
 interface EnrolmentOptions {
+  readonly proof: ByProof;
   readonly issuer: Issuer;
-  readonly tokens: Tokens;
   readonly inventory: Inventory;
-  readonly audit: AuditLog;
   /** Asks the cluster who a pod is; pods cannot enrol unless given. */
   readonly reviewPod: ReviewPod | undefined;
   /** For certificates of pods. */
   readonly podIssuer: Issuer;
-  /** Who the holder of a certificate is. @throws SidelockError SL-API-002, SL-CERT-001 */
-  readonly prove: (chain: readonly Buffer[]) => ProvenLeaf;
   readonly clock: Clock;
-  readonly log: Logger;
-  readonly metrics: ManagerMetrics;
 }
 
 export interface EnrollInput {
@@ -86,46 +76,8 @@ export interface Enrolment {
 
 /** Certificates for those who prove who they are: once by a join token, from then on by the current leaf. */
 export function createEnrolment(options: EnrolmentOptions): Enrolment {
-  const { issuer, tokens, inventory, audit, clock, log, metrics } = options;
-  const inTurn = createTurns();
-
-  /** Does `work`; a refusal becomes a line of the audit log before it reaches the caller. */
-  const audited = async <T>(
-    who: Pick<AuditEvent, 'actor' | 'remote' | 'service' | 'serial'>,
-    work: () => Promise<T>,
-  ) => {
-    try {
-      return await work();
-    } catch (error) {
-      if (isSidelockError(error)) {
-        const action = /^SL-(?:TOK|POD)-/.test(error.code) ? 'token_refused' : 'certificate_refused';
-        if (error.code.startsWith('SL-TOK-')) metrics.token('refused').value++;
-        log.warn({ event: action, ...who, code: error.code, why: error.why }, error.message);
-        await audit.append({ action, ...who, result: 'refused', why: error.code });
-      }
-      throw error;
-    }
-  };
-
-  /** Whether this leaf may be used once more, and a note in the audit log when that is out of the ordinary. */
-  const permitReuse = async (
-    entry: InventoryEntry | undefined,
-    { leaf, service, spiffeId, expired }: ProvenLeaf,
-    remote: string,
-  ) => {
-    const reused = entry?.supersededBy !== undefined;
-    if (reused && (expired || entry.reusedAt !== undefined)) {
-      throw new SidelockError('SL-API-002', `serial ${leaf.serial} of ${service} was already renewed`, {
-        why: `it was renewed to serial ${entry.supersededBy}; if that was not this service, somebody else has its key`,
-        fix: `look at the audit log, then: sidelock token create ${service}`,
-      });
-    }
-    if (!reused && !expired) return;
-    const why = reused ? `it was already renewed to ${entry.supersededBy}` : 'it is expired, within the grace';
-    log.warn({ event: 'leaf_reused', service, serial: leaf.serial }, `renewal of ${service} by an old leaf: ${why}`);
-    const who = { actor: spiffeId.uri, remote, service, serial: leaf.serial };
-    await audit.append({ action: 'leaf_reused', ...who, result: 'ok', why });
-  };
+  const { issuer, inventory, clock } = options;
+  const { audited, byToken, byLeaf } = options.proof;
 
   /** A pod has one certificate at a time: the one before is not waited for when roots change. */
   const issueToPod = async (request: PodRequest) => {
@@ -138,27 +90,15 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
   };
 
   return {
-    async enroll({ token, csr, service, namespace, remote }) {
-      const { claims, additionalSans } = await audited({ actor: 'token', remote, service }, () => tokens.check(token));
-      const actor = `token:${claims.id.slice(0, 8)}`;
-      return await audited({ actor, remote, service: claims.sub }, async () => {
+    enroll({ service, namespace, ...asked }) {
+      return byToken({ ...asked, service }, ({ claims, additionalSans }) => {
         if ((service ?? claims.sub) !== claims.sub || (namespace ?? claims.ns) !== claims.ns) {
           throw new SidelockError('SL-TOK-004', `the join token is not for ${service ?? claims.sub}`, {
             why: `it was made for ${claims.sub} in namespace ${claims.ns}`,
           });
         }
         const subject = { service: claims.sub, namespace: claims.ns, type: claims.type, additionalSans };
-        return await issuer.signCsr({
-          csr,
-          subject: checkSubject(subject, []),
-          by: 'token',
-          actor,
-          remote,
-          async permit({ spkiSha256 }) {
-            await tokens.consume(claims, { spkiSha256, remote });
-            await audit.append({ action: 'token_used', actor, remote, service: claims.sub, result: 'ok' });
-          },
-        });
+        return { issuer, subject: checkSubject(subject, []) };
       });
     },
 
@@ -192,37 +132,16 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
       });
     },
 
-    async renew({ chain, csr, remote }) {
-      const proven = await audited({ actor: 'nobody', remote }, async () => options.prove(chain));
-      const { leaf, spiffeId, service, namespace } = proven;
-      const actor = spiffeId.uri;
-      return await inTurn(leaf.serial, () =>
-        audited({ actor, remote, service, serial: leaf.serial }, async () => {
-          const presented = inventory.get(leaf.serial);
-          if (presented?.by === 'pod' || presented?.by === 'kubelet') {
-            throw new SidelockError('SL-API-002', `serial ${leaf.serial} of ${service} is not renewed by itself`, {
-              why: 'it is that of a pod, which its cluster vouches for each time',
-            });
-          }
-          const subject = { service, namespace, type: presented?.type, additionalSans: presented?.additionalSans };
-          const entry = await issuer.signCsr({
-            csr,
-            subject: checkSubject(subject, []),
-            by: 'renew',
-            presented,
-            actor,
-            remote,
-            async permit({ keyType }) {
-              if (leaf.keyType !== undefined) refuseWeakerKey(leaf.keyType, keyType, service);
-              await permitReuse(presented, proven, remote);
-            },
+    renew(asked) {
+      return byLeaf(asked, ({ proven: { leaf, service, namespace }, presented }) => {
+        if (presented?.by === 'pod' || presented?.by === 'kubelet') {
+          throw new SidelockError('SL-API-002', `serial ${leaf.serial} of ${service} is not renewed by itself`, {
+            why: 'it is that of a pod, which its cluster vouches for each time',
           });
-          if (entry.serial !== presented?.supersededBy) {
-            await inventory.supersede(leaf.serial, entry.serial, clock.now());
-          }
-          return entry;
-        }),
-      );
+        }
+        const subject = { service, namespace, type: presented?.type, additionalSans: presented?.additionalSans };
+        return { issuer, subject: checkSubject(subject, []) };
+      });
     },
   };
 }

@@ -14,6 +14,7 @@ import { lockDirectory } from '../store/lock.ts';
 import { checkDirectory } from '../store/rights.ts';
 import type { CertStore, ServiceCertificate } from '../store/store.ts';
 import { type AuditLog, openAuditLog } from './audit.ts';
+import { createByProof } from './by-proof.ts';
 import { type CaCare, createCaCare } from './ca-care.ts';
 import { createDevices } from './devices.ts';
 import { createEarlyRenewals, type EarlyRenewals } from './early-renewals.ts';
@@ -220,17 +221,14 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     });
   const podValidityMs = options.pods?.validityMs ?? DAY;
   const early = createEarlyRenewals(inventory, clock);
+  const proof = createByProof({ tokens, inventory, audit, prove, clock, log, metrics });
   const enrolment = createEnrolment({
+    proof,
     issuer,
     reviewPod: options.pods?.review,
     podIssuer: createIssuer({ ...issuing, authority, keyType: 'ecdsa-p256', validityMs: podValidityMs }),
-    tokens,
     inventory,
-    audit,
-    prove,
     clock,
-    log,
-    metrics,
   });
   const notices = createNotices({ inventory, prove, clock, log, metrics });
   const managerIdentity = createOwnIdentity({ authority, trustDomain, address, audit, clock, log });
@@ -289,7 +287,7 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
     ...{ store, storagePath, stateDirectory, inventory, authority, bundle: trust.bundle, isRevoked },
     ...{ trustDomain, thresholdMs, clock },
   };
-  const devices = createDevices({ authority, issuing, subjectOf, issuer: authorityOptions, tokens, prove });
+  const devices = createDevices({ authority, issuing, subjectOf, issuer: authorityOptions, tokens, proof });
   const contexts = new Map<string, { readonly fingerprint: string; readonly context: SslContext }>();
   showTrust(options.metrics, trust);
   const pruning = pruneInventory({ inventory, graceMs: expiredGraceMs, clock, log, signal: stop.signal });

@@ -64,6 +64,11 @@ export interface Tokens {
   revoke(id: string): Promise<boolean>;
 }
 
+/** What an operator types for one more token. */
+export function tokenCommand(type: string, service: string): string {
+  return `sidelock ${type === 'device' ? 'device token' : 'token create'} ${service}`;
+}
+
 interface TokenUse {
   readonly spkiSha256: string;
   readonly remote: string;
@@ -133,7 +138,7 @@ export async function openTokens(options: TokensOptions): Promise<Tokens> {
       if (claims.exp <= now) {
         throw new SidelockError('SL-TOK-003', 'the join token has expired', {
           why: `it was good until ${new Date(claims.exp).toISOString()}, the clock of the manager says ${new Date(now).toISOString()}`,
-          fix: `sidelock token create ${claims.sub}`,
+          fix: tokenCommand(claims.type, claims.sub),
         });
       }
       const record = await readJsonFile<StoredToken>(recordPath(hashOf(claims.id)));
@@ -152,7 +157,7 @@ export async function openTokens(options: TokensOptions): Promise<Tokens> {
       const when = first === undefined ? '' : ` ${new Date(first.at).toISOString()} by ${first.remote}`;
       throw new SidelockError('SL-TOK-002', `the join token was already used${when}`, {
         why: 'a token works once; if you did not use it, somebody else did',
-        fix: `sidelock token create ${claims.sub}`,
+        fix: tokenCommand(claims.type, claims.sub),
       });
     },
 

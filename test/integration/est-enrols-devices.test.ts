@@ -1,4 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import { request } from 'node:https';
 import { join } from 'node:path';
 import t from 'tap';
 import { certificatesFromPem } from '../../src/pki/certificate.ts';
@@ -105,7 +106,6 @@ t.test('it is off unless it is asked for', async (t) => {
 });
 
 async function fetchStatus(url: string): Promise<{ status: number | undefined }> {
-  const { request } = await import('node:https');
   return await new Promise((resolve, reject) => {
     const asked = request(`${url}${BASE}/cacerts`, { rejectUnauthorized: false, agent: false }, (response) => {
       response.resume();
@@ -113,4 +113,81 @@ async function fetchStatus(url: string): Promise<{ status: number | undefined }>
     });
     asked.on('error', reject).end();
   });
+}
+
+t.test('M20 M41 of a hundred requests at once with one token one key gets one certificate', async (t) => {
+  const limits = { refusedTokens: { burst: 300, perSecond: 1 }, maxSigning: 300 };
+  const rig = await startRig(t, { est: true, limits });
+  const { manager, url } = rig;
+  const ca = manager.trustBundle().pem;
+  const enrol = (token: string, csr: string) =>
+    post(`${url}${BASE}/simpleenroll`, { ca, auth: `x:${token}`, body: csr.replace(/-----[^-]+-----|\s/g, '') });
+  const statuses = (answers: ReadonlyArray<{ status: number | undefined }>) =>
+    Object.fromEntries([...Map.groupBy(answers, ({ status }) => status)].map(([status, of]) => [status, of.length]));
+
+  const one = await manager.devices.createToken({ device: 'teddy-1' });
+  const { csr } = await candidate('teddy-1');
+  const same = await Promise.all(Array.from({ length: 100 }, () => enrol(one.token, csr)));
+  t.same(statuses(same), { 200: 100 }, 'one key: whoever repeats gets it again');
+  t.equal(new Set(same.map(({ body }) => body)).size, 1);
+
+  const two = await manager.devices.createToken({ device: 'teddy-2' });
+  const requests = await Promise.all(Array.from({ length: 100 }, () => candidate('teddy-2')));
+  const answers = await Promise.all(requests.map((request) => enrol(two.token, request.csr)));
+  t.same(statuses(answers), { 200: 1, 401: 99 }, 'a hundred keys: the first that comes');
+  const audit = await auditOf(rig);
+  const issued = audit.filter(({ action, service }) => action === 'certificate_issued' && /^teddy/.test(`${service}`));
+  t.same(
+    issued.map(({ service }) => service),
+    ['teddy-1', 'teddy-2'],
+  );
+  const refused = audit.filter(({ action }) => action === 'token_refused');
+  t.equal(refused.length, 99);
+  t.match(
+    refused[0],
+    { actor: /^token:[0-9a-f]{8}$/, service: 'teddy-2', why: 'SL-TOK-002' },
+    'it is said whose it was',
+  );
+  t.equal(rig.lines.filter(({ event }) => event === 'token_refused').length, 99, 'and in the log');
+});
+
+t.test('M31 a leaf of a device that is used again is noted, and then refused, as that of a service is', async (t) => {
+  const rig = await startRig(t);
+  const { devices } = rig.manager;
+  const remote = '127.0.0.1';
+  const { token } = await devices.createToken({ device: 'teddy-1' });
+  const { pem, serial } = await devices.enroll({ token, csr: (await candidate('teddy-1')).csr, remote });
+  const chain = certificatesFromPem(pem, 'the answer').map(({ der }) => der);
+  const renew = async () => devices.renew({ chain, csr: (await candidate('teddy-1')).csr, remote });
+  await renew();
+  await renew();
+  const actor = 'spiffe://ai-teddy.local/ns/devices/sa/teddy-1';
+  const noted = { action: 'leaf_reused', actor, remote, service: 'teddy-1', serial, result: 'ok' };
+  t.match(
+    (await auditOf(rig)).filter(({ action }) => action === 'leaf_reused'),
+    [noted],
+  );
+  await t.rejects(renew(), { code: 'SL-API-002', fix: /sidelock device token teddy-1/ });
+  t.match((await auditOf(rig)).at(-1), { action: 'certificate_refused', actor, remote, service: 'teddy-1', serial });
+});
+
+async function auditOf({ storage }: { storage: string }): Promise<Array<Record<string, unknown>>> {
+  const text = await readFile(join(storage, '.sidelock/audit.log'), 'utf8');
+  return text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+}
+
+async function post(url: string, { ca, auth, body }: { ca: string; auth: string; body: string }) {
+  const { promise, resolve, reject } = Promise.withResolvers<{ status: number | undefined; body: string }>();
+  const headers = { 'content-type': 'application/pkcs10' };
+  const asked = request(url, { method: 'POST', ca, auth, headers, agent: false }, async (response) => {
+    response.setEncoding('utf8');
+    let answer = '';
+    for await (const part of response) answer += part;
+    resolve({ status: response.statusCode, body: answer });
+  });
+  asked.on('error', reject).end(body);
+  return await promise;
 }
