@@ -100,6 +100,8 @@ function createQueue(journal: Journal, log: Logger, onFailure: (error: unknown) 
   let failure: { readonly error: unknown } | undefined;
   let writing: Promise<void> | undefined;
   let tidying: Promise<void> | undefined;
+  /** What waits has lingered long enough. */
+  let due = false;
   const waiters: Array<{ readonly upTo: number; readonly done: PromiseWithResolvers<void> }> = [];
 
   const write = async () => {
@@ -107,10 +109,11 @@ function createQueue(journal: Journal, log: Logger, onFailure: (error: unknown) 
       do {
         const batch = waiting;
         waiting = [];
+        due = false;
         await journal.append(batch);
         kept += batch.length;
         while ((waiters[0]?.upTo ?? Number.POSITIVE_INFINITY) <= kept) waiters.shift()?.done.resolve();
-      } while (waiters.length > 0);
+      } while (waiters.length > 0 || due);
     } catch (error) {
       failure = { error };
       for (const { done } of waiters.splice(0)) done.reject(error);
@@ -130,7 +133,10 @@ function createQueue(journal: Journal, log: Logger, onFailure: (error: unknown) 
   const start = () => {
     if (failure === undefined && waiting.length > 0) writing ??= write();
   };
-  const lingering = setTimeout(start, LINGER_MS).unref();
+  const lingering = setTimeout(() => {
+    due = waiting.length > 0;
+    start();
+  }, LINGER_MS).unref();
   const settled = async () => {
     if (failure !== undefined) throw failure.error;
     if (kept === told) return;

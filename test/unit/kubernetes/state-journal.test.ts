@@ -1,5 +1,6 @@
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { gunzipSync } from 'node:zlib';
 import t from 'tap';
 import { systemClock } from '../../../src/base/clock.ts';
@@ -9,7 +10,7 @@ import { isObject, textOf } from '../../../src/kubernetes/names.ts';
 import { secretJournal } from '../../../src/kubernetes/state-journal.ts';
 import { appendDurable, removeDurable, renameDurable, writeFileDurable } from '../../../src/store/files.ts';
 import { writeGeneration } from '../../../src/store/generation.ts';
-import { openMirror } from '../../../src/store/mirror.ts';
+import { type Journal, openMirror } from '../../../src/store/mirror.ts';
 import { fakeObjects, unreachable } from '../../support/kubernetes/secrets.ts';
 import { temporaryDirectory } from '../../support/manager/rig.ts';
 
@@ -89,6 +90,32 @@ t.test('whatever is written is there for the next one, put together or not', asy
     t.strictSame(await readdir(directory), ['.sidelock'], 'who leads no more keeps nothing');
   }
   t.ok(objects.kept.size < 12, `${objects.kept.size} Secrets after 240 steps`);
+});
+
+t.test('what comes while a slow append runs is written as soon as that ends', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const appended: string[][] = [];
+  let slow: PromiseWithResolvers<void> | undefined;
+  const journal: Journal = {
+    open: async () => [],
+    async append(changes) {
+      appended.push(changes.map(({ path }) => path));
+      await slow?.promise;
+    },
+    tidy: async () => {},
+  };
+  const mirror = await openMirror({ directory, journal, log, onFailure: t.error });
+  slow = Promise.withResolvers();
+  await writeFileDurable(join(directory, 'one'), '1', 0o600);
+  const first = mirror.settled();
+  await writeFileDurable(join(directory, 'two'), '2', 0o600);
+  // Of one length, and so after the one by which it lingers.
+  await setTimeout(250);
+  slow.resolve();
+  await first;
+  await setTimeout(0);
+  t.strictSame(appended.slice(1), [['one'], ['two']]);
+  await mirror[Symbol.asyncDispose]();
 });
 
 t.test('of two that both think they lead the one that was overtaken writes nothing more', async (t) => {
