@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { SidelockError } from '../base/errors.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import { privateKeyFromPem, privateKeyToPem, spkiSha256 } from '../pki/keys.ts';
-import { removeDurable, syncDirectory, writeFileDurable } from '../store/files.ts';
+import { removeDurable, writeFileDurable } from '../store/files.ts';
 import { KEY_MODE } from '../store/layout.ts';
 import { OFFLINE_FILE, offlineText, readOffline } from './root-offline.ts';
 
@@ -22,7 +22,6 @@ export async function removeRootKey(directory: string, now: number): Promise<voi
 export async function finishOffline(directory: string): Promise<void> {
   if ((await readOffline(directory)) === undefined) return;
   await removeDurable(join(directory, KEY_FILE));
-  await syncDirectory(directory);
 }
 
 /** Puts it back; without the mark's removal, which comes last, it has not happened. */
@@ -30,7 +29,6 @@ export async function restoreRootKey(directory: string, keyPem: string, passphra
   const key = privateKeyFromPem(keyPem, 'the export');
   await writeFileDurable(join(directory, KEY_FILE), privateKeyToPem(key, passphrase), KEY_MODE);
   await removeDurable(join(directory, OFFLINE_FILE));
-  await syncDirectory(directory);
 }
 
 /** @throws SL-CA-006 when the key is of another root, SL-PEM-* when it is no key */

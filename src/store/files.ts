@@ -113,9 +113,15 @@ export async function renameDurable(from: string, to: string): Promise<void> {
   for (const change of contentChanges(to, await readFile(to), 0o600)) tellChange(change);
 }
 
-/** Takes away a file, or a directory with all that is in it; nothing is no fault. */
+/** Takes away a file, or a directory with all that is in it, and returns when it stays away; nothing is no fault. */
 export async function removeDurable(path: string): Promise<void> {
   await rm(path, { recursive: true, force: true });
+  try {
+    // Also where nothing was: whoever removed it may not have come so far.
+    await syncDirectory(dirname(path));
+  } catch (error) {
+    if (nodeCode(error) !== 'ENOENT') throw await writeFailure(path, error);
+  }
   tellChange({ kind: 'gone', path });
 }
 

@@ -1,4 +1,4 @@
-import { chmod, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
+import promises, { chmod, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import {
@@ -99,4 +99,26 @@ t.test('temporaries of killed writers are removed at any depth, nothing else is'
   });
   await removeTemporaries(dir);
   t.strictSame((await readdir(dir, { recursive: true })).sort(), ['mine.tmp', 'tokens', 'tokens/a.json']);
+});
+
+t.test('what was removed stays away: its directory is synced', async (t) => {
+  const directory = t.testdir();
+  const events: string[] = [];
+  const syncing = async (...args: Parameters<typeof promises.open>) => {
+    const handle = await promises.open(...args);
+    const sync = handle.sync.bind(handle);
+    handle.sync = async () => {
+      events.push(`sync ${args[0]}`);
+      await sync();
+    };
+    return handle;
+  };
+  const node = { 'node:fs/promises': { ...promises, open: syncing } };
+  const files = await t.mockImport<typeof import('../../../src/store/files.ts')>('../../../src/store/files.ts', node);
+  const key = join(directory, 'root.key');
+  await writeFile(key, 'k');
+  await files.removeDurable(key);
+  t.strictSame(events, [`sync ${directory}`]);
+  await files.removeDurable(join(directory, 'never', 'there'));
+  t.strictSame(await readdir(directory), []);
 });
