@@ -28,6 +28,7 @@ interface InjectFlags {
   readonly logLevel: string;
   readonly manager?: string;
   readonly root?: readonly string[];
+  readonly podCertificates?: boolean;
   readonly networkPolicies?: boolean;
 }
 
@@ -50,14 +51,16 @@ export function injectCommand(context: Context): Command {
     .option('--trust-domain <NAME>', 'of every identity', 'ai-teddy.local')
     .option('--manager <URL>', 'sidecars get their certificates there, with the token of their pod')
     .option('--root <SHA256>', 'root that this manager shows; give it again while roots change', roots)
+    .option('--pod-certificates', 'sidecars get their certificates from kubelet; needs Kubernetes 1.37')
     .option(
       '--network-policies',
       'print a NetworkPolicy for each pod with inbound ports: its sidecar is reached, and not its app',
     )
     .addOption(new Option('--log-level <LEVEL>', 'of the sidecars').choices(LOG_LEVELS).default('info'))
     .action(async (paths: readonly string[], flags: InjectFlags) => {
-      const { image, trustDomain, logLevel } = flags;
-      const settings = { image, trustDomain, logLevel, manager: managerOf(flags), version: packageVersion() };
+      const { image, trustDomain, logLevel, podCertificates = false } = flags;
+      const common = { image, trustDomain, logLevel, version: packageVersion() };
+      const settings = { ...common, podCertificates, manager: managerOf(flags) };
       const pods: Guarded[] = [];
       const callers: Aliased[] = [];
       const { services, ended } = await edit(context, paths, (pod, of, file, namespace) => {
@@ -106,8 +109,14 @@ export function uninjectCommand(context: Context): Command {
     });
 }
 
-function managerOf({ manager, root = [] }: InjectFlags) {
+function managerOf({ manager, root = [], podCertificates }: InjectFlags) {
   if (manager === undefined && root.length === 0) return undefined;
+  if (podCertificates === true) {
+    throw new SidelockError('SL-USAGE-001', '--pod-certificates and --manager exclude each other', {
+      why: 'with --pod-certificates no sidecar talks to a manager: kubelet gets its certificate and the roots',
+      fix: 'give one of the two',
+    });
+  }
   if (manager === undefined || root.length === 0) {
     throw new SidelockError('SL-USAGE-001', '--manager and --root need each other', {
       why: 'a sidecar sends its token to nobody but the manager that shows this root',

@@ -40,6 +40,8 @@ export interface KubeApi {
   watch(path: string, signal: AbortSignal): Promise<AsyncIterable<WatchEvent>>;
 }
 
+/** How the package calls a cluster that it makes up, on port 8080 of this machine. */
+const NOTHING_FOUND = 'loaded-context';
 const MANAGER = 'sidelock';
 const TIMEOUT_MS = 10_000;
 
@@ -54,12 +56,15 @@ export async function connectKubernetes({ timeoutMs = TIMEOUT_MS } = {}): Promis
     try {
       const config = new KubeConfig();
       config.loadFromDefault();
-      const server = config.getCurrentCluster()?.server;
+      const server = config.currentContext === NOTHING_FOUND ? undefined : config.getCurrentCluster()?.server;
       if (server !== undefined) return { config, server: server.replace(/\/$/, '') };
     } catch (cause) {
       throw new SidelockError('SL-KUBE-001', 'no kubeconfig leads to a Kubernetes API server', { cause });
     }
-    throw new SidelockError('SL-KUBE-001', 'no kubeconfig leads to a Kubernetes API server');
+    throw new SidelockError('SL-KUBE-001', 'no kubeconfig leads to a Kubernetes API server', {
+      why: 'KUBECONFIG is not set or names no context, ~/.kube/config is not there, and this is no pod of a cluster',
+      fix: 'export KUBECONFIG=/path/to/kubeconfig; kubectl config use-context NAME chooses among several clusters in it',
+    });
   };
   let cluster = load();
 

@@ -22,7 +22,7 @@ export async function missingRights(api: Pick<KubeApi, 'create'>, rights: readon
         spec: { resourceAttributes: right },
       });
       const status = review?.['status'];
-      return isObject(status) && status['allowed'] === true ? [] : [sentence(right)];
+      return isObject(status) && status['allowed'] === true ? [] : [rightInWords(right)];
     }),
   );
   return asked.flat();
@@ -93,7 +93,8 @@ function trustRights(namespace: string, verbs: readonly string[]): Right[] {
   return verbs.map((verb) => ({ verb, resource: 'configmaps', name: 'sidelock-trust', namespace }));
 }
 
-function sentence({ verb, group, resource, subresource, name, namespace }: Right): string {
+/** `list services in namespace shop` */
+export function rightInWords({ verb, group, resource, subresource, name, namespace }: Right): string {
   const part = subresource === undefined ? resource : `${resource}/${subresource}`;
   const what = group === undefined ? part : `${part}.${group}`;
   return `${verb} ${what}${name === undefined ? '' : ` ${name}`}${namespace === undefined ? '' : ` in namespace ${namespace}`}`;

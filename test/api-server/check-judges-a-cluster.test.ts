@@ -1,8 +1,9 @@
 import t from 'tap';
 import { startApiServer } from '../cluster/api-server.ts';
 import { list } from '../cluster/pods.ts';
-import { cli } from '../support/cli.ts';
+import { cli, shortDirectory } from '../support/cli.ts';
 
+const RBAC = '/apis/rbac.authorization.k8s.io/v1';
 const DOMAIN = 'certificate.ai-teddy.com';
 
 interface Item {
@@ -26,12 +27,13 @@ function pod(name: string, more: { annotations?: object; labels?: object; sideca
 t.test('check --kubernetes: before installing and after, each fault with what to do', async (t) => {
   const api = await startApiServer(t);
   const env = { KUBECONFIG: api.kubeconfig() };
-  const report = async (...args: string[]) => {
+  const reportTo = async (env: { KUBECONFIG: string }, ...args: string[]) => {
     const { stdout, stderr, code } = await cli(['check', '--kubernetes', '-o', 'json', ...args], { env });
     if (stdout === '') throw new Error(stderr);
     const { items }: { items: Item[] } = JSON.parse(stdout);
     return { code, bad: items.filter(({ status }) => status !== 'ok'), ids: items.map(({ id }) => id) };
   };
+  const report = (...args: string[]) => reportTo(env, ...args);
   t.match(await report('--pre'), { code: 0, bad: [], ids: ['cluster.version', 'cluster.rights'] });
   t.match(await report(), { code: 1, bad: [{ id: 'cluster.webhook', fix: /sidelock install/ }] });
 
@@ -92,11 +94,54 @@ t.test('check --kubernetes: before installing and after, each fault with what to
   t.match(bad.find(({ summary }) => summary.includes('shop/wrong'))?.why, /inbund/, 'and why injection refused it');
   t.match(bad.at(-1)?.fix, /targetPort to 8443/);
   for (const { id, fix } of bad) t.match(fix, /./, id);
+  const blind = await reportTo(poor);
+  t.equal(blind.code, 1);
+  t.strictSame(
+    blind.bad.map(({ id, summary }) => `${id}: ${summary}`),
+    [
+      'cluster.rights: you may not list mutatingwebhookconfigurations.admissionregistration.k8s.io',
+      'cluster.rights: you may not list namespaces',
+      'cluster.rights: you may not get configmaps sidelock-trust in namespace sidelock-system',
+    ],
+    'the first answers of 403 do not end it',
+  );
+  t.ok(blind.ids.includes('cluster.version'));
+  const rules = [
+    { apiGroups: [''], resources: ['namespaces', 'services'], verbs: ['list'] },
+    { apiGroups: ['admissionregistration.k8s.io'], resources: ['mutatingwebhookconfigurations'], verbs: ['list'] },
+  ];
+  await api.must('POST', `${RBAC}/clusterroles`, { metadata: { name: 'half' }, rules });
+  await api.must('POST', `${RBAC}/clusterrolebindings`, {
+    metadata: { name: 'half' },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'half' },
+    subjects: [{ kind: 'ServiceAccount', name: 'dev', namespace: 'ops' }],
+  });
+  const half = await reportTo(poor);
+  t.strictSame(
+    half.bad.map(({ id, status, summary, why = '' }) => `${status} ${id}: ${summary} (${why.split(' ', 1)[0]})`),
+    [
+      'info cluster.meshes: another mesh injects here: istio-sidecar-injector (a)',
+      'error cluster.rights: you may not list pods in namespace shop (cluster.pods)',
+      'error cluster.rights: you may not get configmaps sidelock-trust in namespace sidelock-system (cluster.trust)',
+      'info cluster.rights: you may not get secrets sidelock-webhook-ca in namespace sidelock-system (cluster.bundle)',
+      'error cluster.rights: you may not list endpointslices.discovery.k8s.io in namespace sidelock-system (cluster.webhook)',
+      'error cluster.rights: you may not create pods in namespace shop (cluster.injection)',
+    ],
+  );
+  t.notOk(half.ids.includes('cluster.pods'), 'nothing is said of what was not seen');
+
   const { items: kept } = (await api.must('GET', '/api/v1/namespaces/shop/pods')) as { items: object[] };
   t.equal(kept.length, 4, 'the pod that was tried is not there');
 });
 
-t.test('a cluster that cannot be reached', async (t) => {
+t.test('a cluster that cannot be reached, and none', async (t) => {
+  const none = { KUBECONFIG: undefined, HOME: shortDirectory(t), KUBERNETES_SERVICE_HOST: undefined };
+  for (const command of [['check', '--kubernetes'], ['uninstall']]) {
+    const { code, stderr } = await cli(command, { env: none });
+    t.equal(code, 1);
+    t.match(stderr, /KUBECONFIG is not set[\s\S]*export KUBECONFIG=[\s\S]*SL-KUBE-001/, command.join(' '));
+    t.notMatch(stderr, /8080/, 'nobody asked for that');
+  }
   const env = { KUBECONFIG: '/nonexistent' };
   t.match(await cli(['check', '--kubernetes'], { env }), { code: 1, stderr: /SL-KUBE-001/ });
 });

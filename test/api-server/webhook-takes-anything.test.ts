@@ -14,6 +14,11 @@ const CONFIGURATION = '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconf
 const AUTHORITY = `/api/v1/namespaces/${SYSTEM}/secrets/sidelock-webhook-ca`;
 const MERGE = { type: 'application/merge-patch+json' };
 
+const WELL = [
+  ...['version', 'meshes', 'psa', 'webhook', 'bundle', 'trust', 'injection'],
+  ...['pods', 'sidecars', 'plaintext', 'rights'],
+];
+
 type Json = Record<string, unknown>;
 
 /** A pod of a ReplicaSet that asks for a sidecar. */
@@ -78,6 +83,30 @@ t.test('whatever the API server or anybody else sends, the webhook answers and s
   };
   const injects = async () => (await make(pod(`good-${pods++}`))).sidecar;
   await until(injects);
+
+  await t.test('check --kubernetes finds nothing wrong with it', async (t) => {
+    const path = '/api/v1/namespaces/shop/pods';
+    await api.must('DELETE', path);
+    await make(pod('checked'));
+    // As kubelet and the controllers of a whole cluster would.
+    const state = { state: { running: {} }, image: 's:1', imageID: 's', restartCount: 0 };
+    const ready = { initContainerStatuses: [{ name: 'sidelock', ready: true, ...state }] };
+    await api.must('PATCH', `${path}/checked/status`, { status: ready }, MERGE);
+    for (const name of ['shop', 'doomed']) {
+      await api.must('POST', `/api/v1/namespaces/${name}/serviceaccounts`, { metadata: { name: 'default' } });
+    }
+    await api.must('POST', `/apis/discovery.k8s.io/v1/namespaces/${SYSTEM}/endpointslices`, {
+      metadata: { name: 'webhook', labels: { 'kubernetes.io/service-name': 'sidelock-webhook' } },
+      addressType: 'IPv4',
+      endpoints: [{ addresses: ['10.0.0.1'], conditions: { ready: true } }],
+    });
+    const env = { KUBECONFIG: api.kubeconfig() };
+    const { code, stdout, stderr } = await cli(['check', '--kubernetes', '--fail-on', 'warning'], { env });
+    t.equal(code, 0, stdout + stderr);
+    for (const id of WELL) t.match(stdout, new RegExp(`\\W cluster\\.${id} `), id);
+    t.match(stdout, `${WELL.length} ok, 0 to know, warnings: 0, errors: 0`);
+    t.match(stdout, '1 sidecars are ready');
+  });
 
   await t.test('each pod that cannot have a sidecar is made without, and told why', async (t) => {
     const containers = [{ name: 'app', image: 'app:1' }];

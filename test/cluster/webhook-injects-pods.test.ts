@@ -92,6 +92,14 @@ t.test('the chart installs and becomes ready under restricted, each account with
   t.notMatch(printed.stderr, /Warning/, 'what sidelock install prints passes too');
 });
 
+t.test('check --kubernetes finds nothing wrong with it', async (t) => {
+  const env = { KUBECONFIG: ADMIN_KUBECONFIG };
+  const { code, stdout, stderr } = await cli(['check', '--kubernetes', '--fail-on', 'warning'], { env });
+  t.equal(code, 0, stdout + stderr);
+  t.match(stdout, /cluster\.injection +tried in 1 namespaces: pods get a sidecar/);
+  t.match(stdout, /11 ok, 0 to know, warnings: 0, errors: 0/);
+});
+
 t.test('plain Deployments in a labelled namespace come up with sidecars, and call each other by mTLS', async (t) => {
   const inbound = { inbound: '8443:8080', allow: 'web', protocol: 'http' };
   const given = list([

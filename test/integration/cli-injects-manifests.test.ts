@@ -157,3 +157,27 @@ spec: {containers: [{name: app, image: "a:1"}]}
     t.equal((await cli(['uninject', '-'], { stdin: stdout })).stdout, input);
   },
 );
+
+t.test('with --pod-certificates kubelet brings the certificate, as it does with the webhook', async (t) => {
+  const input = workload('Deployment', 'apps/v1', 'serviceAccountName: orders');
+  const { stdout, stderr, code } = await cli(['inject', '--pod-certificates', '-'], { stdin: input });
+  t.equal(code, 0, stderr);
+  t.match(parseAllDocuments(stdout)[0]?.toJS().spec.template.spec, {
+    initContainers: [{ name: 'sidelock', volumeMounts: [{ mountPath: '/var/run/sidelock/identity' }] }],
+    volumes: [
+      {
+        projected: {
+          sources: [
+            { podCertificate: { signerName: `${DOMAIN}/identity` } },
+            { clusterTrustBundle: { name: `${DOMAIN}:identity:bundle` } },
+          ],
+        },
+      },
+    ],
+  });
+  t.equal((await cli(['uninject', '-'], { stdin: stdout })).stdout, input);
+  const wrong = await cli(['inject', '--pod-certificates', '-'], { stdin: workload('Deployment', 'apps/v1') });
+  t.match(wrong, { code: 1, stderr: /other-account/ }, 'the identity is that of the account');
+  const both = ['inject', '--pod-certificates', '--manager', 'https://m:1', '--root', 'a'.repeat(64), '-'];
+  t.match(await cli(both, { stdin: input }), { code: 2, stdout: '', stderr: /exclude each other/ });
+});

@@ -5,10 +5,11 @@ import { inject } from '../../kubernetes/inject.ts';
 import { listAll } from '../../kubernetes/list.ts';
 import { installDefaults, installManifests } from '../../kubernetes/manifests.ts';
 import { CONTAINER, DOMAIN, isObject, type Json, objects, textOf } from '../../kubernetes/names.ts';
-import { missingRights, type Right } from '../../kubernetes/rights.ts';
+import { missingRights, type Right, rightInWords } from '../../kubernetes/rights.ts';
 import { publishedRoots } from '../../kubernetes/trust-config-map.ts';
 import { packageVersion } from '../version.ts';
 import type { ClusterFacts, PodFacts } from './cluster.ts';
+import type { CheckId } from './finding.ts';
 
 interface Wanted {
   /** Where sidelock is, or is going to be. */
@@ -23,50 +24,68 @@ const MESHES = /istio|linkerd|consul|kuma/i;
 /** A pod is tried in so many of the labelled namespaces. */
 const TRIED = 5;
 
-/** Asks the API server of the kubeconfig. What we may not read is left out. @throws SL-KUBE-001, SL-KUBE-002 */
+/** Asks the API server of the kubeconfig. What we may not read is told as that. @throws SL-KUBE-001, SL-KUBE-002 */
 export async function clusterFacts({ namespace, pre }: Wanted): Promise<ClusterFacts> {
   const api = await connectKubernetes();
+  const { unread, read } = reading();
   const version = textOf(await api.get('/version'), 'gitVersion');
-  const configurations = await readable(() => listAll(api, CONFIGURATIONS), []);
-  const names = configurations.map(({ metadata }) => textOf(metadata, 'name'));
-  const labelled = await readable(() => listAll(api, '/api/v1/namespaces', `${DOMAIN}/inject=enabled`), []);
+  const all = { verb: 'list', group: 'admissionregistration.k8s.io', resource: 'mutatingwebhookconfigurations' };
+  const configurations = await read(all, 'cluster.meshes', () => listAll(api, CONFIGURATIONS));
+  const names = (configurations ?? []).map(({ metadata }) => textOf(metadata, 'name'));
+  const ofNamespaces = { verb: 'list', resource: 'namespaces' };
+  const labelled = await read(ofNamespaces, 'cluster.psa', () =>
+    listAll(api, '/api/v1/namespaces', `${DOMAIN}/inject=enabled`),
+  );
   const before = {
-    ...{ namespace, version, meshes: names.filter((name) => MESHES.test(name)) },
-    namespaces: labelled.map(({ metadata }) => ({ ...levelOf(metadata), trial: undefined })),
+    ...{ namespace, version, unread, meshes: names.filter((name) => MESHES.test(name)) },
+    namespaces: (labelled ?? []).map(({ metadata }) => ({ ...levelOf(metadata), trial: undefined })),
   };
   if (pre) {
     const missing = await missingRights(api, rightsToInstall(namespace));
     return { ...before, missingRights: missing, webhook: undefined, publishedRoots: 0, pods: [], bypasses: [] };
   }
-  const configuration = configurations.find(({ metadata }) => textOf(metadata, 'name') === WEBHOOK);
-  const pods = (
-    await Promise.all(before.namespaces.map(({ name }) => listAll(api, `/api/v1/namespaces/${name}/pods`)))
-  ).flat();
-  const services = (
-    await Promise.all(before.namespaces.map(({ name }) => listAll(api, `/api/v1/namespaces/${name}/services`)))
-  ).flat();
+  const configuration = configurations?.find(({ metadata }) => textOf(metadata, 'name') === WEBHOOK);
+  const inEach = async (resource: 'pods' | 'services', lost: CheckId) => {
+    const lists = before.namespaces.map(({ name }) =>
+      read({ verb: 'list', resource, namespace: name }, lost, () =>
+        listAll(api, `/api/v1/namespaces/${name}/${resource}`),
+      ),
+    );
+    return (await Promise.all(lists)).flatMap((some) => some ?? []);
+  };
+  const [pods, services] = [await inEach('pods', 'cluster.pods'), await inEach('services', 'cluster.plaintext')];
+  const trust = { verb: 'get', resource: 'configmaps', name: 'sidelock-trust', namespace };
+  const published = await read(trust, 'cluster.trust', () => publishedRoots(api, namespace));
   return {
     ...before,
     missingRights: [],
-    webhook: configuration === undefined ? undefined : await webhookFacts(api, namespace, configuration),
+    webhook: configuration === undefined ? undefined : await webhookFacts(api, namespace, configuration, read),
     namespaces: await Promise.all(
       before.namespaces.map(async (one, i) =>
-        configuration === undefined || i >= TRIED ? one : { ...one, trial: await tryPod(api, one.name) },
+        configuration === undefined || i >= TRIED ? one : { ...one, trial: await tryPod(api, one.name, read) },
       ),
     ),
-    publishedRoots: (await readable(() => publishedRoots(api, namespace), [])).length,
+    publishedRoots: published?.length ?? 0,
     pods: pods.flatMap(podFacts),
     bypasses: services.flatMap((service) => bypassesOf(service, pods)),
   };
 }
 
-async function readable<T>(read: () => Promise<T>, otherwise: T): Promise<T> {
-  try {
-    return await read();
-  } catch (error) {
-    if (isSidelockError(error, 'SL-KUBE-002') && error.data['kubernetes'] === 403) return otherwise;
-    throw error;
-  }
+type Read = <T>(right: Right, lost: CheckId, ask: () => Promise<T>) => Promise<T | undefined>;
+
+/** Undefined where the answer is 403, which is noted with the right that it takes and the check that is not made. */
+function reading() {
+  const unread: Array<ClusterFacts['unread'][number]> = [];
+  const read: Read = async (right, lost, ask) => {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!isSidelockError(error, 'SL-KUBE-002') || error.data['kubernetes'] !== 403) throw error;
+      unread.push({ right: rightInWords(right), lost });
+      return undefined;
+    }
+  };
+  return { unread, read };
 }
 
 function levelOf(metadata: unknown): { readonly name: string; readonly enforce: string } {
@@ -87,24 +106,32 @@ function rightsToInstall(namespace: string): Right[] {
   return [...kinds.values()].flatMap((kind) => ['create', 'patch'].map((verb) => ({ verb, ...kind })));
 }
 
-async function webhookFacts(api: KubeApi, namespace: string, configuration: Json) {
-  const secret = await readable(() => api.get(`/api/v1/namespaces/${namespace}/secrets/${WEBHOOK}-ca`), undefined);
+async function webhookFacts(api: KubeApi, namespace: string, configuration: Json, read: Read) {
+  const ca = { verb: 'get', resource: 'secrets', name: `${WEBHOOK}-ca`, namespace };
+  const secret = await read(ca, 'cluster.bundle', () =>
+    api.get(`/api/v1/namespaces/${namespace}/secrets/${WEBHOOK}-ca`),
+  );
   const wanted = textOf(secret?.['data'], 'ca.crt');
   const given = objects(configuration['webhooks']).map(({ clientConfig }) => textOf(clientConfig, 'caBundle'));
-  const slices = await listAll(
-    api,
-    `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`,
-    `kubernetes.io/service-name=${WEBHOOK}`,
+  const group = 'discovery.k8s.io';
+  const slices = await read({ verb: 'list', group, resource: 'endpointslices', namespace }, 'cluster.webhook', () =>
+    listAll(api, `/apis/${group}/v1/namespaces/${namespace}/endpointslices`, `kubernetes.io/service-name=${WEBHOOK}`),
   );
-  const endpoints = slices.flatMap((slice) => objects(slice['endpoints']));
-  const ready = endpoints.filter(({ conditions }) => isObject(conditions) && conditions['ready'] === true);
+  const endpoints = slices?.flatMap((slice) => objects(slice['endpoints']));
+  const ready = endpoints?.filter(({ conditions }) => isObject(conditions) && conditions['ready'] === true);
   const bundle = wanted === '' ? undefined : given.every((one) => one === wanted);
-  return { bundle, endpoints: ready.length };
+  return { bundle, endpoints: ready?.length ?? 0 };
 }
 
 /** The API server makes it in all ways but one: it is not kept. */
-async function tryPod(api: KubeApi, namespace: string): Promise<ClusterFacts['namespaces'][number]['trial']> {
-  const annotations = { [`${DOMAIN}/inbound`]: '8443:8080', [`${DOMAIN}/allow`]: 'any' };
+async function tryPod(
+  api: KubeApi,
+  namespace: string,
+  read: Read,
+): Promise<ClusterFacts['namespaces'][number]['trial']> {
+  // It runs as the account that each namespace has.
+  const asked = { service: 'default', inbound: '8443:8080', allow: 'any' };
+  const annotations = Object.fromEntries(Object.entries(asked).map(([key, value]) => [`${DOMAIN}/${key}`, value]));
   const securityContext = {
     ...{ allowPrivilegeEscalation: false, runAsNonRoot: true, capabilities: { drop: ['ALL'] } },
     seccompProfile: { type: 'RuntimeDefault' },
@@ -114,12 +141,16 @@ async function tryPod(api: KubeApi, namespace: string): Promise<ClusterFacts['na
     spec: { containers: [{ name: 'app', image: 'registry.invalid/none', securityContext }] },
   };
   try {
+    // Pod Security says 403 too: that is not for want of a right.
     const made = await api.create(`/api/v1/namespaces/${namespace}/pods`, pod, { dryRun: true });
     return sidecarOf(made) === undefined ? 'without' : 'injected';
   } catch (error) {
     if (!isSidelockError(error, 'SL-KUBE-002')) throw error;
-    // Not to be allowed to make pods says nothing of the webhook.
-    return error.data['kubernetes'] === 403 ? undefined : { refused: error.why ?? error.message };
+    const right = { verb: 'create', resource: 'pods', namespace };
+    const mayNot = error.data['kubernetes'] === 403 && (await missingRights(api, [right])).length > 0;
+    if (!mayNot) return { refused: error.why ?? error.message };
+    await read(right, 'cluster.injection', () => Promise.reject(error));
+    return undefined;
   }
 }
 

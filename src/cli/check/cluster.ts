@@ -1,4 +1,4 @@
-import { type Finding, fault, ok, orOk } from './finding.ts';
+import { type CheckId, type Finding, fault, ok, orOk } from './finding.ts';
 
 /** One pod that should have a sidecar, or has one. */
 export interface PodFacts {
@@ -16,6 +16,8 @@ export interface ClusterFacts {
   readonly version: string;
   /** Rights to install that we do not have; of `--pre` only. */
   readonly missingRights: readonly string[];
+  /** Rights to look that we do not have, each with the check that is not made for it. */
+  readonly unread: ReadonlyArray<{ readonly right: string; readonly lost: CheckId }>;
   /** Names of webhooks of other meshes. */
   readonly meshes: readonly string[];
   /** Undefined where sidelock is not installed. */
@@ -50,7 +52,38 @@ export function checkClusterBefore(facts: ClusterFacts): Finding[] {
 
 /** What is installed, and the pods. */
 export function checkCluster(facts: ClusterFacts): Finding[] {
-  return [version(facts), ...meshes(facts), ...psa(facts), ...webhook(facts), ...pods(facts)];
+  const all = [version(facts), ...meshes(facts), ...psa(facts), ...webhook(facts), ...pods(facts)];
+  const lost = lostIn(facts);
+  // What nothing is known of is not well, and not ill.
+  return [...all.filter(({ id, status }) => status !== 'ok' || !lost.has(id)), ...looking(facts)];
+}
+
+/** Checks that cannot say that all is well. */
+function lostIn({ unread }: ClusterFacts): ReadonlySet<CheckId> {
+  return new Set(unread.flatMap(({ lost }) => [lost, ...(LOST_WITH[lost] ?? [])]));
+}
+
+const ABOUT_PODS = ['cluster.pods', 'cluster.sidecars', 'cluster.plaintext'] as const;
+const LOST_WITH: Readonly<Partial<Record<CheckId, readonly CheckId[]>>> = {
+  'cluster.meshes': ['cluster.webhook'],
+  'cluster.psa': ABOUT_PODS,
+  'cluster.pods': ABOUT_PODS,
+};
+
+function looking({ unread }: ClusterFacts): readonly Finding[] {
+  const fix = 'ask somebody who may, or have that right given to you';
+  return orOk(
+    unread.map(({ right, lost }) => {
+      // The Secret holds the key of the webhook: few may read it, and all else can be seen without.
+      const status = lost === 'cluster.bundle' ? 'info' : 'error';
+      return fault('cluster.rights', status, `you may not ${right}`, {
+        why: `${lost} is not checked, or in part`,
+        fix,
+      });
+    }),
+    'cluster.rights',
+    'you may read all that is checked',
+  );
 }
 
 function version({ version }: ClusterFacts): Finding {
@@ -94,8 +127,11 @@ function psa({ namespaces }: ClusterFacts): readonly Finding[] {
   );
 }
 
-function webhook({ webhook, namespace, namespaces, publishedRoots }: ClusterFacts): readonly Finding[] {
+function webhook(facts: ClusterFacts): readonly Finding[] {
+  const { webhook, namespace, namespaces, publishedRoots } = facts;
+  const lost = lostIn(facts);
   if (webhook === undefined) {
+    if (lost.has('cluster.webhook')) return [];
     const remedy = { why: `there is no webhook configuration`, fix: 'sidelock install | kubectl apply -f -' };
     return [fault('cluster.webhook', 'error', 'sidelock is not installed', remedy)];
   }
@@ -125,7 +161,12 @@ function webhook({ webhook, namespace, namespaces, publishedRoots }: ClusterFact
           why: 'the webhook cannot tell pods whom to trust, and refuses them',
           fix: `kubectl -n ${namespace} logs deploy/sidelock-manager`,
         });
-  return [reached, ...bundle, trust, ...trials(namespaces)];
+  return [
+    ...(lost.has('cluster.webhook') ? [] : [reached]),
+    ...bundle,
+    ...(lost.has('cluster.trust') ? [] : [trust]),
+    ...trials(namespaces),
+  ];
 }
 
 function trials(namespaces: ClusterFacts['namespaces']): readonly Finding[] {

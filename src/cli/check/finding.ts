@@ -25,7 +25,7 @@ export const CHECKS = {
   'alerts.receivers': 'those who are told of alerts can be reached',
   'alerts.firing': 'no alert fires',
   'cluster.version': 'Kubernetes has native sidecars (`--kubernetes`)',
-  'cluster.rights': 'you may make what `sidelock install` prints (`--kubernetes --pre`)',
+  'cluster.rights': 'you may read what is checked; with `--pre`: make what `sidelock install` prints (`--kubernetes`)',
   'cluster.meshes': 'no other mesh injects sidecars',
   'cluster.psa': 'Pod Security of the labelled namespaces lets sidecars in',
   'cluster.webhook': 'sidelock is installed, and its webhook has ready replicas',
