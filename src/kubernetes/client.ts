@@ -1,5 +1,5 @@
 import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { request as httpsRequest, type RequestOptions } from 'node:https';
+import { Agent, request as httpsRequest, type RequestOptions } from 'node:https';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SECOND } from '../base/clock.ts';
@@ -44,6 +44,8 @@ export interface KubeApi {
 const NOTHING_FOUND = 'loaded-context';
 const MANAGER = 'sidelock';
 const TIMEOUT_MS = 10_000;
+/** A connection that nobody uses is closed before something on the way forgets it. */
+const IDLE_MS = 30 * SECOND;
 
 /**
  * The cluster that `KUBECONFIG`, `~/.kube/config` or the ServiceAccount of this pod leads to. The package for it is
@@ -67,6 +69,8 @@ export async function connectKubernetes({ timeoutMs = TIMEOUT_MS } = {}): Promis
     });
   };
   let cluster = load();
+  /** That of the package opens a connection for each request. */
+  const agent = new Agent({ keepAlive: true, timeout: IDLE_MS });
 
   /** With what is in the files now, when what was in them is not taken: the package keeps a token for a minute. */
   const send = async (method: string, path: string, { body, type }: Content, signal: AbortSignal) => {
@@ -74,6 +78,7 @@ export async function connectKubernetes({ timeoutMs = TIMEOUT_MS } = {}): Promis
       const { config, server } = cluster;
       const options: RequestOptions = { method, headers: { accept: JSON_TYPE } };
       await config.applyToHTTPSOptions(options);
+      if (config.getCurrentCluster()?.proxyUrl === undefined && server.startsWith('https:')) options.agent = agent;
       if (body !== undefined) options.headers = { ...options.headers, 'content-type': type ?? JSON_TYPE };
       const response = await begin(`${server}${path}`, { ...options, signal }, body);
       if (response.statusCode !== 401 || isFresh) return response;
@@ -179,7 +184,11 @@ function begin(url: string, options: RequestOptions, body: Json | undefined): Pr
   const request = url.startsWith('http:') ? httpRequest : httpsRequest;
   return new Promise((resolve, reject) => {
     const sent = request(url, options, resolve);
-    sent.on('error', reject);
+    sent.on('error', (error) => {
+      // The API server closed it while nobody used it: there is one more, or another is opened.
+      if (sent.reusedSocket && nodeCode(error) === 'ECONNRESET') resolve(begin(url, options, body));
+      else reject(error);
+    });
     sent.end(body === undefined ? undefined : JSON.stringify(body));
   });
 }

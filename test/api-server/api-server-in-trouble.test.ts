@@ -73,7 +73,7 @@ t.test('an API server that is slow, busy, away or refuses: told as what it is, a
   const enrol = () => createPodReview(kube, createLogger({ level: 'silent' }))(token, '127.0.0.1');
   t.match(await enrol(), { pod: 'orders-1', serviceAccount: 'orders' });
 
-  const rows: Array<[string, string, RegExp, (response: ServerResponse) => void]> = [
+  const rows: Array<[string, string, RegExp, (response: ServerResponse) => void, number?]> = [
     ['403', 'SL-KUBE-002', /cannot create/, status(403, 'sidelock cannot create resource "tokenreviews"')],
     ['410', 'SL-KUBE-002', /too old/, status(410, 'too old resource version')],
     ['500', 'SL-KUBE-002', /etcdserver/, status(500, 'etcdserver: leader changed')],
@@ -83,14 +83,19 @@ t.test('an API server that is slow, busy, away or refuses: told as what it is, a
       'SL-KUBE-001',
       /ECONNRESET/,
       (r) => r.writeHead(200, { 'content-length': '9' }).write('{') && r.destroy(),
+      9,
     ],
-    ['a reset', 'SL-KUBE-001', /ECONNRESET/, (response) => response.destroy()],
+    ['a reset', 'SL-KUBE-001', /ECONNRESET/, (response) => response.destroy(), 9],
   ];
-  for (const [name, code, why, answer] of rows) {
-    proxy.next(1, answer);
+  for (const [name, code, why, answer, times = 1] of rows) {
+    proxy.next(times, answer);
     await t.rejects(enrol(), { code, why }, name);
+    proxy.next(0, answer);
     t.match(await enrol(), { pod: 'orders-1' }, 'and the next one is served');
   }
+
+  proxy.next(1, (response) => response.destroy());
+  t.match(await enrol(), { pod: 'orders-1' }, 'a connection that was closed while nobody used it is no trouble');
 
   proxy.next(2, status(429, 'too many requests', { 'retry-after': '1' }));
   const before = proxy.asked();
