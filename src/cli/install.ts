@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { SidelockError } from '../base/errors.ts';
 import { printManifests } from '../config/print.ts';
 import { installDefaults, installManifests } from '../kubernetes/manifests.ts';
-import { type Context, command } from './command.ts';
+import { type Context, command, list } from './command.ts';
 import { packageVersion } from './version.ts';
 
 interface InstallFlags {
@@ -16,6 +16,7 @@ interface InstallFlags {
   readonly managerReplicas: string;
   readonly podCertificates?: boolean;
   readonly requireSidecar?: boolean;
+  readonly integrate?: readonly string[];
 }
 
 export function installCommand(context: Context): Command {
@@ -40,6 +41,11 @@ export function installCommand(context: Context): Command {
     )
     .option('--require-sidecar', 'no pod without sidecar in labelled namespaces, unless its label says disabled')
     .option('--pod-certificates', 'sidecars get their certificates from kubelet; needs Kubernetes 1.37')
+    .option(
+      '--integrate <LIST>',
+      "namespaces where the manager may do what `sidelock kubernetes` does: Secrets, mounts, Istio's policies",
+      list,
+    )
     .option('--storage-class <NAME>', "of the volume with the CA; the cluster's own unless given")
     .addOption(
       new Option('--state <WHERE>', 'of the manager: in a volume, or in Secrets, which several managers can share')
@@ -48,10 +54,15 @@ export function installCommand(context: Context): Command {
     )
     .option('--manager-replicas <N>', 'managers, of which one leads; more than one needs --state secrets', '1')
     .action((flags: InstallFlags) => {
+      const odd = flags.integrate?.find((name) => !NAMESPACE.test(name));
+      if (odd !== undefined)
+        throw new SidelockError('SL-USAGE-001', `--integrate ${odd} is not the name of a namespace`);
       const managerReplicas = replicasFlag(flags);
       context.output.raw(printManifests(installManifests({ ...flags, managerReplicas })));
     });
 }
+
+const NAMESPACE = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
 
 function replicasFlag({ managerReplicas, state }: InstallFlags): number {
   const count = Number(managerReplicas);

@@ -18,6 +18,8 @@ export interface InstallOptions {
   /** Of the manager: in a volume, or in Secrets, which any number of replicas can share. */
   readonly state?: 'volume' | 'secrets';
   readonly managerReplicas?: number;
+  /** Namespaces where the manager may keep Secrets, mount them, and write Istio's policies; none unless given. */
+  readonly integrate?: readonly string[] | undefined;
 }
 
 type Component = 'manager' | 'webhook';

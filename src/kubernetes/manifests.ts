@@ -1,4 +1,5 @@
 import { type InstallOptions, labels } from './manifest-parts.ts';
+import { integrationManifests } from './manifests-integration.ts';
 import { managerManifests } from './manifests-manager.ts';
 import { webhookManifests } from './manifests-webhook.ts';
 import type { Json } from './names.ts';
@@ -16,7 +17,7 @@ export function installDefaults(version: string) {
 
 /** Everything that a cluster needs to run the manager and the webhook, in the order in which it is applied. Pure. */
 export function installManifests(options: InstallOptions): Json[] {
-  const { namespace } = options;
+  const { namespace, integrate = [] } = options;
   const restricted = ['enforce', 'audit', 'warn'].map((mode) => [`pod-security.kubernetes.io/${mode}`, 'restricted']);
   return [
     {
@@ -25,6 +26,7 @@ export function installManifests(options: InstallOptions): Json[] {
       metadata: { name: namespace, labels: { ...labels(), ...Object.fromEntries(restricted) } },
     },
     ...managerManifests(options),
+    ...integrationManifests(integrate, namespace),
     ...webhookManifests(options),
   ];
 }

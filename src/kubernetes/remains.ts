@@ -75,8 +75,8 @@ export async function findOwn(api: Reader, own: string): Promise<Own[][]> {
     [
       { api: RBAC, plural: 'clusterrolebindings', cluster: true },
       { api: RBAC, plural: 'clusterroles', cluster: true },
-      { api: RBAC, plural: 'rolebindings' },
-      { api: RBAC, plural: 'roles' },
+      { api: RBAC, plural: 'rolebindings', everywhere: true },
+      { api: RBAC, plural: 'roles', everywhere: true },
       { api: '/api/v1', plural: 'serviceaccounts' },
       { api: '/api/v1', plural: 'secrets', labels: [`owner=helm,name=${OWN_NAME}`] },
     ],

@@ -6,7 +6,9 @@ import { SidelockError } from '../../src/base/errors.ts';
 import { Readiness } from '../../src/base/lifecycle.ts';
 import { createMetrics } from '../../src/base/metrics.ts';
 import { connectKubernetes, type KubeApi } from '../../src/kubernetes/client.ts';
+import { updateDeploymentWithMtls } from '../../src/kubernetes/deployments.ts';
 import { createEvents } from '../../src/kubernetes/events.ts';
+import { createIstioMtlsPolicy } from '../../src/kubernetes/istio.ts';
 import { lead } from '../../src/kubernetes/leader.ts';
 import { keepEndpoint } from '../../src/kubernetes/leader-endpoint.ts';
 import { leasesOf } from '../../src/kubernetes/lease.ts';
@@ -14,6 +16,7 @@ import { signPodCertificates } from '../../src/kubernetes/pod-certificates.ts';
 import { createPodReview } from '../../src/kubernetes/pod-review.ts';
 import { leaderRights, managerRights, missingRights, type Right, webhookRights } from '../../src/kubernetes/rights.ts';
 import { secretClient } from '../../src/kubernetes/secret-client.ts';
+import { deployCertificateAsSecret } from '../../src/kubernetes/secrets.ts';
 import { followServices } from '../../src/kubernetes/service-names.ts';
 import { secretJournal } from '../../src/kubernetes/state-journal.ts';
 import { keepTrust, publishedRoots } from '../../src/kubernetes/trust-config-map.ts';
@@ -24,9 +27,12 @@ import { reconcileBundle } from '../../src/kubernetes/webhook-bundle.ts';
 import { followState } from '../../src/kubernetes/webhook-state.ts';
 import { generateKey } from '../../src/pki/keys.ts';
 import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
+import { ISTIO } from '../cluster/istio.ts';
 import { askForPod, makeShop, REQUESTS, requestOf } from '../cluster/pod-requests.ts';
+import { list } from '../cluster/pods.ts';
 import { cli } from '../support/cli.ts';
 import { openManager, recordingLog, temporaryDirectory } from '../support/manager/rig.ts';
+import { until } from '../support/until.ts';
 
 const SYSTEM = 'sidelock-system';
 const WEBHOOK = 'sidelock-webhook';
@@ -45,12 +51,12 @@ interface Rule {
 }
 interface Role {
   readonly kind: 'Role' | 'ClusterRole';
-  readonly metadata: { readonly name: string };
+  readonly metadata: { readonly name: string; readonly namespace?: string };
   readonly rules: readonly Rule[];
 }
 
-const pathOf = ({ kind, metadata: { name } }: Role) =>
-  kind === 'Role' ? `${RBAC}/namespaces/${SYSTEM}/roles/${name}` : `${RBAC}/clusterroles/${name}`;
+const pathOf = ({ kind, metadata: { name, namespace = SYSTEM } }: Role) =>
+  kind === 'Role' ? `${RBAC}/namespaces/${namespace}/roles/${name}` : `${RBAC}/clusterroles/${name}`;
 
 const rolesIn = (manifests: string) =>
   parseAllDocuments(manifests)
@@ -215,11 +221,12 @@ t.test('with its rights all works, without any one of them something does not, a
   manager = await openManager(await temporaryDirectory(t), systemClock);
   other = await openManager(await temporaryDirectory(t), systemClock);
   t.teardown(() => Promise.all([manager[Symbol.asyncDispose](), other[Symbol.asyncDispose]()]).then(() => {}));
-  const printed = (await cli(['install', '--pod-certificates'])).stdout;
-  await server.kubectl(['apply', '-f', '-'], printed);
-  const roles = rolesIn(printed);
-  t.equal(roles.length, 4);
+  const printed = (await cli(['install', '--pod-certificates', '--integrate', 'shop'])).stdout;
   const uid = await makeShop(server);
+  await server.kubectl(['apply', '-f', '-'], printed);
+  const all = rolesIn(printed);
+  const roles = all.filter(({ metadata: { namespace = SYSTEM } }) => namespace === SYSTEM);
+  t.equal(roles.length, 4);
   let round = 0;
 
   const accounts: Array<[string, readonly Right[], (api: KubeApi) => Promise<void>]> = [
@@ -268,3 +275,64 @@ t.test('with its rights all works, without any one of them something does not, a
   for (const role of leading) await server.must('PATCH', pathOf(role), { rules: role.rules }, MERGE);
   await prove(['sidelock-manager', leaderRights(SYSTEM, true), (api) => leaderWork(api, server, round++)], leading);
 });
+
+t.test(
+  'in the namespaces named for it the manager writes what the guide says, with each of these rights',
+  async (t) => {
+    const server = await startApiServer(t);
+    await server.kubectl(['apply', '-f', '-'], list(ISTIO));
+    for (const { spec } of ISTIO) {
+      const { group, names } = spec;
+      await until(async () => (await server.ask('GET', `/apis/${group}/v1/${names.plural}`)).status === 200);
+    }
+    for (const name of ['shop', 'ops']) await server.must('POST', '/api/v1/namespaces', { metadata: { name } });
+    const printed = (await cli(['install', '--integrate', 'shop'])).stdout;
+    await server.kubectl(['apply', '-f', '-'], printed);
+    const labels = { app: 'orders' };
+    const containers = [{ name: 'app', image: 'app:1' }];
+    await server.must('POST', '/apis/apps/v1/namespaces/shop/deployments', {
+      metadata: { name: 'orders' },
+      spec: { selector: { matchLabels: labels }, template: { metadata: { labels }, spec: { containers } } },
+    });
+    process.env['KUBECONFIG'] = server.kubeconfig({ token: await server.tokenOf(SYSTEM, 'sidelock-manager') });
+    const api = await connectKubernetes();
+    const work = async (namespace = 'shop') => {
+      const secret = { service: 'orders', namespace, key: 'k', ca: 'c' };
+      await server.ask('DELETE', `/api/v1/namespaces/${namespace}/secrets/orders-mtls-certs`);
+      for (const { spec } of ISTIO) {
+        await server.ask('DELETE', `/apis/${spec.group}/v1/namespaces/${namespace}/${spec.names.plural}/orders-mtls`);
+      }
+      const outcomes = [];
+      for (const cert of ['first', 'second']) {
+        outcomes.push((await deployCertificateAsSecret(secretClient(api), { ...secret, cert }, {})).outcome);
+        await updateDeploymentWithMtls(api, { service: 'orders', namespace });
+        const { changes } = await createIstioMtlsPolicy(api, { service: 'orders', namespace });
+        outcomes.push(...changes.map(({ outcome }) => outcome));
+      }
+      strictEqual(outcomes.join(), 'created,created,created,updated,unchanged,unchanged');
+    };
+    // Discovery and authorisation hear of new kinds and roles a moment later.
+    await until(() =>
+      work().then(
+        () => true,
+        () => false,
+      ),
+    );
+    await t.rejects(work('ops'), { code: 'SL-KUBE-002', why: /secrets/ }, 'nowhere else');
+    const role = rolesIn(printed).find(({ metadata: { namespace } }) => namespace === 'shop');
+    if (role === undefined) throw new Error('no role');
+    const all = lessons(role);
+    t.equal(all.length, 11);
+    for (const { rules, verb, rule, what } of all) {
+      const [group = ''] = rule.apiGroups;
+      const [resource = ''] = rule.resources;
+      const right = { verb, resource, namespace: 'shop', ...(group === '' ? {} : { group }) };
+      const set = (value: readonly Rule[]) => server.must('PATCH', pathOf(role), { rules: value }, MERGE);
+      await set(rules);
+      await until(async () => (await missingRights(api, [right])).length > 0);
+      await t.rejects(work(), { code: 'SL-KUBE-002', why: new RegExp(`${verb}[\\s\\S]*${resource}`) }, what);
+      await set(role.rules);
+      await until(async () => (await missingRights(api, [right])).length === 0);
+    }
+  },
+);

@@ -28,11 +28,11 @@ async function finalize(api: ApiServer): Promise<void> {
 t.test('uninstall names who depends and how that ends, waits for them, and leaves nothing', async (t) => {
   const api = await startApiServer(t);
   const env = { KUBECONFIG: api.kubeconfig() };
-  const installed = (await cli(['install'])).stdout;
+  const installed = (await cli(['install', '--integrate', 'shop'])).stdout;
   t.notMatch(installed, /finalizers|CustomResourceDefinition/);
-  await api.kubectl(['apply', '-f', '-'], installed);
   const metadata = { name: 'shop', labels: { [`${DOMAIN}/inject`]: 'enabled' } };
   await api.must('POST', '/api/v1/namespaces', { metadata });
+  await api.kubectl(['apply', '-f', '-'], installed);
   await api.must('POST', '/api/v1/namespaces/shop/serviceaccounts', { metadata: { name: 'default' } });
   const secret = { apiVersion: 'v1', kind: 'Secret' };
   const mounts = deployment('shop', { name: 'orders', script: IDLE_APP });

@@ -5,10 +5,12 @@ import { cli } from '../support/cli.ts';
 import { CHART, helm } from './helm.ts';
 import { kubectl } from './kubectl.ts';
 
+const SYSTEM = 'sidelock-system';
 type Manifest = Record<string, unknown> & {
   readonly kind: string;
   readonly metadata: {
     readonly name: string;
+    readonly namespace?: string;
     readonly labels: Record<string, string>;
     annotations?: Record<string, string>;
   };
@@ -25,10 +27,14 @@ function objects(yaml: string): Record<string, Manifest> {
     delete metadata.labels['app.kubernetes.io/managed-by'];
     delete metadata.annotations;
   }
-  return Object.fromEntries(all.map((object) => [`${object.kind}/${object.metadata.name}`, object]));
+  // Of other namespaces than the one it is installed into there may be several of one name.
+  const within = (namespace = SYSTEM) => (namespace === SYSTEM ? '' : `/${namespace}`);
+  return Object.fromEntries(
+    all.map((object) => [`${object.kind}${within(object.metadata.namespace)}/${object.metadata.name}`, object]),
+  );
 }
 
-const template = (...args: readonly string[]) => helm('template', 'sidelock', CHART, '-n', 'sidelock-system', ...args);
+const template = (...args: readonly string[]) => helm('template', 'sidelock', CHART, '-n', SYSTEM, ...args);
 
 t.test('the chart, install.yaml by kustomize and sidelock install are the same', async (t) => {
   const printed = objects((await cli(['install'])).stdout);
@@ -38,10 +44,13 @@ t.test('the chart, install.yaml by kustomize and sidelock install are the same',
   const rendered = await template();
   t.equal(rendered.code, 0, rendered.stderr);
   t.strictSame(objects(rendered.stdout), printed);
-  const kubelet = await template('--set', 'podCertificates.enabled=true,requireSidecar.enabled=true');
+  const kubelet = await template(
+    '--set',
+    'podCertificates.enabled=true,requireSidecar.enabled=true,kubernetesIntegration.namespaces={shop,ops}',
+  );
   t.strictSame(
     objects(kubelet.stdout),
-    objects((await cli(['install', '--pod-certificates', '--require-sidecar'])).stdout),
+    objects((await cli(['install', '--pod-certificates', '--require-sidecar', '--integrate', 'shop,ops'])).stdout),
   );
   t.strictSame(objects(await kubectl(['kustomize', join(CHART, '..')])), printed);
 });

@@ -1,49 +1,24 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
+import { parseAllDocuments } from 'yaml';
 import { cli, shortDirectory, startProgram } from '../support/cli.ts';
 import { accountKubeconfig } from './account.ts';
+import { ISTIO } from './istio.ts';
 import { kubectl } from './kubectl.ts';
 import { deployment, freshNamespace, IDLE_APP, list, serviceAccount } from './pods.ts';
 
 const NAMESPACES = ['guide-a', 'guide-b'];
 const directory = shortDirectory(t);
-/** Istio's API as far as we write it. */
-const CRDS = [
-  { group: 'security.istio.io', kind: 'PeerAuthentication', plural: 'peerauthentications' },
-  { group: 'networking.istio.io', kind: 'DestinationRule', plural: 'destinationrules' },
-].map(({ group, kind, plural }) => ({
-  apiVersion: 'apiextensions.k8s.io/v1',
-  kind: 'CustomResourceDefinition',
-  metadata: { name: `${plural}.${group}` },
-  spec: {
-    group,
-    scope: 'Namespaced',
-    names: { kind, plural, singular: kind.toLowerCase() },
-    versions: [
-      {
-        name: 'v1',
-        served: true,
-        storage: true,
-        schema: { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } },
-      },
-    ],
-  },
-}));
-const names = CRDS.map(({ metadata }) => `crd/${metadata.name}`);
-/** What the guide's integration may do, in one namespace. */
-const RULES = [
-  { apiGroups: [''], resources: ['secrets'], verbs: ['get', 'create', 'update'] },
-  { apiGroups: ['apps'], resources: ['deployments'], verbs: ['get', 'patch'] },
-  { apiGroups: ['security.istio.io'], resources: ['peerauthentications'], verbs: ['get', 'create', 'patch'] },
-  { apiGroups: ['networking.istio.io'], resources: ['destinationrules'], verbs: ['get', 'create', 'patch'] },
-];
-
+const names = ISTIO.map(({ metadata }) => `crd/${metadata.name}`);
 async function account(): Promise<string> {
   const [home = ''] = NAMESPACES;
   const rbac = 'rbac.authorization.k8s.io';
+  // What the installation gives its manager in each of these, given to another account.
+  const printed = parseAllDocuments((await cli(['install', '--integrate', NAMESPACES.join()])).stdout);
+  const { rules } = printed.map((one) => one.toJS()).find(({ metadata: { namespace } }) => namespace === home);
   const roles = NAMESPACES.flatMap((namespace) => [
-    { apiVersion: `${rbac}/v1`, kind: 'Role', metadata: { name: 'guide', namespace }, rules: RULES },
+    { apiVersion: `${rbac}/v1`, kind: 'Role', metadata: { name: 'guide', namespace }, rules },
     {
       apiVersion: `${rbac}/v1`,
       kind: 'RoleBinding',
@@ -96,7 +71,7 @@ t.test('bootstrap, with and without Istio, in two namespaces, again, and by the 
     volumeMounts: [{ mountPath: '/etc/ssl/ai-teddy/orders' }],
   });
 
-  await kubectl(['apply', '-f', '-'], list(CRDS));
+  await kubectl(['apply', '-f', '-'], list(ISTIO));
   await kubectl(['wait', '--for=condition=established', '--timeout=60s', ...names]);
   t.match(await bootstrap(KUBECONFIG, '--dry-run'), [
     'Secret guide-a unchanged',
