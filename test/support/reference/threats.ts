@@ -96,7 +96,7 @@ const THREATS: Readonly<Record<string, string>> = {
   M47: 'a clock that is wrong',
   M48: 'an issuer that ends before its leaf',
   M50: 'admin calls by others than the operator',
-  F24: 'the key of the CA is stolen: a drill with 100 sidecars',
+  F24: 'the key of the CA is stolen: a drill with 25 sidecars, in its long form with 100',
   F26: 'a thousand sidecars that renew at once',
   F34: 'two managers on one storage',
 };
