@@ -9,7 +9,7 @@ export interface AuditHead {
   readonly hash: string;
 }
 
-interface AuditVerdict {
+export interface AuditVerdict {
   readonly ok: boolean;
   /** Number of the first line that is wrong, counted from 1. */
   readonly line?: number;
@@ -19,7 +19,8 @@ interface AuditVerdict {
   readonly bytes: number;
 }
 
-const GENESIS: AuditHead = { seq: 0, hash: '0'.repeat(64) };
+/** Of a log that has no line yet. */
+export const GENESIS: AuditHead = { seq: 0, hash: '0'.repeat(64) };
 const LINE = /^(\{.*),"hash":"([0-9a-f]{64})"\}$/s;
 
 /**

@@ -5,7 +5,7 @@ import { nodeCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import { appendDurable, renameDurable } from '../store/files.ts';
 import { KEY_MODE } from '../store/layout.ts';
-import { type AuditHead, verifyAudit } from './audit-verify.ts';
+import { type AuditHead, type AuditVerdict, GENESIS, verifyAudit } from './audit-verify.ts';
 import type { ManagerMetrics } from './metrics.ts';
 
 type AuditAction =
@@ -51,7 +51,7 @@ export interface AuditLog {
   append(event: AuditEvent): Promise<void>;
   /** Sequence number and hash of the last line; kept elsewhere it proves that no line was cut off. */
   head(): AuditHead;
-  /** What it says was revoked, when it was opened: serial to when and why. */
+  /** What it says was revoked, when it was opened, in good lines before damage too: serial to when and why. */
   readonly revoked: ReadonlyMap<string, { readonly at: number; readonly why: string }>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -74,15 +74,15 @@ interface Waiting {
  * A line that a crash cut short is taken off; a damaged log is set aside under another name and said so in the new one.
  */
 export async function openAuditLog({ path, clock, log, metrics }: AuditOptions): Promise<AuditLog> {
-  const aside = await setAsideIfDamaged(path, clock, log);
   const revoked = new Map<string, { readonly at: number; readonly why: string }>();
   const found = await verifyAudit(path, undefined, ({ action, serial, why, time }) => {
     if (action === 'certificate_revoked' && typeof serial === 'string') {
       revoked.set(serial, { at: Date.parse(String(time)), why: String(why) });
     }
   });
-  let head = found.head;
-  await dropTornLine(path, found.bytes);
+  let head = found.ok ? found.head : GENESIS;
+  const aside = found.ok ? undefined : await setAside(path, found, clock, log);
+  if (found.ok) await dropTornLine(path, found.bytes);
   const waiting: Waiting[] = [];
   let writing: Promise<void> | undefined;
 
@@ -157,9 +157,7 @@ async function dropTornLine(path: string, size: number): Promise<void> {
   }
 }
 
-async function setAsideIfDamaged(path: string, clock: Clock, log: Logger): Promise<string | undefined> {
-  const found = await verifyAudit(path);
-  if (found.ok) return undefined;
+async function setAside(path: string, found: AuditVerdict, clock: Clock, log: Logger): Promise<string> {
   const aside = `${path}.damaged-${clock.now()}`;
   await renameDurable(path, aside);
   const why = `line ${found.line} of the old log: ${found.why}; it is kept as ${aside}`;

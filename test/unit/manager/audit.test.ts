@@ -113,6 +113,29 @@ t.test('a damaged log is set aside and the new one says so in its first line', a
   t.equal((await readdir(directory)).filter((name) => name.startsWith('audit.log.damaged-')).length, 1);
 });
 
+t.test('a log is read once when it is opened, and what it revoked before damage stands', async (t) => {
+  const directory = t.testdir();
+  const path = join(directory, 'audit.log');
+  const revoke = { action: 'certificate_revoked', actor: 'operator', result: 'ok', why: 'keyCompromise' } as const;
+  {
+    await using audit = await openLog(path);
+    await Promise.all(Array.from({ length: 20_000 }, (_, i) => audit.append({ ...revoke, serial: `${i}` })));
+  }
+  const read = async () => Number(/^rchar: (\d+)/.exec(await readFile('/proc/self/io', 'utf8'))?.[1]);
+  const { size } = await stat(path);
+  const before = await read();
+  {
+    await using audit = await openLog(path);
+    t.equal(audit.revoked.size, 20_000);
+  }
+  const times = ((await read()) - before) / size;
+  t.ok(times > 0.9 && times < 1.5, `${times.toFixed(2)} times`);
+  await appendFile(path, 'hello\n');
+  await using audit = await openLog(path);
+  t.equal(audit.head().seq, 1);
+  t.equal(audit.revoked.size, 20_000, 'and what the good lines of a damaged one say');
+});
+
 t.test('a log that cannot be written refuses the operation and leaves no partial line', async (t) => {
   const directory = t.testdir();
   const path = await written(directory, 2);
