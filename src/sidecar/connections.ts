@@ -95,6 +95,7 @@ export interface Connections {
   dismiss(caller?: string): void;
   add(connection: NewConnection): void;
   list(): ShownConnection[];
+  count(only: (connection: ConnectionInfo) => boolean): number;
   /** Enforces idle and lifetime limits; called about once a second. */
   sweep(): void;
   /**
@@ -218,6 +219,11 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
           sent: info.sent.value,
         }),
       ),
+    count(only) {
+      let count = 0;
+      for (const c of live) if (only(c)) count++;
+      return count;
+    },
     sweep() {
       const now = clock.now();
       grown = last;

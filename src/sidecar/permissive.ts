@@ -47,7 +47,7 @@ export function createPlaintextGate({ options, plane, serve }: GateOptions): Pla
   const listener = options.name;
   const gauge = plane.metrics.permissive.with({ listener });
   const isOpen = (c: ConnectionInfo) => c.plaintext === true && c.listener === listener;
-  const open = () => plane.connections.list().filter(isOpen).length;
+  const open = () => plane.connections.count(isOpen);
   let watch: Watch | undefined;
 
   const begin = () => {

@@ -193,6 +193,23 @@ t.test(
   },
 );
 
+t.test('those of one kind are counted where they are', (t) => {
+  const { connections, add } = rig();
+  const [shared] = [add({ kind: 'shared' }), add(), add({ kind: 'shared' })];
+  const seen = new Set<unknown>();
+  const open = () =>
+    connections.count((connection) => {
+      seen.add(connection);
+      return connection.kind === 'shared';
+    });
+  t.equal(open(), 2);
+  t.equal(open(), 2);
+  t.equal(seen.size, 3, 'none is copied for it');
+  shared.end();
+  t.equal(open(), 1);
+  t.end();
+});
+
 t.test('bytes of live connections show at each scrape, once', async (t) => {
   const { connections, metrics, add } = rig();
   const series = 'sidelock_connection_bytes_total{direction="inbound",listener="in",way="rx"}';
