@@ -64,6 +64,7 @@ interface ConnectionLimits extends AgeLimits {
   readonly idleTimeoutMs: number;
   readonly maxDescriptors?: number;
   readonly maxMemory?: number;
+  readonly threads?: number;
 }
 
 /** Bytes that wait for a reader; of a connection with less nothing would be gained. */
@@ -119,7 +120,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
   const cellsOf = memoCells(metrics);
   const drains = { inbound: new Drain(), outbound: new Drain() };
   const callers = createCallerPlaces(limits.maxConnectionsPerCaller ?? Number.POSITIVE_INFINITY);
-  const memory = memoryGauge(limits.maxMemory, clock);
+  const memory = memoryGauge(limits.maxMemory, clock, limits.threads);
   const maxDescriptors = limits.maxDescriptors ?? Number.POSITIVE_INFINITY;
   let admitted = 0;
   let streams = 0;

@@ -290,6 +290,8 @@ export interface SidecarLimits {
    * unless given, and no limit where that has none.
    */
   readonly maxMemory?: number;
+  /** That share `maxMemory`, which is the process's; one unless given. */
+  readonly threads?: number;
   readonly handshakeTimeoutMs: number;
   /** Of callers from one address, a second; four times as many at once. Beyond, they are closed before TLS begins. */
   readonly failedHandshakesPerSecond?: number;

@@ -65,15 +65,19 @@ function containerMemory(): number | undefined {
   return limit > 0 && limit < totalmem() ? limit * MEMORY_SHARE : undefined;
 }
 
-/** What the process holds against what it may, `max` bytes; pages of files, which the system can take back, not counted. */
+/**
+ * What the process holds against what it may; pages of files, which the system can take back, not counted. Of several
+ * threads each has the same view and its part of what has to be done about it.
+ */
 export interface MemoryGauge {
   /** Whether it holds more, or will: `young` connections hold less than they are going to. */
   short(young: number): boolean;
-  /** Bytes beyond the mark from which on connections that are open have to go; negative below. */
+  /** Bytes beyond the mark from which on connections that are open have to go, this thread's part; negative below. */
   excess(): number;
 }
 
-export function memoryGauge(max: number | undefined, clock: Clock, held = heldMemory): MemoryGauge {
+/** @param max bytes; no limit when undefined */
+export function memoryGauge(max: number | undefined, clock: Clock, threads = 1, held = heldMemory): MemoryGauge {
   if (max === undefined) return { short: () => false, excess: () => Number.NEGATIVE_INFINITY };
   let looked = 0;
   let seen = 0;
@@ -85,7 +89,8 @@ export function memoryGauge(max: number | undefined, clock: Clock, held = heldMe
     return seen;
   };
   return {
-    short: (young) => look() + young * GROWTH > max,
-    excess: () => look() - max * LAST_MARK,
+    // Those of the others are taken to be as many.
+    short: (young) => look() + young * threads * GROWTH > max,
+    excess: () => (look() - max * LAST_MARK) / threads,
   };
 }

@@ -3,12 +3,13 @@ import { SidelockError } from '../../base/errors.ts';
 import type { Readiness } from '../../base/lifecycle.ts';
 import type { IdentityReader } from '../identity.ts';
 import type { NoticesOut } from '../notices-out.ts';
-import { DEFAULT_FAILED_HANDSHAKES, type InboundOptions, type SidecarDependencies } from '../options.ts';
+import type { InboundOptions, SidecarDependencies } from '../options.ts';
 import { checkRules } from '../policy.ts';
 import type { RevocationHolder } from '../revocation.ts';
 import type { Serving, ServingOptions, View } from '../serving.ts';
 import type { Tickets } from '../tickets.ts';
 import { startCrew } from './crew.ts';
+import { divided } from './divided.ts';
 import type { Questions, ToWorker } from './messages.ts';
 import { uniteCounts, unitePlaintext, unitePolicies } from './union.ts';
 
@@ -154,25 +155,4 @@ function checkPorts({ inbound, outbound }: ServingOptions): void {
   throw new SidelockError('SL-CFG-003', `"${socket.name}" listens on a unix socket, which workers cannot share`, {
     fix: 'give it a port of 127.0.0.1, or use workers: 1',
   });
-}
-
-/** What there may be of something in one of `count` workers; together they may have a few more. */
-function divided(options: ServingOptions, count: number): ServingOptions {
-  const share = (limit: number) => Math.ceil(limit / count);
-  const { limits } = options;
-  const perCaller = limits.maxConnectionsPerCaller;
-  return {
-    ...options,
-    limits: {
-      ...limits,
-      maxConnections: share(limits.maxConnections),
-      failedHandshakesPerSecond: share(limits.failedHandshakesPerSecond ?? DEFAULT_FAILED_HANDSHAKES),
-      ...(perCaller === undefined ? {} : { maxConnectionsPerCaller: share(perCaller) }),
-      ...(limits.maxDescriptors === undefined ? {} : { maxDescriptors: share(limits.maxDescriptors) }),
-    },
-    outbound: options.outbound.map((one) => ({
-      ...one,
-      limits: Object.fromEntries(Object.entries(one.limits ?? {}).map(([name, limit]) => [name, share(limit)])),
-    })),
-  };
 }

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { DEFAULT_LIMITS } from '../../../src/sidecar/options.ts';
 import { memoryGauge, withinProcess } from '../../../src/sidecar/room.ts';
+import { divided } from '../../../src/sidecar/workers/divided.ts';
 import { fakeClock } from '../../support/fake-clock.ts';
 
 t.test('a process leaves descriptors to itself, and what is configured stands', async (t) => {
@@ -18,7 +19,7 @@ t.test('memory is looked at now and then, and the other way when it is free agai
   const clock = fakeClock();
   let rss = 90;
   let looks = 0;
-  const gauge = memoryGauge(100, clock, () => {
+  const gauge = memoryGauge(100, clock, 1, () => {
     looks++;
     return rss;
   });
@@ -37,4 +38,16 @@ t.test('memory is looked at now and then, and the other way when it is free agai
   await clock.advance(50);
   t.ok(gauge.excess() > 0, 'beyond the last mark those that are open have to go');
   t.equal(memoryGauge(undefined, clock).short(9), false);
+});
+
+t.test('of what is too much each of several threads sees its part, once', async (t) => {
+  const clock = fakeClock();
+  const limitsOfAll = { ...DEFAULT_LIMITS, maxMemory: 1000 };
+  const own = { trustDomain: 'td', namespace: 'default', inbound: [], outbound: [] };
+  const { limits } = divided({ ...own, limits: limitsOfAll }, 4);
+  const gauge = memoryGauge(limits.maxMemory, clock, limits.threads, () => 1500);
+  t.equal(gauge.excess(), (1500 - 1100) / 4);
+  const roomy = memoryGauge(1 << 20, clock, 4, () => 1 << 19);
+  t.equal(roomy.short(2), false);
+  t.equal(roomy.short(3), true, 'the others have young ones too');
 });
