@@ -63,22 +63,7 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
     now,
     newRequestId: () => hex(32),
     newTraceparent: plane.tracing ? () => `00-${hex(32)}-${hex(16)}-00` : undefined,
-    rejected: (reason, caller) => {
-      plane.metrics.httpRejected.with({ reason }).value++;
-      const what = reason.startsWith('response_') ? 'a response' : `a request of ${caller ?? 'the app'}`;
-      plane.refusals.warn(
-        `${listener} ${reason} ${caller}`,
-        {
-          event: 'http_rejected',
-          code: reason.startsWith('response_') ? 'SL-HTTP-002' : 'SL-HTTP-001',
-          reason,
-          direction,
-          listener,
-          src_id: caller,
-        },
-        `${direction} "${listener}": ${what} broke a rule of HTTP/1.1: ${reason}`,
-      );
-    },
+    rejected: rejectionReport({ direction, listener, protocol: 'HTTP/1.1' }, plane),
     entered: options.entered,
     done(record) {
       options.left?.();
@@ -111,6 +96,24 @@ export function createHttpListener(options: HttpListenerOptions, plane: DataPlan
     },
     open: (one) => new Client(context, { ...one, received: { value: 0 }, sent: { value: 0 } }),
     closeWith: pooled(pool),
+  };
+}
+
+/** Counts a message that broke a rule, and says so when the log has room for it. */
+export function rejectionReport(
+  { direction, listener, protocol }: { direction: Direction; listener: string; protocol: 'HTTP/1.1' | 'HTTP/2' },
+  { metrics, refusals }: Pick<DataPlane, 'metrics' | 'refusals'>,
+): RelayContext['rejected'] {
+  return (reason, caller) => {
+    metrics.httpRejected.with({ reason }).value++;
+    const isResponse = reason.startsWith('response_');
+    const code = isResponse ? 'SL-HTTP-002' : 'SL-HTTP-001';
+    const what = isResponse ? 'a response' : `a request of ${caller ?? 'the app'}`;
+    refusals.warn(
+      `${listener} ${reason} ${caller}`,
+      { event: 'http_rejected', code, reason, direction, listener, src_id: caller },
+      `${direction} "${listener}": ${what} broke a rule of ${protocol}: ${reason}`,
+    );
   };
 }
 

@@ -3,28 +3,17 @@ import { SECOND } from '../../base/clock.ts';
 import type { Upstream } from '../upstream.ts';
 import { localCaller } from './callers.ts';
 import { createHttpListener } from './listener.ts';
-import { retiresAt, toPeer } from './to-peer.ts';
+import { lastingOf, toPeer } from './to-peer.ts';
 
 /** Below the minute after which a sidecar of ours ends an idle connection, and what other peers are known for. */
 const IDLE_MS = 30 * SECOND;
-/** How long a connection to a peer under another root than ours is used. */
-const OTHER_ROOT_MS = 5 * SECOND;
 
 /** Requests of the local app, over warm mTLS connections to the peer. */
 export function createHttpOutbound(upstream: Upstream) {
   const { plane, circuit } = upstream;
   const http = createHttpListener(
     {
-      ...toPeer(upstream, ({ identity, peer }) => {
-        const opened = plane.clock.now();
-        // While a root follows another, ours is of the new one first: the peer's next certificate is looked for.
-        const ofOtherRoot = peer.root !== identity.material.root.fingerprint256;
-        const old = () => ofOtherRoot && plane.clock.now() - opened > OTHER_ROOT_MS;
-        return {
-          usable: () => plane.identity.current() === identity && !old(),
-          expiresAt: retiresAt({ identity, peer }, plane),
-        };
-      }),
+      ...toPeer(upstream, (peer) => lastingOf(peer, plane)),
       idleMs: IDLE_MS,
       maxConnections: circuit.limits.maxConnections,
       maxWaiting: circuit.limits.maxPending,

@@ -1,3 +1,4 @@
+import { SECOND } from '../../base/clock.ts';
 import { ageOf, endOfCertificates } from '../age.ts';
 import type { DataPlane } from '../data-plane.ts';
 import type { PeerLinkFailure } from '../endpoints/endpoint.ts';
@@ -45,8 +46,26 @@ export function toPeer(upstream: Upstream, lasting: Lasting) {
   } as const;
 }
 
+/** A connection to this peer, which begins now, lasts while our identity does; one under another root than ours a moment. */
+export function lastingOf(
+  { identity, peer }: Pick<PeerLink, 'identity' | 'peer'>,
+  plane: Pick<DataPlane, 'clock' | 'identity' | 'limits' | 'random'>,
+): Pick<OpenedLink, 'usable' | 'expiresAt'> {
+  const opened = plane.clock.now();
+  // While a root follows another, ours is of the new one first: the peer's next certificate is looked for.
+  const ofOtherRoot = peer.root !== identity.material.root.fingerprint256;
+  const old = () => ofOtherRoot && plane.clock.now() - opened > OTHER_ROOT_MS;
+  return {
+    usable: () => plane.identity.current() === identity && !old(),
+    expiresAt: retiresAt({ identity, peer }, plane),
+  };
+}
+
+/** How long a connection to a peer under another root than ours is used. */
+const OTHER_ROOT_MS = 5 * SECOND;
+
 /** Until when a connection to this peer, which begins now, is given requests; ms since the epoch. */
-export function retiresAt(
+function retiresAt(
   peer: Pick<PeerLink, 'identity' | 'peer'>,
   { clock, limits, random }: Pick<DataPlane, 'clock' | 'limits' | 'random'>,
 ): number {

@@ -1,7 +1,7 @@
 import type { NewConnection } from '../connections.ts';
 import type { DataPlane } from '../data-plane.ts';
 import { createHexSource } from '../http1/ids.ts';
-import { requestReport } from '../http1/listener.ts';
+import { rejectionReport, requestReport } from '../http1/listener.ts';
 import { pooled } from '../http1/pooled.ts';
 import type { RequestRecord } from '../http1/relay-context.ts';
 import type { OpenLink } from '../http1/upstream.ts';
@@ -109,15 +109,7 @@ function http2Context({ direction, listener }: ListenerName, plane: DataPlane): 
     now: () => plane.clock.now(),
     newRequestId: () => hex(32),
     newTraceparent: plane.tracing ? () => `00-${hex(32)}-${hex(16)}-00` : undefined,
-    rejected: (reason, caller) => {
-      plane.metrics.httpRejected.with({ reason }).value++;
-      const response = reason.startsWith('response_');
-      plane.refusals.warn(
-        `${listener} ${reason} ${caller}`,
-        { event: 'http_rejected', code: response ? 'SL-HTTP-002' : 'SL-HTTP-001', reason, ...labels, src_id: caller },
-        `${direction} "${listener}": a ${response ? 'response' : 'request'} of ${caller ?? 'the app'} broke a rule of HTTP/2: ${reason}`,
-      );
-    },
+    rejected: rejectionReport({ ...labels, protocol: 'HTTP/2' }, plane),
     done: requestReport(direction, listener, plane),
     flooded: (reason, caller) => {
       plane.metrics.http2Closed.with({ ...labels, reason }).value++;

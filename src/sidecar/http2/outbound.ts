@@ -1,10 +1,9 @@
 import type { Socket } from 'node:net';
 import { SECOND } from '../../base/clock.ts';
 import { localCaller } from '../http1/callers.ts';
-import { retiresAt, toPeer } from '../http1/to-peer.ts';
+import { lastingOf, toPeer } from '../http1/to-peer.ts';
 import type { Upstream } from '../upstream.ts';
 import { createHttp2Relay } from './listener.ts';
-import { outdated } from './outdated.ts';
 
 /** Below the minute after which a sidecar of ours ends an idle connection. */
 const IDLE_MS = 45 * SECOND;
@@ -14,7 +13,7 @@ export function createHttp2Outbound(upstream: Upstream) {
   const { plane, circuit } = upstream;
   const http = createHttp2Relay(
     {
-      ...toPeer(upstream, (peer) => ({ usable: () => !outdated(peer, plane), expiresAt: retiresAt(peer, plane) })),
+      ...toPeer(upstream, (peer) => lastingOf(peer, plane)),
       idleMs: IDLE_MS,
       maxConnections: circuit.limits.maxConnections,
       maxWaiting: circuit.limits.maxPending,
