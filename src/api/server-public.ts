@@ -7,7 +7,7 @@ import type { Logger } from '../base/log.ts';
 import type { InventoryEntry } from '../manager/inventory.ts';
 import type { Manager } from '../manager/manager.ts';
 import { peerChain } from '../pki/peer-chain.ts';
-import { pemEncode } from '../pki/pem.ts';
+import { certificatesToPem } from '../pki/pem.ts';
 import { createBacklog } from './backlog.ts';
 import { addressKey, createRateLimiter, type Rate } from './rate-limit.ts';
 import { readBody } from './server-body.ts';
@@ -242,7 +242,7 @@ function newsHeldMs(trust: Manager['trust']): number {
 /** The issuing certificates, which sign revocation lists and are no roots. */
 function tiersOf(trust: Manager['trust']): string {
   const tiers = trust.signers().filter(({ certificate }) => !certificate.subjectDer.equals(certificate.issuerDer));
-  return tiers.map(({ certificate }) => pemEncode('CERTIFICATE', certificate.der)).join('');
+  return certificatesToPem(tiers.map(({ certificate }) => certificate));
 }
 
 function leafKey([leaf = Buffer.alloc(0)]: readonly Buffer[]): string {

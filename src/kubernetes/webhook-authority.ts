@@ -5,7 +5,7 @@ import { certificatesFromPem } from '../pki/certificate.ts';
 import { createRoot, issueLeaf, type Signer } from '../pki/issue.ts';
 import { generateKey, privateKeyFromPem, privateKeyToPem, spkiSha256 } from '../pki/keys.ts';
 import { parseSan, serviceSpiffeId } from '../pki/names.ts';
-import { pemEncode } from '../pki/pem.ts';
+import { certificatesToPem, pemEncode } from '../pki/pem.ts';
 import { MANAGED_BY } from './names.ts';
 import type { Secret, SecretClient } from './secret-client.ts';
 
@@ -105,7 +105,7 @@ function read({ data }: Secret, now: number): WebhookAuthority | undefined {
     const matches = spkiSha256(createPublicKey(key)) === certificate.spkiSha256;
     const published = bundle.some(({ fingerprint256 }) => fingerprint256 === certificate.fingerprint256);
     if (!matches || !published) return undefined;
-    return { signer: { certificate, key }, bundle: bundle.map(({ der }) => pemEncode('CERTIFICATE', der)).join('') };
+    return { signer: { certificate, key }, bundle: certificatesToPem(bundle) };
   } catch (error) {
     if (isSidelockError(error)) return undefined;
     throw error;

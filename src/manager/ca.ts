@@ -7,7 +7,7 @@ import type { Logger } from '../base/log.ts';
 import { type Certificate, certificatesFromPem } from '../pki/certificate.ts';
 import { createIssuer, createRoot, crossSign, type Signer } from '../pki/issue.ts';
 import { generateKey, privateKeyFromPem, privateKeyToPem, spkiSha256 } from '../pki/keys.ts';
-import { pemEncode } from '../pki/pem.ts';
+import { certificatesToPem, pemEncode } from '../pki/pem.ts';
 import { placeDirectory, readRegularFile, writeNewFile } from '../store/files.ts';
 import { CERT_MODE, KEY_MODE } from '../store/layout.ts';
 import { checkRights } from '../store/rights.ts';
@@ -174,8 +174,7 @@ function givenRoot({ path, key }: GivenCa, { passphrase, clock }: AuthorityOptio
   const [own, ...above] = path;
   const root = above.at(-1) ?? own;
   if (own === undefined || root === undefined) throw new TypeError('a path has a certificate');
-  const pem = (...certificates: readonly Certificate[]) =>
-    certificates.map(({ der }) => pemEncode('CERTIFICATE', der)).join('');
+  const pem = (...certificates: readonly Certificate[]) => certificatesToPem(certificates);
   const keyPem = privateKeyToPem(key, passphrase);
   if (root === own) return { root, rootKey: key, files: { 'root.crt': pem(root), 'root.key': keyPem } };
   const files: Record<string, string> = {
@@ -217,10 +216,7 @@ async function readCa(
       throw broken(join(directory, 'issuer.crt'), `${issuer === root ? 'root.crt' : 'between.crt'} did not sign it`);
     }
   }
-  const issuerPem = path
-    .slice(0, -1)
-    .map(({ der }) => pemEncode('CERTIFICATE', der))
-    .join('');
+  const issuerPem = certificatesToPem(path.slice(0, -1));
   return Object.freeze({
     name: options.name,
     number,

@@ -4,7 +4,7 @@ import { nodeCode, SidelockError } from '../base/errors.ts';
 import { parseBundle, type TrustBundle } from '../pki/bundle.ts';
 import { type Certificate, certificatesFromPem } from '../pki/certificate.ts';
 import { keyIdOfSigner, type Signer } from '../pki/issue.ts';
-import { pemEncode } from '../pki/pem.ts';
+import { certificatesToPem } from '../pki/pem.ts';
 import { readRegularFile, removeDurable } from '../store/files.ts';
 import {
   type Authority,
@@ -80,7 +80,7 @@ export async function openRoots(options: AuthorityOptions, state: TrustState): P
   const bundlePem = trusted.map(({ bundlePem: pem }) => pem).join('');
   const now = clock.now();
   const bundle = parseBundle(bundlePem, 'the bundle of the CA', now);
-  const former = [...retired.values()].map(({ der }) => pemEncode('CERTIFICATE', der)).join('');
+  const former = certificatesToPem([...retired.values()]);
   // Sent only while somebody may not know the new root yet.
   const cross = oldRoots(state).length > 0 ? signing.crossPem : '';
   return Object.freeze({

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { SidelockError } from '../base/errors.ts';
 import type { Certificate } from './certificate.ts';
 import { certificatesFromPem } from './certificate.ts';
-import { pemEncode } from './pem.ts';
+import { certificatesToPem } from './pem.ts';
 import { caFault, criticalFault, keyFault } from './rules.ts';
 import { shortKeyId, utc } from './text.ts';
 
@@ -38,7 +38,7 @@ export function parseBundle(pem: string | Buffer, file: string, now: number): Tr
   }
   return Object.freeze({
     roots: Object.freeze(roots),
-    pem: roots.map(({ der }) => pemEncode('CERTIFICATE', der)).join(''),
+    pem: certificatesToPem(roots),
     sha256: sha256(
       roots
         .map(({ fingerprint256 }) => fingerprint256)

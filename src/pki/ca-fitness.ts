@@ -8,7 +8,7 @@ import { generateKey, spkiSha256 } from './keys.ts';
 import { nameConstraintFault } from './name-constraints.ts';
 import type { San } from './names.ts';
 import { verifyPeer } from './peer.ts';
-import { pemEncode } from './pem.ts';
+import { certificatesToPem } from './pem.ts';
 import { caFault, criticalFault, keyFault, signatureFault } from './rules.ts';
 import { span, utc } from './text.ts';
 
@@ -204,8 +204,6 @@ async function tryIt(signer: Signer, path: readonly Certificate[], terms: CaTerm
   const { now, leafMs, sample, tier, trustDomain, dnsDomains } = terms;
   const key = await generateKey('ecdsa-p256');
   const publicKey = createPublicKey(key);
-  const pem = (certificates: readonly Certificate[]) =>
-    certificates.map(({ der }) => pemEncode('CERTIFICATE', der)).join('');
   try {
     const under: Signer =
       tier && path.length === 1
@@ -217,7 +215,7 @@ async function tryIt(signer: Signer, path: readonly Certificate[], terms: CaTerm
           }
         : signer;
     const leaf = issueLeaf({ signer: under, publicKey, ...sample, validityMs: leafMs, now });
-    const bundle = parseBundle(pem(path.slice(-1)), 'the root', now);
+    const bundle = parseBundle(certificatesToPem(path.slice(-1)), 'the root', now);
     const between = under === signer ? path.slice(0, -1) : [under.certificate];
     const chain = [leaf, ...between].map(({ der }) => der);
     for (const purpose of ['client', 'server'] as const) {

@@ -9,7 +9,7 @@ import type { SpiffeId } from './names.ts';
 import { ownCredentialFault } from './own-rules.ts';
 import type { AcceptedPeer, PeerReason } from './peer.ts';
 import { verifyPeer } from './peer.ts';
-import { pemBlocks, pemEncode } from './pem.ts';
+import { certificatesToPem, pemBlocks, pemEncode } from './pem.ts';
 import { span, utc } from './text.ts';
 
 /** Our own credential: everything that TLS needs, read and judged as one. */
@@ -74,7 +74,7 @@ export function readIdentity({ cert, key, ca }: IdentityText, context: IdentityC
   return Object.freeze({
     leaf,
     chain: Object.freeze(chain),
-    certPem: [leaf, ...chain].map(({ der }) => pemEncode('CERTIFICATE', der)).join(''),
+    certPem: certificatesToPem([leaf, ...chain]),
     keyPem: privateKeyToPem(privateKey),
     key: privateKey,
     bundle,

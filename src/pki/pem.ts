@@ -54,6 +54,11 @@ export function pemEncode(label: string, der: Buffer): string {
   return [`-----BEGIN ${label}-----`, ...lines, `-----END ${label}-----`, ''].join('\n');
 }
 
+/** Certificates as files and wire have them: one block after the other, in this order. */
+export function certificatesToPem(certificates: ReadonlyArray<{ readonly der: Buffer }>): string {
+  return certificates.map(({ der }) => pemEncode('CERTIFICATE', der)).join('');
+}
+
 interface Place {
   readonly file: string;
   readonly line: number;

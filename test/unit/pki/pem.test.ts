@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { isSidelockError, type SidelockError } from '../../../src/base/errors.ts';
-import { pemBlocks, pemEncode } from '../../../src/pki/pem.ts';
+import { certificatesToPem, pemBlocks, pemEncode } from '../../../src/pki/pem.ts';
 
 const block = pemEncode('CERTIFICATE', Buffer.alloc(90, 7));
 
@@ -36,6 +36,18 @@ t.test('what is encoded is read back, with CRLF and text between blocks too', as
     ],
   );
   t.ok(block.split('\n').every((line) => line.length <= 64));
+});
+
+t.test('certificates are written one after the other, in their order', (t) => {
+  const certificates = [{ der: Buffer.from('one') }, { der: Buffer.from('two') }];
+  const pem = certificatesToPem(certificates);
+  t.equal(pem, certificates.map(({ der }) => pemEncode('CERTIFICATE', der)).join(''));
+  t.same(
+    pemBlocks(pem, 'both').map(({ der }) => der.toString()),
+    ['one', 'two'],
+  );
+  t.equal(certificatesToPem([]), '');
+  t.end();
 });
 
 t.test('each kind of damage has its code, and names file and line', async (t) => {
