@@ -134,6 +134,7 @@ async function keepWatching(
   let failures = 0;
   let last: WatchEnd = 'ended';
   const trouble = createTrouble(resource, log, clock);
+  metrics.open(resource).value = 0;
 
   /** Until it ends, which is no trouble once it has begun. Throws what does not let it begin, and what the API server says. */
   const once = async (from: string): Promise<WatchEnd> => {

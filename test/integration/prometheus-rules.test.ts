@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import t, { type Test } from 'tap';
 import { parse, stringify } from 'yaml';
 import { createMetrics } from '../../src/base/metrics.ts';
+import { createWatchMetrics } from '../../src/kubernetes/watch-metrics.ts';
 import { createManagerMetrics } from '../../src/manager/metrics.ts';
 import { createMonitorMetrics } from '../../src/manager/monitor-metrics.ts';
 import { showTrust } from '../../src/manager/trust-metrics.ts';
@@ -107,6 +108,7 @@ async function managerNames(): Promise<string[]> {
   createManagerMetrics(metrics, 'test');
   createMonitorMetrics(metrics);
   const [phase, generation] = ['steady' as const, 1];
+  createWatchMetrics(metrics);
   showTrust(metrics, {
     phase: () => phase,
     generation: () => generation,

@@ -20,6 +20,7 @@ type Watch = { readonly events?: readonly WatchEvent[]; readonly end?: 'clean' |
 
 function rig(t: { teardown(end: () => Promise<void>): void }, watches: readonly Watch[]) {
   const clock = fakeClock();
+  const metrics = createMetrics();
   const { log, lines } = recordingLog();
   const stop = new AbortController();
   const asked: string[] = [];
@@ -46,7 +47,7 @@ function rig(t: { teardown(end: () => Promise<void>): void }, watches: readonly 
     clock,
     log,
     random: () => 0.5,
-    metrics: createWatchMetrics(createMetrics()),
+    metrics: createWatchMetrics(metrics),
     signal: stop.signal,
   };
   const end = (ended: Promise<void>) =>
@@ -54,7 +55,7 @@ function rig(t: { teardown(end: () => Promise<void>): void }, watches: readonly 
       stop.abort();
       await ended;
     });
-  return { clock, lines, asked, needs, end };
+  return { clock, metrics, lines, asked, needs, end };
 }
 
 const what = { resource: 'services', path: '/all' } as const;
@@ -91,11 +92,12 @@ t.test(
       ['busy', refusal(429, { retryAfterMs: 4_000 }), 5 * SECOND, 7.5 * SECOND],
     ];
     for (const [name, error, first, last] of rows) {
-      const { clock, lines, asked, needs, end } = rig(
+      const { clock, metrics, lines, asked, needs, end } = rig(
         t,
         Array.from({ length: 10 }, () => error),
       );
       end(watchObjects(what, { ...needs, onChange: () => {} }).ended);
+      t.match(await metrics.render(), /watch_open\{resource="services"\} 0/);
       await clock.advance(5 * MINUTE);
       const waits = clock.sleeps.slice(0, 10);
       t.equal(waits.at(-1), last, 'capped');
