@@ -4,37 +4,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { generateKey } from '../../src/pki/keys.ts';
-import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
-import { askForPod, makeShop, REQUESTS, requestOf } from '../cluster/pod-requests.ts';
+import { startApiServer } from '../cluster/api-server.ts';
+import { answered, askForPod, makeShop, requestOf, TRUST_BUNDLE } from '../cluster/pod-requests.ts';
 import { cli, shortDirectory, startCli } from '../support/cli.ts';
 import { until } from '../support/until.ts';
-
-const BUNDLE = '/apis/certificates.k8s.io/v1/clustertrustbundles/certificate.ai-teddy.com:identity:bundle';
-
-interface Status {
-  readonly conditions?: ReadonlyArray<{ readonly type: string; readonly reason: string; readonly message: string }>;
-  readonly certificateChain?: string;
-  readonly notBefore?: string;
-  readonly notAfter?: string;
-  readonly beginRefreshAt?: string;
-}
 
 /** A request with the key of the CA itself. */
 function ofAuthority(storage: string): Buffer {
   return requestOf(createPrivateKey(readFileSync(join(storage, '.sidelock/ca/root.key'))));
-}
-
-/** What became of a request. */
-async function answered(api: ApiServer, name: string): Promise<Status> {
-  let status: Status | undefined;
-  await until(
-    async () => {
-      ({ status } = (await api.must('GET', `${REQUESTS}/${name}`)) as { readonly status?: Status });
-      return status?.conditions !== undefined;
-    },
-    { every: 50 },
-  );
-  return status ?? {};
 }
 
 t.test('kubelet gets certificates for pods that are what it says, and is told why not for others', async (t) => {
@@ -59,7 +36,7 @@ t.test('kubelet gets certificates for pods that are what it says, and is told wh
   await manager.saw(/"ready": true/);
   const trust = (...words: string[]) => cli(['trust', ...words, '--storage', storage, '-o', 'json']);
   const published = async () => {
-    const found = await api.ask('GET', BUNDLE);
+    const found = await api.ask('GET', TRUST_BUNDLE);
     return (found.body['spec'] as { readonly trustBundle?: string } | undefined)?.trustBundle ?? '';
   };
 

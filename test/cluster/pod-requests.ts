@@ -1,10 +1,21 @@
 import type { KeyObject } from 'node:crypto';
 import { createCsr } from '../../src/pki/csr.ts';
 import { pemBlocks } from '../../src/pki/pem.ts';
+import { until } from '../support/until.ts';
 import { type ApiServer, KUBELET } from './api-server.ts';
 
 const SIGNER = 'certificate.ai-teddy.com/identity';
 export const REQUESTS = '/apis/certificates.k8s.io/v1/namespaces/shop/podcertificaterequests';
+
+export const TRUST_BUNDLE = '/apis/certificates.k8s.io/v1/clustertrustbundles/certificate.ai-teddy.com:identity:bundle';
+
+interface Status {
+  readonly conditions?: ReadonlyArray<{ readonly type: string; readonly reason: string; readonly message: string }>;
+  readonly certificateChain?: string;
+  readonly notBefore?: string;
+  readonly notAfter?: string;
+  readonly beginRefreshAt?: string;
+}
 
 /** Namespace `shop` with ServiceAccount, Service and a pod of `orders` that wants a pod certificate; gives its UID. */
 export async function makeShop(api: ApiServer): Promise<string> {
@@ -49,6 +60,19 @@ export async function askForPod(api: ApiServer, name: string, csr: Buffer, podUI
     ...more,
   };
   await api.must('POST', REQUESTS, { metadata: { name }, spec }, more === undefined ? { token: KUBELET } : {});
+}
+
+/** What became of a request. */
+export async function answered(api: ApiServer, name: string): Promise<Status> {
+  let status: Status | undefined;
+  await until(
+    async () => {
+      ({ status } = (await api.must('GET', `${REQUESTS}/${name}`)) as { readonly status?: Status });
+      return status?.conditions !== undefined;
+    },
+    { every: 50 },
+  );
+  return status ?? {};
 }
 
 function uidIn(object: Readonly<Record<string, unknown>>): string {
