@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { Crowd } from '../base/crowd.ts';
 import { Drain } from '../base/lifecycle.ts';
 import type { Cell } from '../base/metrics.ts';
 import { type Age, type AgeLimits, ageOf } from './age.ts';
@@ -116,7 +117,7 @@ export interface Connections {
 }
 
 export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMetrics, clock: Clock): Connections {
-  const live = new Set<Live>();
+  const live = new Crowd<Live>();
   const cellsOf = memoCells(metrics);
   const drains = { inbound: new Drain(), outbound: new Drain() };
   const callers = createCallerPlaces(limits.maxConnectionsPerCaller ?? Number.POSITIVE_INFINITY);
@@ -166,7 +167,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       const cells = cellsOf(info.direction, info.listener, info.plaintext === true ? 'plaintext' : 'mtls');
       const now = clock.now();
       const ended = (error: Error | undefined) => {
-        live.delete(connection);
+        live.leave(place);
         admitted--;
         if (info.direction === 'inbound' && info.peer !== undefined) callers.release(info.peer.id);
         if (info.kind === 'shared') streams--;
@@ -198,28 +199,30 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
         lastActive: now,
         reason: undefined,
       };
-      live.add(connection);
+      const place = live.enter(connection);
     },
     list: () =>
-      [...live].map(
-        ({
-          relay: _,
-          finish: _f,
-          age: _a,
-          retired: _i,
-          cells: _c,
-          reportedReceived: _r,
-          reportedSent: _s,
-          lastActive: _l,
-          waited: _w,
-          reason: _e,
-          ...info
-        }) => ({
-          ...info,
-          received: info.received.value,
-          sent: info.sent.value,
-        }),
-      ),
+      [...live]
+        .sort((a, b) => a.id - b.id)
+        .map(
+          ({
+            relay: _,
+            finish: _f,
+            age: _a,
+            retired: _i,
+            cells: _c,
+            reportedReceived: _r,
+            reportedSent: _s,
+            lastActive: _l,
+            waited: _w,
+            reason: _e,
+            ...info
+          }) => ({
+            ...info,
+            received: info.received.value,
+            sent: info.sent.value,
+          }),
+        ),
     count(only) {
       let count = 0;
       for (const c of live) if (only(c)) count++;

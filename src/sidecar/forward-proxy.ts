@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { Crowd } from '../base/crowd.ts';
 import { readConnectHead } from './connect-head.ts';
 import type { DataPlane } from './data-plane.ts';
 import { localCaller } from './http1/callers.ts';
@@ -73,7 +74,7 @@ export async function bindForwardProxy(
     }
   };
   /** Connections that have not said yet what they are. */
-  const undecided = new Set<Socket>();
+  const undecided = new Crowd<Socket>();
   const listener = await bindListener({
     what: 'the forward proxy',
     address: { host: loopback(listen.host, 'forwardProxy.listen', WHY_LOOPBACK), port: listen.port },
@@ -82,23 +83,23 @@ export async function bindForwardProxy(
     sharing: plane.sharing,
     accept(local) {
       if (!admit(local, FORWARD_PROXY, plane)) return;
-      undecided.add(local);
+      const place = undecided.enter(local);
       readConnectHead(local, plane.limits.http?.headTimeoutMs ?? DEFAULT_HTTP_LIMITS.headTimeoutMs, {
         connect(authority) {
-          undecided.delete(local);
+          undecided.leave(place);
           connectTo(local, authority);
         },
         other() {
-          undecided.delete(local);
+          undecided.leave(place);
           serveRequests(local);
         },
         refused(reason) {
-          undecided.delete(local);
+          undecided.leave(place);
           plane.metrics.httpRejected.with({ reason }).value++;
           turnAway(local, broken(reason), plane);
         },
         left() {
-          undecided.delete(local);
+          undecided.leave(place);
           plane.connections.dismiss();
           local.destroy();
         },

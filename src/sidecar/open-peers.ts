@@ -1,5 +1,6 @@
 import type { TLSSocket } from 'node:tls';
 import { SECOND } from '../base/clock.ts';
+import { Crowd } from '../base/crowd.ts';
 import type { Logger } from '../base/log.ts';
 import type { Certificate } from '../pki/certificate.ts';
 import type { PeerPurpose, PeerReason, PeerSource, PeerVerdict } from '../pki/peer.ts';
@@ -57,22 +58,22 @@ export interface OpenPeers {
 }
 
 export function createOpenPeers(): OpenPeers {
-  const open = new Map<TLSSocket, OpenPeer>();
+  const open = new Crowd<{ readonly socket: TLSSocket; peer: OpenPeer }>();
   const isNoisy = createNoiseMeter();
   /** By certificate, until when, ms since the epoch: others of its service have their own. */
   const silenced = new Map<string, number>();
   return {
     *callers() {
-      for (const peer of open.values()) if (peer.direction === 'inbound') yield peer;
+      for (const { peer } of open) if (peer.direction === 'inbound') yield peer;
     },
     add(socket, peer) {
-      open.set(socket, peer);
-      socket.once('close', () => open.delete(socket));
+      const place = open.enter({ socket, peer });
+      socket.once('close', () => open.leave(place));
     },
     isSilenced: ({ fingerprint256 }, now) => (silenced.get(fingerprint256) ?? 0) > now,
     sweep(refusals, now) {
       for (const [leaf, until] of silenced) if (until <= now) silenced.delete(leaf);
-      for (const [socket, peer] of open) {
+      for (const { socket, peer } of open) {
         if (!isNoisy(socket, rawSocket(socket).bytesRead, () => socket.bytesRead)) continue;
         silenced.set(peer.verified.peer.leaf.fingerprint256, now + SILENCE_MS);
         silence(socket, peer, refusals);
@@ -81,7 +82,8 @@ export function createOpenPeers(): OpenPeers {
     report({ links, linkAge }, now) {
       links.reset();
       linkAge.reset();
-      for (const { direction, listener, kind, since } of open.values()) {
+      for (const { peer } of open) {
+        const { direction, listener, kind, since } = peer;
         const labels = { direction, listener, kind };
         links.with(labels).value++;
         const age = linkAge.with(labels);
@@ -90,12 +92,13 @@ export function createOpenPeers(): OpenPeers {
     },
     byRoot() {
       const counts = new Map<string, number>();
-      for (const { root } of open.values()) counts.set(root, (counts.get(root) ?? 0) + 1);
+      for (const { peer } of open) counts.set(peer.root, (counts.get(peer.root) ?? 0) + 1);
       return counts;
     },
     byPeer() {
       const counts = new Map<string, number>();
-      for (const { direction, verified } of open.values()) {
+      for (const { peer } of open) {
+        const { direction, verified } = peer;
         const key = `${direction} ${verified.peer.spiffeId.uri}`;
         counts.set(key, (counts.get(key) ?? 0) + 1);
       }
@@ -105,13 +108,14 @@ export function createOpenPeers(): OpenPeers {
       const identity = plane.identity.current();
       if (identity === undefined) return;
       const verdicts = new Map<string, PeerVerdict>();
-      for (const [socket, peer] of [...open]) {
+      for (const one of [...open]) {
+        const { socket, peer } = one;
         if (socket.destroyed) continue;
         const { direction, verified } = peer;
         const key = `${direction} ${verified.peer.leaf.fingerprint256}`;
         const verdict = verdicts.get(key) ?? plane.judge(peer.shown ?? peerSource(socket), identity, roleIn(direction));
         verdicts.set(key, verdict);
-        if (verdict.ok) open.set(socket, { ...peer, root: verdict.root.fingerprint256 });
+        if (verdict.ok) one.peer = { ...peer, root: verdict.root.fingerprint256 };
         // A connection may outlive the dates it began with: its age is bounded elsewhere.
         if (verdict.ok || DATES.has(verdict.reason)) continue;
         cut(socket, peer, verdict, plane);

@@ -24,6 +24,7 @@ import { Outbox } from './outbox.ts';
 import { type LinkCloseReason, ORDERLY } from './reasons.ts';
 import { MuxStream, type StreamHost } from './stream.ts';
 import { StreamIds } from './stream-ids.ts';
+import { StreamsById } from './streams-by-id.ts';
 import { Unannounced } from './unannounced.ts';
 
 const LAST_ID = 0x7fff_ffff;
@@ -67,7 +68,7 @@ export class Session implements StreamHost {
   readonly farewell = new Farewell();
   readonly #options: SessionOptions;
   readonly #user: SessionUser;
-  readonly #streams = new Map<number, MuxStream>();
+  readonly #streams = new StreamsById();
   readonly #waiting = new Set<MuxStream>();
   readonly #unannounced = new Unannounced();
   readonly #theirIds: StreamIds;
@@ -217,7 +218,7 @@ export class Session implements StreamHost {
     if (this.#closed !== undefined) return;
     this.#closed = reason;
     const error = new Error(`the shared connection ended: ${reason}`);
-    const streams = [...this.#streams.values(), ...this.#unannounced.opened];
+    const streams = [...this.#streams.all(), ...this.#unannounced.opened];
     this.#waiting.clear();
     for (const stream of streams) stream.lose(error);
     this.#payloadStream = undefined;
@@ -272,14 +273,13 @@ export class Session implements StreamHost {
   nextId(stream: MuxStream): number {
     const id = this.#nextId;
     this.#nextId += 2;
-    this.#streams.set(id, stream);
+    this.#streams.add(id, stream);
     return id;
   }
 
   remove(stream: MuxStream): void {
     this.memory.shrink(stream.grown);
     this.#streams.delete(stream.id);
-    this.#unannounced.delete(stream);
     this.#waiting.delete(stream);
     if (this.#payloadStream === stream) this.#payloadStream = undefined;
     if (stream.id === 0 || this.#isOurs(stream.id)) this.#ours--;
@@ -380,7 +380,7 @@ export class Session implements StreamHost {
       return undefined;
     }
     const stream = new MuxStream(this, id);
-    this.#streams.set(id, stream);
+    this.#streams.add(id, stream);
     this.#theirs++;
     this.#user.accepted(stream);
     return undefined;

@@ -23,7 +23,7 @@ export interface StreamHost {
   control(type: number, flags: number, id: number, value: number): void;
   /** Calls `send()` of the stream when there is room, after those that waited before. */
   waitForRoom(stream: MuxStream): void;
-  /** Calls `announce()` of the stream soon, should no data carry its SYN or ACK. */
+  /** Calls `announce()` of the stream soon, should no data carry its SYN or ACK; perhaps also when it is gone. */
   announceLater(stream: MuxStream): void;
   /** Gives a stream of ours its id, with its first frame. */
   nextId(stream: MuxStream): number;

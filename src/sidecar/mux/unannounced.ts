@@ -1,40 +1,36 @@
 import type { MuxStream } from './stream.ts';
 
-/** Streams of which the peer has not heard yet, or not that we took them. */
+/** Streams of which the peer has not heard yet, or not that we took them. Those that are gone meanwhile say nothing. */
 export class Unannounced {
   /** Those of ours whose SYN waits for data to ride on: of this loop turn, and of the one before. */
-  #fresh = new Set<MuxStream>();
-  #due = new Set<MuxStream>();
+  #fresh: MuxStream[] = [];
+  #due: MuxStream[] = [];
   /** Those of the peer whose ACK waits for anything to leave. */
-  readonly #unanswered = new Set<MuxStream>();
+  readonly #unanswered: MuxStream[] = [];
 
-  /** Those of ours. */
+  /** Those of ours, while their SYN waits. */
   get opened(): readonly MuxStream[] {
-    return [...this.#due, ...this.#fresh];
+    return [...this.#due, ...this.#fresh].filter(({ id }) => id === 0);
   }
 
   open(stream: MuxStream): void {
-    this.#fresh.add(stream);
+    this.#fresh.push(stream);
   }
 
   accept(stream: MuxStream): void {
-    this.#unanswered.add(stream);
-  }
-
-  delete(stream: MuxStream): void {
-    for (const set of [this.#fresh, this.#due, this.#unanswered]) set.delete(stream);
+    this.#unanswered.push(stream);
   }
 
   /** The end of a loop turn. True when one more must come. */
   turn(): boolean {
     for (const stream of this.#due) stream.announce();
-    this.#due.clear();
+    this.#due.length = 0;
     [this.#due, this.#fresh] = [this.#fresh, this.#due];
-    return this.#due.size > 0;
+    return this.#due.length > 0;
   }
 
   answer(): void {
     for (const stream of this.#unanswered) stream.announce();
-    this.#unanswered.clear();
+    this.#unanswered.length = 0;
   }
 }
