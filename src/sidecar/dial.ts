@@ -33,12 +33,15 @@ export function dial(target: Target, timeoutMs: number, done: (failure: DialFail
     settle({ reason: 'timeout', system: 'timeout' });
     socket.destroy();
   }, timeoutMs);
-  socket.on('error', () => {});
+  socket.on('error', ignore);
   socket.once('connect', connected);
   socket.once('error', failed);
   socket.once('close', () => clearTimeout(timer));
   return socket;
 }
+
+/** Keeps nothing of who dialled: the socket has it for as long as it lives. */
+function ignore(): void {}
 
 export function targetName(target: Target): string {
   return 'path' in target ? target.path : formatAddress(target);

@@ -44,13 +44,16 @@ export function useUserBuffers(socket: Socket, reader: UserBufferReader): boolea
   const handle = own._handle;
   if (symbols === undefined || typeof handle?.useUserBuffer !== 'function') return false;
   const first = reader.space();
-  own[symbols.buffer] = first;
-  own[symbols.callback] = (n: number) => reader.filled(n);
+  // Not written behind the `=`: V8 allocates such a function among the old objects, and keeps what it refers to as long.
+  const filled = (n: number) => reader.filled(n);
   // Undefined means the same again, which saves Node a look into the buffer for each small read.
-  own[symbols.generator] = () => {
+  const generate = () => {
     const next = reader.space();
     return next === own[symbols.buffer] ? undefined : next;
   };
+  own[symbols.buffer] = first;
+  own[symbols.callback] = filled;
+  own[symbols.generator] = generate;
   handle.useUserBuffer(first);
   return true;
 }
@@ -61,6 +64,13 @@ export function replaceUserBuffer(socket: Socket, buffer: Uint8Array): void {
   if (symbols === undefined || own[symbols.buffer] === null) return;
   own[symbols.buffer] = buffer;
   own._handle?.useUserBuffer?.(buffer);
+}
+
+/** Lets go of the reader of a socket that is closed. */
+export function forgetReader(socket: Socket): void {
+  if (symbols === undefined) return;
+  const own = inside(socket);
+  own[symbols.callback] = own[symbols.generator] = undefined;
 }
 
 /** The TCP socket below a TLSSocket; itself for any other socket. */

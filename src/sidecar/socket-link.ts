@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import { BUSY, HELD, type Link, type LinkUser, TAKEN, type WriteResult } from './link.ts';
-import { rawSocket, replaceUserBuffer, useUserBuffers } from './node-internals.ts';
+import { forgetReader, rawSocket, replaceUserBuffer, useUserBuffers } from './node-internals.ts';
 
 /** Up to here Node encodes a latin1 string on the stack and tries to send it at once: one system call, no copy kept. */
 const STRING_LIMIT = 16 * 1024;
@@ -34,13 +34,22 @@ class SocketLink implements Link {
   open(user: LinkUser): void {
     const socket = this.#socket;
     this.#user = user;
-    socket.on('error', (error) => {
+    const broke = (error: Error) => {
       this.#error ??= error;
-    });
-    socket.once('close', () => user.closed(this.#error));
-    socket.once('end', () => {
+    };
+    const ended = () => {
       if (this.#rest === undefined) user.ended();
       else this.#restEnded = true;
+    };
+    socket.on('error', broke);
+    socket.once('end', ended);
+    socket.once('close', () => {
+      // Node keeps a closed socket until the next full collection (a function of its stream is allocated among the old
+      // objects): what served it shall not stay with it.
+      socket.off('error', broke);
+      socket.off('end', ended);
+      forgetReader(socket);
+      user.closed(this.#error);
     });
     if (socket.destroyed) {
       queueMicrotask(() => user.closed(this.#error));

@@ -14,6 +14,13 @@ const user = (closed: () => void) => ({
   closed,
 });
 
+/** The functions by which Node hands over bytes and asks for memory. */
+function readersOf(socket: Socket): unknown[] {
+  const own = socket as unknown as Record<symbol, unknown>;
+  const named = Object.getOwnPropertySymbols(socket).filter((s) => /^kBuffer(Cb|Gen)$/.test(s.description ?? ''));
+  return named.map((symbol) => own[symbol]);
+}
+
 for (const tls of [false, true]) {
   t.test(`a reset that comes while the end is on its way closes the ${tls ? 'TLS' : 'plain'} socket`, async (t) => {
     const { cert, key } = testAuthority().issue();
@@ -28,6 +35,8 @@ for (const tls of [false, true]) {
       : netConnect({ port, host: '127.0.0.1', allowHalfOpen: true });
     socket.on('error', () => {});
     await once(socket, tls ? 'secureConnect' : 'connect');
+    const listeners = () => ['error', 'end'].map((name) => socket.listenerCount(name));
+    const before = listeners();
     const closed = new Promise<void>((resolve) => {
       const link = socketLink(socket);
       link.open(user(resolve));
@@ -36,5 +45,7 @@ for (const tls of [false, true]) {
     });
     await closed;
     t.equal(socket.destroyed, true);
+    t.same(listeners(), before, 'nothing of the link stays with the socket');
+    t.same(readersOf(socket), [undefined, undefined]);
   });
 }
