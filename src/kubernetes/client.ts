@@ -79,8 +79,13 @@ export async function connectKubernetes({ timeoutMs = TIMEOUT_MS } = {}): Promis
       const options: RequestOptions = { method, headers: { accept: JSON_TYPE } };
       await config.applyToHTTPSOptions(options);
       if (config.getCurrentCluster()?.proxyUrl === undefined && server.startsWith('https:')) options.agent = agent;
-      if (body !== undefined) options.headers = { ...options.headers, 'content-type': type ?? JSON_TYPE };
-      const response = await begin(`${server}${path}`, { ...options, signal }, body);
+      const content = body === undefined ? '' : JSON.stringify(body);
+      // Node tells the length of no body of a DELETE, which then is no part of the request.
+      const length = Buffer.byteLength(content);
+      if (length > 0) {
+        options.headers = { ...options.headers, 'content-type': type ?? JSON_TYPE, 'content-length': length };
+      }
+      const response = await begin(`${server}${path}`, { ...options, signal }, content);
       if (response.statusCode !== 401 || isFresh) return response;
       response.resume();
       cluster = load();
@@ -136,10 +141,9 @@ export async function connectKubernetes({ timeoutMs = TIMEOUT_MS } = {}): Promis
         missing: [404],
       }),
     remove(path, resourceVersion) {
-      const at = `${path}?propagationPolicy=Background`;
-      if (resourceVersion === undefined) return ask('DELETE', at, { missing: [404] });
-      const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { resourceVersion } };
-      return ask('DELETE', at, { body, missing: [404, 409] });
+      const body = { apiVersion: 'v1', kind: 'DeleteOptions', propagationPolicy: 'Background' };
+      if (resourceVersion === undefined) return ask('DELETE', path, { body, missing: [404] });
+      return ask('DELETE', path, { body: { ...body, preconditions: { resourceVersion } }, missing: [404, 409] });
     },
   };
 }
@@ -180,16 +184,16 @@ interface Answer {
   readonly retryAfterMs: number;
 }
 
-function begin(url: string, options: RequestOptions, body: Json | undefined): Promise<IncomingMessage> {
+function begin(url: string, options: RequestOptions, content: string): Promise<IncomingMessage> {
   const request = url.startsWith('http:') ? httpRequest : httpsRequest;
   return new Promise((resolve, reject) => {
     const sent = request(url, options, resolve);
     sent.on('error', (error) => {
       // The API server closed it while nobody used it: there is one more, or another is opened.
-      if (sent.reusedSocket && nodeCode(error) === 'ECONNRESET') resolve(begin(url, options, body));
+      if (sent.reusedSocket && nodeCode(error) === 'ECONNRESET') resolve(begin(url, options, content));
       else reject(error);
     });
-    sent.end(body === undefined ? undefined : JSON.stringify(body));
+    sent.end(content);
   });
 }
 

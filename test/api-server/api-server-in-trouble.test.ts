@@ -125,6 +125,13 @@ t.test('an API server that is slow, busy, away or refuses: told as what it is, a
   t.equal(conflicts, 2, 'somebody else was first (409)');
   t.equal((await authority()).bundle, made.bundle, 'and it is looked up again');
 
+  const account = '/api/v1/namespaces/shop/serviceaccounts/orders';
+  const { metadata } = await api.must('GET', account);
+  const { resourceVersion } = metadata as { readonly resourceVersion: string };
+  await api.must('PATCH', account, { metadata: { labels: { a: 'b' } } }, { type: 'application/merge-patch+json' });
+  t.equal(await kube.remove(account, resourceVersion), undefined, 'what was changed meanwhile (409) is not removed');
+  t.match(await kube.get(account), { metadata: { labels: { a: 'b' } } });
+
   const pages: string[] = [];
   for (let at = 0; at < 3; at++) {
     const labels = { 'certificate.ai-teddy.com/managed-by': 'mtls-manager' };
