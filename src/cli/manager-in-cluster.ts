@@ -64,7 +64,7 @@ export async function inCluster(
         return entry;
       };
       const kept =
-        namespace === undefined ? undefined : keepTrust({ ...common, namespace, clusterTrustBundle, bundle });
+        namespace === undefined ? undefined : keepTrust({ ...common, watch, namespace, clusterTrustBundle, bundle });
       const following = followServices({ ...common, watch, certificates: early.ofPods, renewEarly: early.set });
       const signing = clusterTrustBundle
         ? signPodCertificates({ ...common, watch, certify, validityMs: validity })

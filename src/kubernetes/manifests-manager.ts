@@ -42,7 +42,12 @@ export function managerManifests(options: InstallOptions): Json[] {
         ...(podCertificates ? SIGNING : []),
       ],
       own: [
-        { apiGroups: [''], resources: ['configmaps'], resourceNames: ['sidelock-trust'], verbs: ['get', 'patch'] },
+        {
+          apiGroups: [''],
+          resources: ['configmaps'],
+          resourceNames: ['sidelock-trust'],
+          verbs: ['get', 'watch', 'patch'],
+        },
         { apiGroups: [''], resources: ['configmaps'], verbs: ['create'] },
         ...(shared ? LEADING : []),
       ],

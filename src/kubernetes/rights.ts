@@ -40,7 +40,7 @@ export function managerRights({
   const group = 'certificates.k8s.io';
   const publishing: Right[] = [
     { verb: 'create', resource: 'configmaps', namespace: namespace ?? '' },
-    ...trustRights(namespace ?? '', ['get', 'patch']),
+    ...trustRights(namespace ?? '', ['get', 'watch', 'patch']),
   ];
   const signing: Right[] = [
     ...['list', 'watch'].map((verb) => ({ verb, group, resource: 'podcertificaterequests' })),

@@ -8,6 +8,7 @@ export type Watched =
   | 'mutatingwebhookconfigurations'
   | 'secrets'
   | 'configmaps'
+  | 'clustertrustbundles'
   | 'leases';
 
 /**

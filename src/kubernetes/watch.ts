@@ -115,7 +115,7 @@ interface Reader {
 const SILENCE_MS = 75 * SECOND;
 const RESYNC_MS = 10 * MINUTE;
 const LONGEST_S = 300;
-const RETRY = { min: SECOND / 4, max: 10 * SECOND };
+const RETRY = { min: SECOND / 4, max: 5 * SECOND };
 /** Until somebody changes it; but an API server that starts refuses everybody for a moment. */
 const REFUSED = { min: SECOND / 4, max: 30 * SECOND };
 /** So many refusals until one is believed. */

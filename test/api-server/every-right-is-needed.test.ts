@@ -127,7 +127,8 @@ async function managerWork(api: KubeApi, server: ApiServer, uid: string, round: 
   await server.ask('DELETE', TRUST);
   await server.ask('DELETE', BUNDLE);
   for (const { pem } of [manager.trustBundle(), other.trustBundle()]) {
-    await keepTrust({ api, namespace: SYSTEM, clusterTrustBundle: true, bundle: () => pem, log, ...oneRound() });
+    const kept = untilWatched(lines, ['configmaps', 'clustertrustbundles']);
+    await keepTrust({ api, namespace: SYSTEM, clusterTrustBundle: true, bundle: () => pem, log, ...kept });
     check();
   }
   const name = `round-${round}`;
