@@ -1,5 +1,4 @@
 import { systemClock, systemRandom } from '../base/clock.ts';
-import { isSidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { ManagerConfig } from '../config/manager.ts';
@@ -26,7 +25,7 @@ export async function inCluster(
     { signPodCertificates },
     { followServices },
     { keepTrust },
-    { managerRights, missingRights },
+    { managerRights, tellMissingRights },
     { createWatchMetrics },
   ] = await Promise.all([
     import('../kubernetes/client.ts'),
@@ -40,17 +39,8 @@ export async function inCluster(
   const api = await connectKubernetes();
   const { namespace, validity } = kubernetes;
   const clusterTrustBundle = kubernetes.podCertificates === 'on';
-  await missingRights(api, managerRights({ namespace, podCertificates: clusterTrustBundle })).then(
-    (missing) => {
-      const fields = { event: 'rights_missing', code: 'SL-KUBE-002', missing };
-      if (missing.length > 0)
-        log.error(fields, `pods may not get certificates: this account may not ${missing.join('; ')}`);
-    },
-    (error: unknown) => {
-      if (!isSidelockError(error)) throw error;
-      log.error({ event: 'rights_unknown', code: error.code, why: error.why }, error.message);
-    },
-  );
+  const rights = managerRights({ namespace, podCertificates: clusterTrustBundle });
+  await tellMissingRights(api, rights, { log, effect: 'pods may not get certificates' });
   return {
     pods: { review: createPodReview(api, log), validityMs: validity },
     keep({ trustBundle, certifyPod, early }, settled) {

@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { systemClock, systemRandom } from '../base/clock.ts';
-import { isSidelockError, SidelockError } from '../base/errors.ts';
+import { SidelockError } from '../base/errors.ts';
 import { Readiness } from '../base/lifecycle.ts';
 import { formatAddress } from '../base/listen.ts';
 import type { Logger } from '../base/log.ts';
@@ -48,6 +48,7 @@ export async function becomeLeader(config: ManagerConfig, surroundings: Surround
     { lead },
     { secretJournal },
     { keepEndpoint },
+    { leaderRights, tellMissingRights },
     { openMirror, clearMirror },
     lock,
   ] = await Promise.all([
@@ -58,6 +59,7 @@ export async function becomeLeader(config: ManagerConfig, surroundings: Surround
     import('../kubernetes/leader.ts'),
     import('../kubernetes/state-journal.ts'),
     import('../kubernetes/leader-endpoint.ts'),
+    import('../kubernetes/rights.ts'),
     import('../store/mirror.ts'),
     import('../store/lock.ts'),
   ]);
@@ -70,7 +72,10 @@ export async function becomeLeader(config: ManagerConfig, surroundings: Surround
   await using opened = new AsyncDisposableStack();
   const standby = opened.use(await startStandby(config, log));
   const api = await connectKubernetes();
-  await tellMissingRights(api, namespace, address !== undefined, log);
+  await tellMissingRights(api, leaderRights(namespace, address !== undefined), {
+    log,
+    effect: 'this manager cannot lead',
+  });
   await mkdir(join(directory, STATE_DIR), { recursive: true, mode: DIRECTORY_MODE });
   const locked = opened.use(await lock.lockDirectory(join(directory, STATE_DIR), { clock }));
   await clearMirror(directory);
@@ -178,16 +183,4 @@ async function refuseSecondBeginning(api: KubeApi, namespace: string): Promise<v
     why: 'ConfigMap sidelock-trust says that there was a CA here; sidecars that know its root would trust no new one',
     fix: `Let one manager with the old storage take its state into the Secrets, restore them, or begin anew after: kubectl -n ${namespace} delete configmap sidelock-trust`,
   });
-}
-
-async function tellMissingRights(api: KubeApi, namespace: string, endpoint: boolean, log: Logger): Promise<void> {
-  const { leaderRights, missingRights } = await import('../kubernetes/rights.ts');
-  try {
-    const missing = await missingRights(api, leaderRights(namespace, endpoint));
-    const fields = { event: 'rights_missing', code: 'SL-KUBE-002', missing };
-    if (missing.length > 0) log.error(fields, `this manager cannot lead: its account may not ${missing.join('; ')}`);
-  } catch (error) {
-    if (!isSidelockError(error)) throw error;
-    log.error({ event: 'rights_unknown', code: error.code, why: error.why }, error.message);
-  }
 }

@@ -1,5 +1,6 @@
 import { readAnnotations } from './annotations.ts';
 import { HEALTH_PORT, isObject, type Json, MANAGED_BY, objects, textOf } from './names.ts';
+import { selects } from './selects.ts';
 
 /** A pod whose ports are behind its sidecar. */
 export interface Guarded {
@@ -29,16 +30,12 @@ export function guarded({ metadata, spec }: Json, of: string, namespace: string)
 
 /** Ports of Services that lead past the sidecar of a pod, in words, with what to write instead. The Services stay theirs. */
 export function leadPast(services: readonly Json[], pods: readonly Guarded[]): string[] {
-  return services.flatMap(({ metadata, spec }) => {
-    if (!isObject(spec) || !isObject(spec['selector'])) return [];
-    const selector = Object.entries(spec['selector']);
+  return services.flatMap((service) => {
+    const { metadata, spec } = service;
     const selected = pods.filter(
-      ({ namespace, labels }) =>
-        namespace === textOf(metadata, 'namespace') &&
-        selector.length > 0 &&
-        selector.every(([key, value]) => labels[key] === value),
+      ({ namespace, labels }) => namespace === textOf(metadata, 'namespace') && selects(service, labels),
     );
-    return objects(spec['ports']).flatMap(({ port, targetPort = port }) =>
+    return objects(isObject(spec) ? spec['ports'] : undefined).flatMap(({ port, targetPort = port }) =>
       selected.flatMap(({ of, inbound, named }) => {
         const number = typeof targetPort === 'string' ? named.get(targetPort) : targetPort;
         const past = inbound.find(({ target }) => target === number);

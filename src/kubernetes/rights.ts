@@ -1,3 +1,5 @@
+import { isSidelockError } from '../base/errors.ts';
+import type { Logger } from '../base/log.ts';
 import type { KubeApi } from './client.ts';
 import { MANAGER_LEASE } from './lease.ts';
 import { isObject, SIGNER, TRUST_BUNDLE } from './names.ts';
@@ -26,6 +28,25 @@ export async function missingRights(api: Pick<KubeApi, 'create'>, rights: readon
     }),
   );
   return asked.flat();
+}
+
+/**
+ * Logs what this account lacks, or that it could not be found out: it may have it all the same.
+ * @param effect what does not work without them: `pods may not get certificates`
+ */
+export async function tellMissingRights(
+  api: Pick<KubeApi, 'create'>,
+  rights: readonly Right[],
+  { log, effect }: { readonly log: Logger; readonly effect: string },
+): Promise<void> {
+  try {
+    const missing = await missingRights(api, rights);
+    const fields = { event: 'rights_missing', code: 'SL-KUBE-002', missing };
+    if (missing.length > 0) log.error(fields, `${effect}: this account may not ${missing.join('; ')}`);
+  } catch (error) {
+    if (!isSidelockError(error)) throw error;
+    log.warn({ event: 'rights_unknown', code: error.code, why: error.why }, error.message);
+  }
 }
 
 /** All that the manager may be asked to do in a cluster; what the installation gives it, and no more. */

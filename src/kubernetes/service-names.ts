@@ -5,6 +5,7 @@ import type { InventoryEntry } from '../manager/inventory.ts';
 import type { KubeApi } from './client.ts';
 import { isObject, type Json, textOf } from './names.ts';
 import { createBell, forEach, repeat } from './repeat.ts';
+import { selects } from './selects.ts';
 import { type WatchNeeds, watchObjects } from './watch.ts';
 
 /** More than a pod has. */
@@ -12,17 +13,12 @@ const MAX_SERVICES = 32;
 
 /**
  * Names of the Services of its namespace that select a pod, in those spellings that mean one Service in the whole cluster:
- * whoever may make a Service in some namespace must not get the name that others call one of theirs by. A Service selects
- * by labels; one without selector selects nothing, though an empty selector elsewhere means all.
+ * whoever may make a Service in some namespace must not get the name that others call one of theirs by.
  */
 export function serviceNames(services: readonly Json[], namespace: string, { metadata }: Json): string[] {
-  const labels = isObject(metadata) && isObject(metadata['labels']) ? metadata['labels'] : {};
+  const labels = isObject(metadata) ? metadata['labels'] : {};
   return services
-    .filter(({ spec }) => {
-      const selector = Object.entries(isObject(spec) && isObject(spec['selector']) ? spec['selector'] : {});
-      const external = textOf(spec, 'type') === 'ExternalName';
-      return !external && selector.length > 0 && selector.every(([key, value]) => labels[key] === value);
-    })
+    .filter((service) => selects(service, labels))
     .map((service) => textOf(service['metadata'], 'name'))
     .sort()
     .slice(0, MAX_SERVICES)

@@ -11,7 +11,7 @@ import { admit } from './admission.ts';
 import type { KubeApi } from './client.ts';
 import type { InjectSettings } from './container.ts';
 import { createEvents } from './events.ts';
-import { missingRights, type Right, webhookRights } from './rights.ts';
+import { tellMissingRights, webhookRights } from './rights.ts';
 import { createWatchMetrics } from './watch-metrics.ts';
 import { followState } from './webhook-state.ts';
 
@@ -60,7 +60,11 @@ export async function startWebhook(options: WebhookOptions): Promise<Webhook> {
     serve: (leaf) => server.setSecureContext(leaf),
   });
   const events = createEvents({ api, clock, log });
-  void tellMissingRights(api, webhookRights(namespace, configuration), log);
+  // Any other failure of it says nothing of whether it can serve.
+  tellMissingRights(api, webhookRights(namespace, configuration), {
+    log,
+    effect: 'pods may get no sidecars',
+  }).catch((error: unknown) => log.warn({ event: 'rights_unknown', err: error }, 'its rights are not known'));
 
   const answer = (text: string): string => {
     const roots = state.roots();
@@ -135,14 +139,4 @@ async function close(server: Server): Promise<void> {
     server.closeIdleConnections();
   });
   clearTimeout(deadline);
-}
-
-async function tellMissingRights(api: KubeApi, rights: readonly Right[], log: Logger): Promise<void> {
-  try {
-    const missing = await missingRights(api, rights);
-    const fields = { event: 'rights_missing', code: 'SL-KUBE-002', missing };
-    if (missing.length > 0) log.error(fields, `this account may not ${missing.join('; ')}`);
-  } catch (error) {
-    log.warn({ event: 'rights_unknown', err: error }, 'the rights of this account are not known');
-  }
 }

@@ -6,6 +6,7 @@ import { listAll } from '../../kubernetes/list.ts';
 import { installDefaults, installManifests } from '../../kubernetes/manifests.ts';
 import { CONTAINER, DOMAIN, isObject, type Json, objects, textOf } from '../../kubernetes/names.ts';
 import { missingRights, type Right, rightInWords } from '../../kubernetes/rights.ts';
+import { selects } from '../../kubernetes/selects.ts';
 import { publishedRoots } from '../../kubernetes/trust-config-map.ts';
 import { packageVersion } from '../version.ts';
 import type { ClusterFacts, PodFacts } from './cluster.ts';
@@ -179,18 +180,17 @@ function podFacts(pod: Json): PodFacts[] {
   return [{ name, sidecar: 'missing', refusal, permissive: false }];
 }
 
-function bypassesOf({ metadata, spec }: Json, pods: readonly Json[]): ClusterFacts['bypasses'] {
+function bypassesOf(service: Json, pods: readonly Json[]): ClusterFacts['bypasses'] {
+  const { metadata, spec } = service;
   const namespace = textOf(metadata, 'namespace');
-  const selector = isObject(spec) && isObject(spec['selector']) ? Object.entries(spec['selector']) : [];
-  if (selector.length === 0 || !isObject(spec)) return [];
   const chosen = pods.find((pod) => {
     const labels = isObject(pod['metadata']) ? pod['metadata']['labels'] : undefined;
     const own = textOf(pod['metadata'], 'namespace') === namespace;
-    return own && sidecarOf(pod) !== undefined && selector.every(([key, value]) => textOf(labels, key) === value);
+    return own && sidecarOf(pod) !== undefined && selects(service, labels);
   });
   if (chosen === undefined) return [];
   const inbound = inboundOf(chosen);
-  return objects(spec['ports']).flatMap((port) => {
+  return objects(isObject(spec) ? spec['ports'] : undefined).flatMap((port) => {
     const target = portOf(port['targetPort'] ?? port['port'], chosen);
     const found = inbound.find((one) => one.target === target);
     return found === undefined
