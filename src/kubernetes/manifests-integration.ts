@@ -8,12 +8,14 @@ import type { Json } from './names.ts';
 export function integrationManifests(namespaces: readonly string[], home: string): Json[] {
   const group = 'rbac.authorization.k8s.io';
   return namespaces.flatMap((namespace) => {
-    const rbac = { apiVersion: `${group}/v1`, metadata: metadata(NAME, 'manager', namespace) };
+    const of = (kind: string) => ({
+      ...{ apiVersion: `${group}/v1`, kind },
+      metadata: metadata(NAME, 'manager', namespace),
+    });
     return [
-      { ...rbac, kind: 'Role', rules: RULES },
+      { ...of('Role'), rules: RULES },
       {
-        ...rbac,
-        kind: 'RoleBinding',
+        ...of('RoleBinding'),
         subjects: [{ kind: 'ServiceAccount', name: 'sidelock-manager', namespace: home }],
         roleRef: { apiGroup: group, kind: 'Role', name: NAME },
       },

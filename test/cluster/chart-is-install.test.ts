@@ -1,7 +1,8 @@
-import { join } from 'node:path';
+import { realpathSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import t from 'tap';
 import { parseAllDocuments } from 'yaml';
-import { cli } from '../support/cli.ts';
+import { cli, shortDirectory } from '../support/cli.ts';
 import { CHART, helm } from './helm.ts';
 import { kubectl } from './kubectl.ts';
 
@@ -53,6 +54,16 @@ t.test('the chart, install.yaml by kustomize and sidelock install are the same',
     objects((await cli(['install', '--pod-certificates', '--require-sidecar', '--integrate', 'shop,ops'])).stdout),
   );
   t.strictSame(objects(await kubectl(['kustomize', join(CHART, '..')])), printed);
+});
+
+t.test('rights in one more namespace by kustomize are those of the command too', async (t) => {
+  const directory = shortDirectory(t);
+  const resources = [relative(realpathSync(directory), join(CHART, '../integration'))];
+  writeFileSync(join(directory, 'kustomization.yaml'), JSON.stringify({ namespace: 'ops', resources }));
+  const own = objects(await kubectl(['kustomize', directory]));
+  const printed = objects((await cli(['install', '--integrate', 'ops'])).stdout);
+  t.strictSame(Object.keys(own), ['Role/ops/sidelock-integration', 'RoleBinding/ops/sidelock-integration']);
+  for (const [name, object] of Object.entries(own)) t.strictSame(object, printed[name], name);
 });
 
 t.test('with several managers too', async (t) => {

@@ -7,6 +7,7 @@ import { CHECKS } from '../../src/cli/check/finding.ts';
 import { packageVersion } from '../../src/cli/version.ts';
 import { printManifests } from '../../src/config/print.ts';
 import { installDefaults, installManifests } from '../../src/kubernetes/manifests.ts';
+import { integrationManifests } from '../../src/kubernetes/manifests-integration.ts';
 import { CA_FINDINGS } from '../../src/pki/ca-findings.ts';
 import { clientTable } from './reference/clients.ts';
 import { commandHelp, commandTable, commonFlags } from './reference/commands.ts';
@@ -43,6 +44,8 @@ const PARTS: Readonly<Record<string, () => string>> = {
 export const FILES: Readonly<Record<string, () => string>> = {
   'k8s/install.yaml': () =>
     `# What \`sidelock install\` prints with its defaults; \`npm run docs\` writes it.\n${printManifests(installManifests(installDefaults(packageVersion())))}`,
+  'k8s/integration/roles.yaml': () =>
+    `# What \`sidelock install --integrate shop\` adds; \`npm run docs\` writes it.\n${printManifests(integrationManifests(['shop'], 'sidelock-system'))}`,
 };
 
 export const root = join(import.meta.dirname, '../..');
