@@ -47,6 +47,8 @@ export async function lookUpPod(
   if (pod === undefined || fault !== undefined) {
     throw new SidelockError('SL-POD-002', `pod ${namespace}/${name} may not enrol`, { why: fault });
   }
+  // Asked for each time, where the watch of Services has them too: a Service is often made in one go with its pods, and the
+  // first certificate should name it. Whoever only follows is behind, and each certificate with other names is made twice.
   const services = await listAll(api, `/api/v1/namespaces/${namespace}/services`);
   const dnsNames = serviceNames(services, namespace, pod);
   return { pod, proven: { namespace, serviceAccount, pod: name, uid, dnsNames } };

@@ -82,8 +82,8 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
   /** A pod has one certificate at a time: the one before is not waited for when roots change. */
   const issueToPod = async (request: PodRequest) => {
     const entry = await options.podIssuer.signCsr({ ...request, permit: async () => {} });
-    for (const { serial, pod, supersededBy } of inventory.all()) {
-      if (pod?.uid !== request.pod.uid || serial === entry.serial || supersededBy !== undefined) continue;
+    for (const { serial, supersededBy } of inventory.ofPod(request.pod.uid)) {
+      if (serial === entry.serial || supersededBy !== undefined) continue;
       await inventory.supersede(serial, entry.serial, clock.now());
     }
     return entry;

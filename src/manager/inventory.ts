@@ -57,6 +57,8 @@ export interface Inventory {
   newestOfKey(spkiSha256: string): InventoryEntry | undefined;
   /** The newest certificate for this key and identity. */
   newestForKey(spkiSha256: string, spiffeId: string): InventoryEntry | undefined;
+  /** All certificates of one pod. */
+  ofPod(uid: string): InventoryEntry[];
   all(): InventoryEntry[];
   /** The newest certificate of each identity. */
   newest(): InventoryEntry[];
@@ -79,6 +81,7 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
   const bySerial = new Map<string, InventoryEntry>();
   const newestByKey = new Map<string, InventoryEntry>();
   const newestById = new Map<string, InventoryEntry>();
+  const serialsOfPod = new Map<string, Set<string>>();
   const formerOwners = await readOwners(join(directory, KEYS_FILE));
   const inTurn = createTurns();
   let newestIssuedAt = 0;
@@ -88,6 +91,9 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
     keepNewest(newestByKey, entry.spkiSha256, entry);
     keepNewest(newestById, entry.spiffeId, entry);
     newestIssuedAt = Math.max(newestIssuedAt, entry.issuedAt);
+    if (entry.pod === undefined) return;
+    const serials = serialsOfPod.get(entry.pod.uid) ?? new Set();
+    serialsOfPod.set(entry.pod.uid, serials.add(entry.serial));
   };
   const write = (entry: InventoryEntry) =>
     writeFileDurable(join(directory, `${entry.serial}.json`), JSON.stringify(entry), KEY_MODE);
@@ -135,7 +141,7 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
       // Before the files go: a crash between leaves a line too many.
       if (lines !== '') await appendDurable(join(directory, KEYS_FILE), lines, KEY_MODE);
       // In its turn as a whole: a note that waits behind it must not write the file anew.
-      const forgetOne = async ({ serial, spkiSha256, spiffeId }: InventoryEntry) => {
+      const forgetOne = async ({ serial, spkiSha256, spiffeId, pod }: InventoryEntry) => {
         await removeDurable(join(directory, `${serial}.json`));
         bySerial.delete(serial);
         formerOwners.set(spkiSha256, spiffeId);
@@ -145,6 +151,9 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
         ] as const) {
           if (map.get(key)?.serial === serial) map.delete(key);
         }
+        const ofPod = pod && serialsOfPod.get(pod.uid);
+        ofPod?.delete(serial);
+        if (pod !== undefined && ofPod?.size === 0) serialsOfPod.delete(pod.uid);
       };
       for (const entry of entries) await inTurn(entry.serial, () => forgetOne(entry));
     },
@@ -156,6 +165,7 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
       const entry = newestByKey.get(spki);
       return entry?.spiffeId === spiffeId ? entry : undefined;
     },
+    ofPod: (uid) => [...(serialsOfPod.get(uid) ?? [])].flatMap((serial) => bySerial.get(serial) ?? []),
     all: () => [...bySerial.values()],
     newest: () => [...newestById.values()],
     recent: (limit) => [...bySerial.values()].sort((a, b) => b.issuedAt - a.issuedAt).slice(0, limit),

@@ -84,3 +84,30 @@ t.test('one damaged file is reported and costs only itself', async (t) => {
   t.equal(again.size, 1);
   t.match(lines.join(''), /inventory_damaged.*0a\.json/);
 });
+
+t.test('certificates of one pod are found by it, also after a restart, until they are forgotten', async (t) => {
+  const directory = t.testdir();
+  const of = (uid: string) => ({ pod: { name: `web-${uid}`, uid } });
+  const first = await openInventory(directory, log);
+  for (const [serial, change] of [
+    ['0a', of('1')],
+    ['0b', of('2')],
+    ['0c', of('1')],
+    ['0d', {}],
+  ] as const)
+    await first.add(entry(serial, change));
+  for (const inventory of [first, await openInventory(directory, log)]) {
+    const serials = (uid: string) => inventory.ofPod(uid).map(({ serial }) => serial);
+    t.same(serials('1').sort(), ['0a', '0c']);
+    t.same(serials('3'), []);
+    await inventory.supersede('0a', '0c', 50);
+    t.match(
+      inventory.ofPod('1').find(({ serial }) => serial === '0a'),
+      { supersededBy: '0c' },
+      'as it is now',
+    );
+    await inventory.forget(['0b']);
+    t.same(serials('2'), []);
+    await inventory.add(entry('0b', of('2')));
+  }
+});

@@ -270,3 +270,19 @@ t.test('a damaged audit log is kept aside, and the manager goes on with a new on
   t.match(await readFile(path, 'utf8'), /"action":"audit_restarted"/);
   t.match(await verifyAudit(path, manager.audit.head()), { ok: true });
 });
+
+t.test('a pod has one certificate at a time, and that of another pod stays', async (t) => {
+  await using manager = await openManager(await storageOf(t), shiftedClock());
+  const certify = async (uid: string) => {
+    const pod = { namespace: 'shop', serviceAccount: 'web', pod: `web-${uid}`, uid, dnsNames: [] };
+    const csr = createCsr(await generateKey('ecdsa-p256'), '');
+    return await manager.certifyPod({ pod, csr, validityMs: DAY });
+  };
+  const [first, other, second] = [await certify('1'), await certify('2'), await certify('1')];
+  const supersededBy = (serial: string) =>
+    manager.recentlyIssued(9).find((entry) => entry.serial === serial)?.supersededBy;
+  t.same(
+    [first, other, second].map(({ serial }) => supersededBy(serial)),
+    [second.serial, undefined, undefined],
+  );
+});
