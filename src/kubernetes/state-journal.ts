@@ -22,18 +22,33 @@ interface JournalOptions {
   readonly signal: AbortSignal;
 }
 
-interface Segment {
+/** One Secret of ours, at one version. */
+interface Place {
   readonly number: number;
   readonly version: string;
+}
+
+interface Segment extends Place {
   readonly changes: readonly Change[];
+  /** Those with the beginning of what it says. */
+  readonly pieces: readonly Place[];
+}
+
+/** What one Secret holds: something whole, the end of what `pieces` before it begin, or one of these. */
+interface Piece {
+  readonly bytes: Buffer;
+  readonly pieces: number | 'one';
 }
 
 const LABEL = `${DOMAIN}/state`;
 const WRITER = `${DOMAIN}/writer`;
+const PIECES = `${DOMAIN}/pieces`;
 const PREFIX = 'sidelock-state-';
 const KEY = 'changes';
 /** A Secret holds 1 MiB. What it would be unpacked, so that it fits whatever packing brings. */
 const SEGMENT_BYTES = 700 * 1024;
+/** Packed, of a change that is larger than that: it is alone, and takes several Secrets. */
+const PIECE_BYTES = 900 * 1024;
 const PAGE = 25;
 const RETRY_MS = 250;
 /** Refusals until one is believed: about 15 s. */
@@ -47,7 +62,7 @@ const gunzip = promisify(gunzipCallback);
 /**
  * The state as a row of numbered Secrets. To write is to make the next one, which the API server lets only one do: of two
  * that both think they lead, the second to write fails, and never writes again. Who opens it makes an empty one first, so
- * that whoever led before is shut out. Secrets are put together by giving the last of a run what still counts of all and
+ * that whoever led before is shut out. What one Secret cannot hold is in several, and counts from the last of them on. Secrets are put together by giving the last of a run what still counts of all and
  * deleting the others; the state is the same at each step of that, and each step is bound to the version that was read.
  */
 export function secretJournal({ api, namespace, identity, holds, clock, log, signal }: JournalOptions): Journal {
@@ -60,8 +75,7 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
 
   const read = async (): Promise<Segment[]> => {
     const found = await listAll(api, all, `${LABEL}=journal`, PAGE);
-    const segments = await Promise.all(found.map(segmentOf));
-    return segments.sort((a, b) => a.number - b.number);
+    return await segmentsOf(found.map(secretAt).sort((a, b) => a.number - b.number));
   };
 
   /** As long as this one may. A refusal is believed once it was repeated: an API server that starts refuses everybody. */
@@ -84,8 +98,8 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
   };
 
   /** False when there is one of that number, and it is not ours. */
-  const add = async (number: number, changes: readonly Change[]): Promise<boolean> => {
-    const object = await secretOf({ number, changes }, { namespace, writer });
+  const add = async (number: number, piece: Piece): Promise<boolean> => {
+    const object = secretOf({ number }, piece, { namespace, writer });
     return await insist(async () => {
       if ((await api.create(all, object)) !== undefined) return true;
       // An answer may have been lost: then it is there, and it is ours.
@@ -108,15 +122,16 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
       const changes = run.flatMap((segment) =>
         segment.changes.filter((change) => counting.has(change) && !(first && change.kind === 'gone')),
       );
-      const dead = total - changes.length;
+      const dropped = total - changes.length;
       const newest = run.at(-1);
-      if (newest === undefined || (run.length === 1 && (dead === 0 || !(purge || dead * 2 > total)))) continue;
+      if (newest === undefined || (run.length === 1 && (dropped === 0 || !(purge || dropped * 2 > total)))) continue;
       if (!holds()) throw over('its time was over before the state was made smaller');
-      const object = await secretOf({ ...newest, changes }, { namespace, writer });
+      const object = secretOf(newest, { bytes: await pack(changes), pieces: 0 }, { namespace, writer });
       const path = `${all}/${PREFIX}${digits(newest.number)}`;
       if ((await api.replace(path, object)) === undefined) throw over('another manager has written to the state');
-      for (const { number, version } of run.slice(0, -1))
-        await api.remove(`${all}/${PREFIX}${digits(number)}`, version);
+      // A piece goes after the end it belongs to: one that is left says nothing.
+      const dead = [...run.slice(0, -1).flatMap((segment) => [segment, ...segment.pieces]), ...newest.pieces];
+      for (const { number, version } of dead) await api.remove(`${all}/${PREFIX}${digits(number)}`, version);
     }
     count = runs.length + (last - (segments.at(-1)?.number ?? last));
     few = runs.length;
@@ -128,7 +143,7 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
         const segments = await insist(read);
         const number = (segments.at(-1)?.number ?? 0) + 1;
         // Whoever led before wrote meanwhile: read again.
-        if (!(await add(number, []))) continue;
+        if (!(await add(number, { bytes: await pack([]), pieces: 0 }))) continue;
         last = number;
         count = segments.length + 1;
         const changes = segments.flatMap((segment) => segment.changes);
@@ -140,9 +155,11 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
 
     async append(changes) {
       for (const part of packed(changes, sizeOf)) {
-        if (!(await add(last + 1, part))) throw over('another manager has written to the state');
-        last += 1;
-        count += 1;
+        for (const piece of pieced(await pack(part))) {
+          if (!(await add(last + 1, piece))) throw over('another manager has written to the state');
+          last += 1;
+          count += 1;
+        }
       }
       if (changes.some(isKeyGone)) mustPurge = true;
     },
@@ -183,11 +200,23 @@ function sizeOf(change: Change): number {
   return Buffer.byteLength(JSON.stringify(change));
 }
 
-async function secretOf(
-  { number, version, changes }: Omit<Segment, 'version'> & { readonly version?: string },
+async function pack(changes: readonly Change[]): Promise<Buffer> {
+  return await gzip(JSON.stringify({ v: 1, changes }));
+}
+
+function pieced(packed: Buffer): Piece[] {
+  const found: Piece[] = [];
+  let rest = packed;
+  for (; rest.length > PIECE_BYTES; rest = rest.subarray(PIECE_BYTES))
+    found.push({ bytes: rest.subarray(0, PIECE_BYTES), pieces: 'one' });
+  return [...found, { bytes: rest, pieces: found.length }];
+}
+
+function secretOf(
+  { number, version }: { readonly number: number; readonly version?: string },
+  { bytes, pieces }: Piece,
   { namespace, writer }: { readonly namespace: string; readonly writer: string },
-): Promise<Json> {
-  const packed = await gzip(JSON.stringify({ v: 1, changes }));
+): Json {
   return {
     apiVersion: 'v1',
     kind: 'Secret',
@@ -195,30 +224,71 @@ async function secretOf(
       namespace,
       name: `${PREFIX}${digits(number)}`,
       labels: { [LABEL]: 'journal', [MANAGED_BY.label]: MANAGED_BY.value },
-      annotations: { [WRITER]: writer },
+      annotations: { [WRITER]: writer, ...(pieces === 0 ? {} : { [PIECES]: String(pieces) }) },
       ...(version === undefined ? {} : { resourceVersion: version }),
     },
     type: LABEL,
-    data: { [KEY]: packed.toString('base64') },
+    data: { [KEY]: bytes.toString('base64') },
   };
 }
 
-async function segmentOf({ metadata, data }: Json): Promise<Segment> {
+type Held = Place & Piece;
+
+function secretAt({ metadata, data }: Json): Held {
   const name = textOf(metadata, 'name');
+  const number = Number(name.slice(PREFIX.length));
+  const text = textOf(isObject(metadata) ? metadata['annotations'] : undefined, PIECES);
+  const pieces = text === 'one' ? text : Number(text);
+  const isOurs = Number.isSafeInteger(number) && (pieces === 'one' || Number.isSafeInteger(pieces));
+  if (!isOurs) throw unreadable(number);
+  return {
+    number,
+    version: textOf(metadata, 'resourceVersion'),
+    bytes: Buffer.from(textOf(data, KEY), 'base64'),
+    pieces,
+  };
+}
+
+/** What they say, each with its pieces. A piece whose end was never written says nothing. */
+async function segmentsOf(held: readonly Held[]): Promise<Segment[]> {
+  const at = new Map(held.map((one) => [one.number, one]));
+  const taken = new Set<number>();
+  const segments = held.flatMap(({ number, version, bytes, pieces }) => {
+    if (pieces === 'one') return [];
+    const found = Array.from({ length: pieces }, (_, i) => at.get(number - pieces + i)).filter(isPiece);
+    if (found.length < pieces) throw unreadable(number);
+    for (const piece of found) taken.add(piece.number);
+    return [{ number, version, pieces: found, bytes: Buffer.concat([...found.map((piece) => piece.bytes), bytes]) }];
+  });
+  const read = segments.map(async ({ bytes, ...place }) => ({ ...place, changes: await unpack(bytes, place.number) }));
+  const lost = held.filter((one) => isPiece(one) && !taken.has(one.number));
+  const said = [
+    ...(await Promise.all(read)),
+    ...lost.map(({ number, version }) => ({ number, version, changes: [], pieces: [] })),
+  ];
+  return said.sort((a, b) => a.number - b.number);
+}
+
+function isPiece(one: Held | undefined): one is Held {
+  return one?.pieces === 'one';
+}
+
+async function unpack(bytes: Buffer, number: number): Promise<Change[]> {
   try {
-    const number = Number(name.slice(PREFIX.length));
-    const { v, changes }: { v: number; changes: Change[] } = JSON.parse(
-      (await gunzip(Buffer.from(textOf(data, KEY), 'base64'))).toString(),
-    );
-    if (v !== 1 || !Number.isSafeInteger(number)) throw new TypeError(`version ${v}`);
-    return { number, version: textOf(metadata, 'resourceVersion'), changes };
+    const { v, changes }: { v: number; changes: Change[] } = JSON.parse((await gunzip(bytes)).toString());
+    if (v !== 1) throw new TypeError(`version ${v}`);
+    return changes;
   } catch (cause) {
-    throw new SidelockError('SL-STORE-003', `Secret ${name} cannot be read as a part of the state`, {
-      why: 'Something else wrote it, or a newer version of sidelock did.',
-      fix: 'Restore it from a backup of the cluster.',
-      cause,
-    });
+    throw unreadable(number, cause);
   }
+}
+
+function unreadable(number: number, cause?: unknown): SidelockError {
+  return new SidelockError('SL-STORE-003', `Secret ${PREFIX}${digits(number)} cannot be read as a part of the state`, {
+    why: 'Something else wrote it, or a newer version of sidelock did.',
+    fix: 'Restore it from a backup of the cluster.',
+    ...(cause === undefined ? {} : { cause }),
+  });
 }
 
 /** So many that names sort as numbers do. */

@@ -2,11 +2,17 @@ import { SidelockError } from '../../../src/base/errors.ts';
 import type { KubeApi } from '../../../src/kubernetes/client.ts';
 import { isObject, type Json, textOf } from '../../../src/kubernetes/names.ts';
 
+/** Of the API server (core/v1 MaxSecretSize). */
+const MAX_SECRET = 1 << 20;
+
 /** Objects by path with the rules of the API server for who wins; `before` may throw, or wait, at each call. */
 export function fakeObjects(before: (method: string, path: string) => void | Promise<void> = () => {}) {
   const kept = new Map<string, Json>();
   let version = 0;
   const put = (path: string, object: Json): Json => {
+    const data = isObject(object['data']) ? Object.values(object['data']) : [];
+    const bytes = data.reduce<number>((sum, value) => sum + Buffer.byteLength(String(value), 'base64'), 0);
+    if (bytes > MAX_SECRET) throw new SidelockError('SL-KUBE-002', 'too long', { data: { kubernetes: 422 } });
     const metadata = isObject(object['metadata']) ? object['metadata'] : {};
     const next = { ...object, metadata: { ...metadata, resourceVersion: String(++version) } };
     kept.set(path, next);

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -182,6 +183,50 @@ t.test('an API server that starts refuses everybody for a moment; one that goes 
   await writeFileDurable(join(home, 'a', 'two'), '2', 0o600);
   await t.rejects(mirror.settled(), { code: 'SL-KUBE-002' });
   t.equal(failures.length, 1);
+});
+
+t.test('a file that one Secret cannot hold is in several, whole or not at all', async (t) => {
+  const home = await temporaryDirectory(t);
+  let interrupt: (() => Promise<unknown>) | undefined;
+  const objects = fakeObjects(async (method) => {
+    if (method !== 'create') return;
+    const now = interrupt;
+    interrupt = undefined;
+    await now?.();
+  });
+  const path = '.sidelock/revocations.json';
+  const large = () => randomBytes(2 << 20).toString('hex');
+  const first = await open(objects, join(home, 'a'), 'a');
+  const written = large();
+  await writeFileDurable(join(home, 'a', path), written, 0o600);
+  await first.mirror.settled();
+  await first.mirror[Symbol.asyncDispose]();
+  t.ok(objects.kept.size > 4, `${objects.kept.size} Secrets`);
+
+  const second = await open(objects, join(home, 'b'), 'b');
+  t.equal((await tree(join(home, 'b')))[path], `600 ${written}`);
+  // Another one takes over when the first piece of the next is there.
+  interrupt = async () => {
+    interrupt = () => journalOf(objects, 'c').open();
+  };
+  await writeFileDurable(join(home, 'b', path), large(), 0o600);
+  await t.rejects(second.mirror.settled(), { code: 'SL-HA-001' });
+
+  const third = await open(objects, join(home, 'd'), 'd');
+  t.equal((await tree(join(home, 'd')))[path], `600 ${written}`, 'what was not whole never was');
+  const state = join(home, 'd', '.sidelock');
+  await writeFileDurable(join(state, 'old.key'), 'k', 0o600);
+  await removeDurable(join(state, 'old.key'));
+  await third.mirror.settled();
+  await third.journal.tidy();
+  const before = objects.kept.size;
+  await writeFileDurable(join(home, 'd', path), 'short', 0o600);
+  await writeFileDurable(join(state, 'old.key'), 'k', 0o600);
+  await removeDurable(join(state, 'old.key'));
+  await third.mirror[Symbol.asyncDispose]();
+  t.ok(objects.kept.size <= before - 4, 'the pieces of what counts no more are gone');
+  await open(objects, join(home, 'e'), 'e');
+  t.equal((await tree(join(home, 'e')))[path], '600 short');
 });
 
 t.test('a key that is destroyed is in no Secret any more', async (t) => {
