@@ -22,3 +22,8 @@ export function takeBuffer(): Buffer {
 export function giveBuffer(buffer: Buffer): void {
   if (free.length < MAX_FREE) free.push(buffer);
 }
+
+/** Lets go of what is kept for the next ones; how many bytes. */
+export function dropSpare(): number {
+  return free.splice(0).length * OWN_BUFFER_SIZE;
+}

@@ -3,10 +3,11 @@ import { Crowd } from '../base/crowd.ts';
 import { Drain } from '../base/lifecycle.ts';
 import type { Cell } from '../base/metrics.ts';
 import { type Age, type AgeLimits, ageOf } from './age.ts';
+import { dropSpare } from './buffers.ts';
 import { createCallerPlaces } from './caller-places.ts';
 import type { CloseReason, DataPlaneMetrics, Direction } from './metrics.ts';
 import type { LinkKind, TlsFacts } from './peer-link.ts';
-import type { Relay } from './relay.ts';
+import { HEAVY, type Relay } from './relay.ts';
 import { memoryGauge, type Shortage } from './room.ts';
 
 interface Peer {
@@ -68,9 +69,6 @@ interface ConnectionLimits extends AgeLimits {
   readonly threads?: number;
 }
 
-/** Bytes that wait for a reader; of a connection with less nothing would be gained. */
-const HEAVY = 16 << 10;
-
 /** What a connection may need of them: its own, and one to where it leads. A stream has only one of the two. */
 const DESCRIPTORS = 2;
 
@@ -101,8 +99,8 @@ export interface Connections {
   /** Enforces idle and lifetime limits; called about once a second. */
   sweep(): void;
   /**
-   * When memory is nearly gone, resets those that hold most of it, first for readers that take nothing. How many; asked
-   * several times a second.
+   * When memory is nearly gone, resets those that hold most of it, or streams of them, first for readers that take nothing.
+   * How many; asked several times a second.
    */
   relieve(): number;
   /** Copies byte counts of live connections into the metrics. */
@@ -249,19 +247,23 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     relieve() {
       let excess = memory.excess();
       if (excess <= 0) return 0;
+      const spare = dropSpare();
+      excess -= spare;
       const heavy = [...live]
         .filter((c) => c.reason === undefined && c.relay.waiting() >= HEAVY)
         .sort((a, b) => Number(isStuck(b)) - Number(isStuck(a)) || b.relay.waiting() - a.relay.waiting());
       let count = 0;
       for (const c of heavy) {
         if (excess <= 0) break;
-        excess -= c.relay.waiting();
+        count++;
+        const shed = c.relay.shed?.(excess) ?? 0;
+        excess -= shed > 0 ? shed : c.relay.waiting();
+        if (shed > 0) continue;
         c.reason = 'memory';
         c.relay.reset();
-        count++;
       }
       // Their memory is free when it was collected; from where that cannot be asked for, some time later.
-      if (count > 0) globalThis.gc?.({ type: 'major', execution: 'sync' });
+      if (count > 0 || spare > 0) globalThis.gc?.({ type: 'major', execution: 'sync' });
       return count;
     },
     report() {

@@ -25,6 +25,8 @@ export interface Relay {
   takeActivity(): boolean;
   /** Bytes held here as the side they are for does not take them. */
   waiting(): number;
+  /** Breaks off parts of it that hold bytes, most of all first, until it is `wanted` bytes; how many, 0 when all of it has to go. */
+  shed?(wanted: number): number;
   /** Lets neither side send more, as if both had ended. */
   end(): void;
   /**
@@ -34,6 +36,9 @@ export interface Relay {
   retire(quietMs: number): void;
   reset(): void;
 }
+
+/** Bytes that wait for a reader; where there are fewer nothing would be gained. */
+export const HEAVY = 16 << 10;
 
 /** A connection on which the last byte was one to the caller, so long ago, is taken to be between two questions. */
 const ANSWERED_MS = 5 * SECOND;

@@ -160,6 +160,39 @@ t.test('a client that does not read holds back the app, and costs a bounded amou
   await until(() => rig.streams.now === 0);
 });
 
+t.test(
+  'F17 memory is nearly gone: streams whose client does not read are reset, those beside them go on',
+  async (t) => {
+    const rig = await startHttp2(
+      t,
+      (stream, headers) => {
+        stream.respond({ ':status': 200 });
+        if (headers[':path'] !== '/large') stream.end('small');
+        else stream.end(Buffer.alloc(4 << 20));
+      },
+      { maxMemory: process.memoryUsage().rss + (64 << 20) },
+    );
+    const session = rig.local();
+    const stuck = session.request({ ':path': '/large' });
+    stuck.on('error', () => {});
+    await once(stuck, 'response');
+    stuck.pause();
+    const quiet = session.request({ ':method': 'POST', ':path': '/small' }, { endStream: false });
+    const answered = answerOf(quiet);
+    t.match(await ask(session, { ':path': '/small' }), { status: 200, body: 'small' });
+    const closed = once(stuck, 'close');
+    let ballast: Buffer | undefined = Buffer.alloc(process.memoryUsage().rss + (128 << 20), 1);
+    await closed;
+    t.not(stuck.rstCode, constants.NGHTTP2_NO_ERROR);
+    await until(() => [...rig.web.events('memory_relieved'), ...rig.orders.events('memory_relieved')].length > 0);
+    t.ok(ballast.length > 0);
+    ballast = undefined;
+    t.equal(session.closed, false);
+    quiet.end();
+    t.match(await answered, { status: 200, ended: true, body: 'small' }, 'a stream beside it');
+  },
+);
+
 t.test('GOAWAY: for a drain, a new identity and new rules', async (t) => {
   const rig = await startHttp2(
     t,

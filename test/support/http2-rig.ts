@@ -15,6 +15,7 @@ export async function startHttp2(
     readonly http2?: Partial<Http2Limits>;
     readonly drainMs?: number;
     readonly maxLifetimeMs?: number;
+    readonly maxMemory?: number;
     readonly mode?: InboundOptions['mode'];
     /** How many sidecars of `orders` `web` can reach. */
     readonly endpoints?: number;
@@ -44,12 +45,13 @@ export async function startHttp2(
     server.close();
     for (const session of sessions) session.destroy();
   });
-  const { maxLifetimeMs } = options;
+  const { maxLifetimeMs, maxMemory } = options;
   const limits = {
     http: options.limits ?? {},
     http2: options.http2 ?? {},
     drainMs: options.drainMs ?? 200,
     ...(maxLifetimeMs === undefined ? {} : { maxLifetimeMs }),
+    ...(maxMemory === undefined ? {} : { maxMemory }),
   };
   const target = { host: '127.0.0.1', port };
   const inbound = { target, allow: options.allow ?? ['web'], mode: options.mode ?? 'strict' };

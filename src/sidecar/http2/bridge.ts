@@ -66,6 +66,10 @@ export class Bridge implements Link, Served {
     this.#client.takeActivity();
   }
 
+  get waiting(): number {
+    return this.#rest.reduce((sum, { length }) => sum + length, this.#client.waiting());
+  }
+
   open(user: LinkUser): void {
     this.#user = user;
     this.#deliver();

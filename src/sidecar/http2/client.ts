@@ -3,7 +3,7 @@ import { nodeCode } from '../../base/errors.ts';
 import type { Cell } from '../../base/metrics.ts';
 import { REJECTIONS, type Rejection } from '../http1/reasons.ts';
 import type { Link } from '../link.ts';
-import type { Relay } from '../relay.ts';
+import { HEAVY, type Relay } from '../relay.ts';
 import type { Caller, Http2Context } from './context.ts';
 import { LinkDuplex } from './duplex.ts';
 import type { ExchangeOwner, Served } from './exchange.ts';
@@ -88,9 +88,25 @@ export class Http2Client implements ExchangeOwner, Relay {
     this.#content = true;
   }
 
-  /** What waits is bounded by the windows of HTTP/2, a connection's by one for all its streams. */
   waiting(): number {
-    return 0;
+    let sum = this.#duplex.writableLength;
+    for (const [stream, served] of this.#streams) sum += waitingOf(stream, served);
+    return sum;
+  }
+
+  /** Streams are of many callers, and of those only some read too slowly. */
+  shed(wanted: number): number {
+    const heavy = [...this.#streams]
+      .map(([stream, served]) => ({ stream, waiting: waitingOf(stream, served) }))
+      .filter(({ stream, waiting }) => waiting >= HEAVY && !stream.closed)
+      .sort((a, b) => b.waiting - a.waiting);
+    let shed = 0;
+    for (const { stream, waiting } of heavy) {
+      if (shed >= wanted) break;
+      stream.close(constants.NGHTTP2_CANCEL);
+      shed += waiting;
+    }
+    return shed;
   }
 
   takeActivity(): boolean {
@@ -192,6 +208,10 @@ export class Http2Client implements ExchangeOwner, Relay {
   #end(code: number): void {
     this.#session.destroy(new Error('broken off'), code);
   }
+}
+
+function waitingOf(stream: ServerHttp2Stream, served: Served | undefined): number {
+  return stream.readableLength + stream.writableLength + (served?.waiting ?? 0);
 }
 
 /** No stream is refused yet: requests that are on their way are still served (RFC 9113 6.8). */

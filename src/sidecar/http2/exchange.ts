@@ -37,6 +37,8 @@ export interface ExchangeOwner extends Caller {
 export interface Served {
   /** Looks at how long nothing has moved; called about once a second. */
   tick(now: number): void;
+  /** Bytes held for it, but for those in the client's stream. */
+  readonly waiting: number;
 }
 
 interface ExchangeOptions {
@@ -135,6 +137,10 @@ export class Exchange implements Taker, Served {
 
   failed(failure: UpstreamFailure): void {
     if (!this.#over) this.#fail(failure);
+  }
+
+  get waiting(): number {
+    return (this.#request?.readableLength ?? 0) + (this.#request?.writableLength ?? 0);
   }
 
   tick(now: number): void {

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { HOUR, MINUTE, SECOND } from '../../../src/base/clock.ts';
 import { createMetrics } from '../../../src/base/metrics.ts';
+import { giveBuffer, takeBuffer } from '../../../src/sidecar/buffers.ts';
 import { createConnections } from '../../../src/sidecar/connections.ts';
 import { dataPlaneMetrics } from '../../../src/sidecar/metrics.ts';
 import type { LinkKind } from '../../../src/sidecar/peer-link.ts';
@@ -42,6 +43,7 @@ function rig(
       end: (_?: Error): void => {},
       received: { value: 0 },
       waiting: 0,
+      shed: 0,
     };
     connections.admit();
     connections.add({
@@ -60,6 +62,11 @@ function rig(
         return {
           takeActivity: () => state.active,
           waiting: () => state.waiting,
+          shed() {
+            const { shed } = state;
+            state.shed = 0;
+            return shed;
+          },
           end: () => {},
           retire: (quietMs) => void retired.push(quietMs),
           reset: () => {
@@ -192,6 +199,21 @@ t.test(
     t.equal(roomy.connections.relieve(), 0);
   },
 );
+
+t.test('memory is nearly gone: spare buffers go first, and of a shared connection the streams that hold most', (t) => {
+  const { connections, add } = rig({ maxMemory: process.memoryUsage.rss() / 4 });
+  const spare = takeBuffer();
+  giveBuffer(spare);
+  const one = add();
+  one.waiting = 100_000;
+  one.shed = 60_000;
+  t.equal(connections.relieve(), 1);
+  t.not(takeBuffer(), spare);
+  t.same([one.resets, one.shed], [0, 0], 'streams alone');
+  t.equal(connections.relieve(), 1);
+  t.equal(one.resets, 1, 'none of them holds much: the connection');
+  t.end();
+});
 
 t.test('those of one kind are counted where they are', (t) => {
   const { connections, add } = rig();
