@@ -97,7 +97,7 @@ export function watchObject(
   const ended = keepWatching({ ...what, fieldSelector: `metadata.name=${name}` }, options, state, {
     start: async () => '',
     opened: onChange,
-    told: onChange,
+    told: ({ type }) => type !== 'BOOKMARK' && onChange(),
     closed: onChange,
   });
   return { isOpen: () => state.isOpen, ended };

@@ -138,7 +138,10 @@ t.test(
 );
 
 t.test('of one object is told that it may have changed: at each begin and end, and without a list', async (t) => {
-  const { clock, asked, needs, end } = rig(t, [{ events: [of('MODIFIED', 'a', '5')], end: 'clean' }, {}]);
+  const { clock, asked, needs, end } = rig(t, [
+    { events: [of('MODIFIED', 'a', '5'), of('BOOKMARK', '', '9')], end: 'clean' },
+    {},
+  ]);
   let rings = 0;
   const { isOpen, ended } = watchObject({ ...what, name: 'a' }, { ...needs, onChange: () => rings++ });
   end(ended);
