@@ -4,13 +4,14 @@ import { connect as connectHttp2, createServer as createHttp2Server, type Server
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
-import { WebSocket, WebSocketServer } from 'ws';
+import { WebSocket } from 'ws';
 import { listen } from '../../src/base/listen.ts';
 import { shortDirectory } from '../support/cli.ts';
 import { startSidecarProcess } from '../support/faults/process.ts';
 import { testAuthority } from '../support/identity-files.ts';
 import { until } from '../support/identity-rig.ts';
 import { freePort } from '../support/servers.ts';
+import { echoMessages } from '../support/small-apps.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
 const REQUESTS = 100;
@@ -20,8 +21,7 @@ const POLLS = 10;
 async function startRig(t: Test, drain: string) {
   const held: ServerResponse[] = [];
   const app = createServer((_request, response) => void held.push(response));
-  const sockets = new WebSocketServer({ server: app });
-  sockets.on('connection', (socket) => socket.on('message', (data) => socket.send(String(data))));
+  const sockets = echoMessages(app);
   const grpc = createHttp2Server();
   const streams = new Map<string, ServerHttp2Stream>();
   grpc.on('stream', (stream: ServerHttp2Stream, headers) => {

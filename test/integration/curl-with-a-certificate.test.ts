@@ -6,16 +6,13 @@ import { overwrite, spiffeIdOf, testAuthority } from '../support/identity-files.
 import { startNode } from '../support/mesh.ts';
 import { requireProgram } from '../support/programs.ts';
 import { run } from '../support/servers.ts';
+import { countBytes } from '../support/small-apps.ts';
 
 t.test('curl with a certificate calls an inbound with protocol: http; without one it gets nothing', async (t) => {
   const curl = requireProgram(t, 'curl');
   if (curl === undefined) return;
   const app = createServer((request, response) => {
-    let bytes = 0;
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-    });
-    request.once('end', () =>
+    countBytes(request, (bytes) =>
       response.end(`${request.method} ${bytes} ${request.headers['x-forwarded-client-cert']}\n`),
     );
   });

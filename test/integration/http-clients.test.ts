@@ -2,23 +2,20 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import t, { type Test } from 'tap';
-import { WebSocket, WebSocketServer } from 'ws';
+import { WebSocket } from 'ws';
 import { echoTarget, startHttp } from '../support/http-rig.ts';
 import { swap } from '../support/identity-files.ts';
 import { inUse } from '../support/memory.ts';
 import { startPair } from '../support/mesh.ts';
 import { requireProgram } from '../support/programs.ts';
 import { run } from '../support/servers.ts';
+import { countBytes, echoMessages } from '../support/small-apps.ts';
 import { until } from '../support/until.ts';
 
 /** An ordinary Node server behind both sidecars; answers what it saw. */
 async function startNodeApp(t: Test) {
   const app = createServer((request: IncomingMessage, response) => {
-    let bytes = 0;
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-    });
-    request.once('end', () => response.end(`${request.method} ${request.url} ${bytes} bytes`));
+    countBytes(request, (bytes) => response.end(`${request.method} ${request.url} ${bytes} bytes`));
   });
   const { web, authority } = await startPair(t, (socket) => app.emit('connection', socket), { protocol: 'http' });
   return { app, web, authority, url: `http://127.0.0.1:${web.local.port}` };
@@ -59,11 +56,10 @@ t.test('curl: 200 requests at once', async (t) => {
 
 t.test('WebSocket: messages both ways, large ones, and a close code', async (t) => {
   const { app, web } = await startNodeApp(t);
-  const wss = new WebSocketServer({ server: app });
+  const wss = echoMessages(app);
   t.teardown(() => wss.close());
   wss.on('connection', (socket, request) => {
     socket.send(`hello ${request.headers['x-forwarded-client-cert'] === undefined ? 'nobody' : 'caller'}`);
-    socket.on('message', (data, isBinary) => socket.send(data, { binary: isBinary }));
   });
   const socket = new WebSocket(`ws://127.0.0.1:${web.local.port}/ws`);
   const messages: Buffer[] = [];

@@ -7,6 +7,7 @@ import { startHttp2 } from '../support/http2-rig.ts';
 import { overwrite, spiffeIdOf, type TestAuthority } from '../support/identity-files.ts';
 import { requireProgram } from '../support/programs.ts';
 import { run } from '../support/servers.ts';
+import { countBytes } from '../support/small-apps.ts';
 
 const NAME = 'orders.ai-teddy.local';
 
@@ -18,11 +19,7 @@ async function identity(authority: TestAuthority): Promise<string> {
 
 /** Says what it got, as one line. */
 const app: Parameters<typeof startHttp2>[1] = (stream, headers) => {
-  let bytes = 0;
-  stream.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-  });
-  stream.once('end', () => {
+  countBytes(stream, (bytes) => {
     if (stream.destroyed) return;
     stream.respond({ ':status': 200 });
     stream.end(`${headers[':method']} ${headers[':path']} ${bytes} ${headers['x-forwarded-client-cert']}\n`);

@@ -85,6 +85,15 @@ async function flood(client: RawHttp2, limit: number, next: (i: number) => Buffe
   return i;
 }
 
+const streamOf = (i: number) => 2 * i + 1;
+
+/** The request with this number, and a frame that comes behind it. */
+const asked = (i: number, type: number, payload: Buffer) =>
+  Buffer.concat([
+    frame(TYPES.HEADERS, END_HEADERS | END_STREAM, streamOf(i), fieldBlock(GET)),
+    frame(type, 0, streamOf(i), payload),
+  ]);
+
 const FLOODS: ReadonlyArray<{ id: string; reason: string; most: number; next: () => Buffer }> = [
   { id: 'X9 SETTINGS', reason: 'settings_flood', most: 25, next: () => frame(TYPES.SETTINGS, 0, 0) },
   { id: 'X10 PING', reason: 'ping_flood', most: 60, next: () => frame(TYPES.PING, 0, 0, Buffer.alloc(8)) },
@@ -125,14 +134,7 @@ for (const { id, reason, most, next } of FLOODS) {
 t.test('X5 rapid reset: the connection is closed, and what was cancelled is cancelled at the app', async (t) => {
   const rig = await start(t, () => {});
   const client = await rig.attacker();
-  let stream = -1;
-  const sent = await flood(client, 3_000, () => {
-    stream += 2;
-    return Buffer.concat([
-      frame(TYPES.HEADERS, END_HEADERS | END_STREAM, stream, fieldBlock(GET)),
-      frame(TYPES.RST_STREAM, 0, stream, Buffer.from([0, 0, 0, 8])),
-    ]);
-  });
+  const sent = await flood(client, 3_000, (i) => asked(i, TYPES.RST_STREAM, Buffer.from([0, 0, 0, 8])));
   await client.closed;
   t.ok(sent <= 250, `closed after ${sent} streams`);
   t.ok(rig.streams.all <= 200, `${rig.streams.all} requests reached the app`);
@@ -144,14 +146,7 @@ t.test('X5 rapid reset: the connection is closed, and what was cancelled is canc
 t.test('X6 MadeYouReset: WINDOW_UPDATE 0 on streams', async (t) => {
   const rig = await start(t, () => {});
   const client = await rig.attacker();
-  let stream = -1;
-  const sent = await flood(client, 3_000, () => {
-    stream += 2;
-    return Buffer.concat([
-      frame(TYPES.HEADERS, END_HEADERS | END_STREAM, stream, fieldBlock(GET)),
-      frame(TYPES.WINDOW_UPDATE, 0, stream, Buffer.alloc(4)),
-    ]);
-  });
+  const sent = await flood(client, 3_000, (i) => asked(i, TYPES.WINDOW_UPDATE, Buffer.alloc(4)));
   await client.closed;
   t.ok(sent <= 200, `closed after ${sent}`);
   await until(() => rig.streams.now === 0);
@@ -185,16 +180,10 @@ t.test('X8 HPACK bomb: blocks that grow are refused, and then the connection', a
     Buffer.alloc(127 + 0x40 + 0x1d * 128, 'y'),
   ]);
   client.send(frame(TYPES.HEADERS, END_HEADERS | END_STREAM, 1, Buffer.concat([fieldBlock(GET), entry])));
-  let stream = 1;
-  const sent = await flood(client, 3_000, () => {
-    stream += 2;
-    return frame(
-      TYPES.HEADERS,
-      END_HEADERS | END_STREAM,
-      stream,
-      Buffer.concat([fieldBlock(GET), Buffer.alloc(16_000, 0xbe)]),
-    );
-  });
+  const block = Buffer.concat([fieldBlock(GET), Buffer.alloc(16_000, 0xbe)]);
+  const sent = await flood(client, 3_000, (i) =>
+    frame(TYPES.HEADERS, END_HEADERS | END_STREAM, streamOf(i + 1), block),
+  );
   await client.closed;
   t.ok(sent <= 40, `closed after ${sent} blocks`);
   t.ok(rig.streams.all <= 1);
@@ -205,11 +194,7 @@ t.test('X8 HPACK bomb: blocks that grow are refused, and then the connection', a
 t.test('X14 stream flood: 100 at once, and the connection is closed for the rest', async (t) => {
   const rig = await start(t, () => {});
   const client = await rig.attacker();
-  let stream = -1;
-  const sent = await flood(client, 20_000, () => {
-    stream += 2;
-    return frame(TYPES.HEADERS, END_HEADERS, stream, fieldBlock(POST));
-  });
+  const sent = await flood(client, 20_000, (i) => frame(TYPES.HEADERS, END_HEADERS, streamOf(i), fieldBlock(POST)));
   await client.closed;
   t.ok(sent <= 1_500, `closed after ${sent} streams`);
   t.ok(rig.streams.most <= 100, `at most ${rig.streams.most} at once`);

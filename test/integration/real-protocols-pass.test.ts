@@ -2,10 +2,11 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import { status } from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
-import { WebSocket, WebSocketServer } from 'ws';
+import { WebSocket } from 'ws';
 import { echoesAStream, grpcClient, startGrpcServer } from '../support/grpc.ts';
 import { requireProgram } from '../support/programs.ts';
 import { postgresDirectories, run, startPostgres, startRedis } from '../support/servers.ts';
+import { countBytes, echoMessages } from '../support/small-apps.ts';
 import { WAYS } from '../support/ways.ts';
 
 // Started once for all ways.
@@ -24,11 +25,7 @@ for (const way of WAYS) {
       const curl = requireProgram(t, 'curl');
       if (curl === undefined) return;
       const app = createServer((request: IncomingMessage, response) => {
-        let bytes = 0;
-        request.on('data', (chunk: Buffer) => {
-          bytes += chunk.length;
-        });
-        request.once('end', () => response.end(`${request.method} ${request.url} ${bytes} bytes`));
+        countBytes(request, (bytes) => response.end(`${request.method} ${request.url} ${bytes} bytes`));
       });
       const port = await way.start(t, await portOf(t, app));
       if (port === undefined) return;
@@ -84,8 +81,7 @@ for (const way of WAYS) {
 
     t.test('WebSocket: text and binary both ways, and a clean close', async (t) => {
       const app = createServer();
-      const sockets = new WebSocketServer({ server: app });
-      sockets.on('connection', (socket) => socket.on('message', (data, binary) => socket.send(data, { binary })));
+      const sockets = echoMessages(app);
       const port = await way.start(t, await portOf(t, app));
       if (port === undefined) return;
       const socket = new WebSocket(`ws://127.0.0.1:${port}/chat`);

@@ -3,9 +3,10 @@ import { Agent, createServer, type IncomingMessage, request } from 'node:http';
 import { connect, createServer as createTcpServer } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
-import { WebSocket, WebSocketServer } from 'ws';
+import { WebSocket } from 'ws';
 import { listen } from '../../src/base/listen.ts';
 import { echo } from './mesh.ts';
+import { countBytes, echoMessages } from './small-apps.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
 
@@ -13,14 +14,9 @@ const LOOPBACK = { host: '127.0.0.1', port: 0 };
 export async function startMixedApp(t: Test): Promise<number> {
   // One upload lasts as long as the load: longer than the five minutes that a request may take otherwise.
   const app = createServer({ keepAliveTimeout: 0, requestTimeout: 0 }, (incoming: IncomingMessage, response) => {
-    let bytes = 0;
-    incoming.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-    });
-    incoming.once('end', () => response.end(String(bytes)));
+    countBytes(incoming, (bytes) => response.end(String(bytes)));
   });
-  const sockets = new WebSocketServer({ server: app });
-  sockets.on('connection', (socket) => socket.on('message', (data, binary) => socket.send(data, { binary })));
+  const sockets = echoMessages(app);
   t.teardown(() => {
     for (const socket of sockets.clients) socket.terminate();
     app.close();

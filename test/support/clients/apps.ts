@@ -3,13 +3,12 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo, Server } from 'node:net';
 import type { Test } from 'tap';
-import { WebSocketServer } from 'ws';
+import { countBytes, echoMessages } from '../small-apps.ts';
 
 /** A small web app: a page that tries what pages do, an upload, events, a WebSocket that echoes. */
 export async function startWebApp(t: Test): Promise<number> {
   const server = createServer(answer);
-  const sockets = new WebSocketServer({ server });
-  sockets.on('connection', (socket) => socket.on('message', (data, binary) => socket.send(data, { binary })));
+  const sockets = echoMessages(server);
   t.teardown(() => sockets.close());
   return await portOf(t, server);
 }
@@ -17,11 +16,7 @@ export async function startWebApp(t: Test): Promise<number> {
 /** Says what it got, over HTTP/2 without TLS. */
 export async function startHttp2App(t: Test): Promise<number> {
   const server = createHttp2Server((request, response) => {
-    let bytes = 0;
-    request.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-    });
-    request.once('end', () => response.end(`${request.method} ${request.url} ${bytes} bytes`));
+    countBytes(request, (bytes) => response.end(`${request.method} ${request.url} ${bytes} bytes`));
   });
   server.on('session', (session) => t.teardown(() => session.destroy()));
   return await portOf(t, server);
