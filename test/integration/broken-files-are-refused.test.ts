@@ -113,9 +113,16 @@ t.test('F2, F5: each broken set is refused, said once, counted once, and the old
     t.match(`${line?.['msg']} ${line?.['why']}`, says, `${what}: says why`);
     t.type(line?.['fix'], 'string');
     t.equal(await metric('sidelock_last_reload_successful'), 0);
+    t.equal(await metric('sidelock_reload_total{result="invalid"}'), invalid + 1, `${what}: counted once`);
     await restore(directory, good);
     await until(async () => (await metric('sidelock_last_reload_successful')) === 1);
-    t.equal(await metric('sidelock_reload_total{result="invalid"}'), invalid + 1, `${what}: counted once`);
+    // On a busy machine the files are looked at between two that are restored: another broken set.
+    const said = events('identity_refused').length - before;
+    t.equal(
+      await metric('sidelock_reload_total{result="invalid"}'),
+      invalid + said,
+      `${what}: as often as it was said`,
+    );
     t.equal(serial(), good.serial);
     t.ok(readiness.ready);
   }

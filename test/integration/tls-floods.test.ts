@@ -91,7 +91,13 @@ t.test('X19 half-open handshakes: 5,000 cost less than 100 MB and end when their
   const cut = await rig.orders.metric(refused('handshake_flood'));
   t.equal(counted[0], 2_500, 'who said nothing');
   t.equal((counted[1] ?? 0) + cut, 2_500, 'a byte of a hello, and whole ones');
-  t.equal(rig.orders.events('handshake_failed').length, 1, 'a port probe counts, and is not logged');
+  const lines = rig.orders.events('handshake_failed');
+  // A refusal that goes on is said again after a while.
+  t.ok(lines.length > 0 && lines.length < 10, `${lines.length} lines`);
+  t.ok(
+    lines.every(({ reason }) => reason === 'handshake_timeout'),
+    'a port probe counts, and is not logged',
+  );
   await other.stop(t);
 });
 
@@ -119,7 +125,8 @@ const HALF_OPEN = `
 t.test(
   'X20 handshakes that fail, by the hundred: their address is cut short, and open connections go on',
   async (t) => {
-    const rig = await start(t, { failedHandshakesPerSecond: 20 });
+    // So few that a machine too busy for a hundred a second does not stay within them.
+    const rig = await start(t, { failedHandshakesPerSecond: 5 });
     const other = await rig.victim();
     const stranger = testAuthority('Other-CA');
     const big = makeLeaf(stranger.root, { keys: rsaKeys(4096) });
@@ -137,7 +144,7 @@ t.test(
     t.equal(judged + cut, 300);
     t.ok(judged < 250 && cut > 50, `${judged} handshakes were made, ${cut} were not`);
     t.match(rig.orders.events('handshake_flood')[0], { code: 'SL-LIMIT-004', listener: 'in', fix: String });
-    t.ok(rig.orders.events('handshake_flood').length <= 2);
+    t.ok(rig.orders.events('handshake_flood').length <= 5);
     await other.stop(t);
     // The budget fills again as time goes by.
     await until(async () => {
