@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { createPublicKey } from 'node:crypto';
+import { once } from 'node:events';
 import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
-import { DAY, HOUR, MINUTE } from '../../../src/base/clock.ts';
+import { type Clock, DAY, HOUR, MINUTE, systemClock } from '../../../src/base/clock.ts';
 import type { Manager } from '../../../src/manager/manager.ts';
 import { parseBundle } from '../../../src/pki/bundle.ts';
 import { parseCertificate } from '../../../src/pki/certificate.ts';
@@ -13,7 +14,7 @@ import { generateKey, privateKeyFromPem } from '../../../src/pki/keys.ts';
 import type { IdentityMaterial } from '../../../src/pki/material.ts';
 import { verifyPeer } from '../../../src/pki/peer.ts';
 import { until } from '../../support/identity-rig.ts';
-import { openManager, type Rig, shiftedClock, startRig, temporaryDirectory } from '../../support/manager/rig.ts';
+import { openManager, type Rig, startRig, temporaryDirectory } from '../../support/manager/rig.ts';
 import { requireProgram } from '../../support/programs.ts';
 
 function chainOf({ leaf, chain }: IdentityMaterial): Buffer[] {
@@ -186,7 +187,16 @@ t.test(
 
 t.test('M42 a restart in each phase goes on from there, and what a step left unfinished is taken away', async (t) => {
   const storage = join(await temporaryDirectory(t), 'store');
-  const clock = shiftedClock();
+  // Nothing happens by itself until the last phase was looked at.
+  const looked = Promise.withResolvers<void>();
+  const clock: Clock = {
+    now: systemClock.now,
+    async sleep(ms, signal) {
+      const stopped = signal.aborted ? undefined : once(signal, 'abort');
+      await Promise.race([looked.promise, stopped]);
+      await systemClock.sleep(ms, signal);
+    },
+  };
   const state = join(storage, '.sidelock');
   const again = async (before: Manager) => {
     await before[Symbol.asyncDispose]();
@@ -213,6 +223,7 @@ t.test('M42 a restart in each phase goes on from there, and what a step left unf
     await manager.initializeServiceCertificate({ serviceName: 'web', serviceType: 'api_service' });
   }
   // Nobody needs the old roots, so they end before their time.
+  looked.resolve();
   await until(() => manager.trust.phase() === 'steady');
   await manager[Symbol.asyncDispose]();
   await rm(join(state, 'trust.json'));
