@@ -23,7 +23,7 @@ t.test(
       stream.end('hello'.repeat(200));
     });
     // A case that waits for what does not come takes as long as this, in seconds.
-    const { stdout } = await run(program, ['127.0.0.1', String(web.local.port), '1'], { maxBuffer: 8 << 20 });
+    const { stdout } = await run(program, ['127.0.0.1', String(web.local.port), '2'], { maxBuffer: 8 << 20 });
     const cases = [...stdout.matchAll(/^case (\w+) (\S+): (.*)$/gm)].map(([, outcome, id = '', what]) => ({
       outcome,
       id,

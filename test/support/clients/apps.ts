@@ -34,11 +34,7 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
     setImmediate(() => response.write('data: two\n\n'));
     return;
   }
-  let bytes = 0;
-  request.on('data', (chunk: Buffer) => {
-    bytes += chunk.length;
-  });
-  request.once('end', () => response.end(`${request.method} ${request.url} ${bytes} bytes`));
+  countBytes(request, (bytes) => response.end(`${request.method} ${request.url} ${bytes} bytes`));
 }
 
 /** Its title says what came of it. */
