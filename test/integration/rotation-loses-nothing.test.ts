@@ -60,13 +60,15 @@ for (const [how, put, streams] of [
     t.equal(served.size, ROTATIONS);
 
     const before = orders.lines.length;
+    // On a busy machine sets were seen between two of their files.
+    const invalid = (await orders.metric('sidelock_reload_total{result="invalid"}')) ?? 0;
     await overwrite(orders.directory, { key: authority.issue('orders').key });
     await until(() => orders.lines.slice(before).some(({ event }) => event === 'identity_refused'));
     const answered = load.answered();
     await until(() => load.answered() > answered + 100);
     t.equal(orders.lines.slice(before).filter(({ event }) => event === 'identity_refused').length, 1, 'logged once');
     t.ok(served.has(await servedSerial(orders.mtls.port, probe)), 'a broken set is refused, the old one serves on');
-    t.equal(await orders.metric('sidelock_reload_total{result="invalid"}'), 1);
+    t.equal(await orders.metric('sidelock_reload_total{result="invalid"}'), invalid + 1);
 
     old.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
     const [answer] = await once(old, 'data');
