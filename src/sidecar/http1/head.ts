@@ -1,4 +1,4 @@
-import { BLANK, CLASS, CR, equalsIgnoringCase, LF, TOKEN, VALUE } from './bytes.ts';
+import { BLANK, CLASS, CR, LF, TOKEN, VALUE } from './bytes.ts';
 import type { Rejection } from './reasons.ts';
 
 export interface HeadLimits {
@@ -33,7 +33,10 @@ export const NAMES = [
 ] as const;
 export type KnownName = (typeof NAMES)[number];
 
-/** One field line. Positions are in the text of its head; the name is [line, nameEnd), the line ends before `next`. */
+/**
+ * One field line. Positions are in the text of its head; the name is [line, nameEnd), the line ends before `next`.
+ * The next head that anybody reads takes its place: what is to stay has to be taken out.
+ */
 export interface Field {
   readonly name: KnownName;
   readonly line: number;
@@ -56,9 +59,9 @@ export interface RawHead {
   readonly start: number;
   readonly startEnd: number;
   readonly fields: readonly Field[];
-  /** Just behind the empty line. */
-  readonly end: number;
 }
+
+const SMALLEST = 1_024;
 
 /**
  * Reads heads, however their bytes are cut (RFC 9112 2-5, and stricter: no bare CR or LF, no folds, no blank before a
@@ -66,13 +69,19 @@ export interface RawHead {
  */
 export class HeadReader {
   readonly #limits: HeadLimits;
-  /** Bytes of an unfinished head. */
-  #text = '';
+  /** Bytes of an unfinished head, the first `#held` of its memory. */
+  #own: Buffer | undefined;
+  #held = 0;
+  /** Fields that were read before the push under way. */
+  #fields: readonly Field[] = NO_FIELDS;
+  /** What the push under way looks at: the head begins at `#base` of these bytes and is `#size` long so far. */
+  #bytes: Buffer = NOTHING;
+  #base = 0;
+  #size = 0;
   /** Start of the line to be read next. */
   #at = 0;
   #start = 0;
   #startEnd = -1;
-  #fields: Field[] = [];
   #counted = 0;
   #emptyLines = 0;
   /** How many bytes of the last push belonged to the head that it completed. */
@@ -84,7 +93,7 @@ export class HeadReader {
 
   /** Whether a head was begun and not ended. */
   get begun(): boolean {
-    return this.#text !== '';
+    return this.#held > 0;
   }
 
   /**
@@ -92,29 +101,40 @@ export class HeadReader {
    * needed, and all were taken.
    */
   push(buffer: Buffer, from: number, to: number): RawHead | Rejection | undefined {
-    const held = this.#text.length;
+    const held = this.#held;
     // An empty line may come first and does not count; one byte more tells that a head is too large.
-    const room = this.#limits.maxBytes + 3 - held;
-    const piece = buffer.toString('latin1', from, Math.min(to, from + room));
-    this.#text = held === 0 ? piece : this.#text + piece;
-    // Until a line ends there is nothing to judge: each byte is looked at once.
-    if (held > 0 && !piece.includes('\n')) return this.#checkSize();
+    const end = Math.min(to, from + this.#limits.maxBytes + 3 - held);
+    this.#size = held + end - from;
+    if (held === 0) {
+      this.#bytes = buffer;
+      this.#base = from;
+    } else {
+      this.#bytes = this.#keep(buffer, from, end);
+      this.#base = 0;
+      // Until a line ends there is nothing to judge: each byte is looked at once.
+      if (!buffer.subarray(from, end).includes(LF)) return this.#checkSize(this.#size);
+    }
+    usedSlots = 0;
     const result = this.#lines();
-    if (typeof result !== 'object') return result;
-    this.taken = result.end - held;
+    if (result === undefined) {
+      if (held === 0) this.#keep(buffer, from, end);
+      this.#fields = [...this.#fields, ...slots.slice(0, usedSlots).map((field) => ({ ...field }))];
+    } else if (typeof result === 'object') this.taken -= held;
+    this.#bytes = NOTHING;
     return result;
   }
 
   #lines(): RawHead | Rejection | undefined {
-    const text = this.#text;
+    const bytes = this.#bytes;
+    const base = this.#base;
+    const size = this.#size;
     const { maxFields } = this.#limits;
     for (;;) {
-      const first = text.charCodeAt(this.#at);
-      if (Number.isNaN(first)) return this.#checkSize();
+      if (this.#at >= size) return this.#checkSize(size);
+      const first = bytes[base + this.#at] ?? 0;
       if (first === CR) {
-        const second = text.charCodeAt(this.#at + 1);
-        if (Number.isNaN(second)) return this.#checkSize();
-        if (second !== LF) return 'bare_cr';
+        if (this.#at + 1 === size) return this.#checkSize(size);
+        if (bytes[base + this.#at + 1] !== LF) return 'bare_cr';
         if (this.#startEnd >= 0) return this.#finish(this.#at + 2);
         // RFC 9112 2.2: an empty line before a request is forgiven, once.
         if (++this.#emptyLines > 1) return 'bad_start_line';
@@ -123,7 +143,7 @@ export class HeadReader {
         continue;
       }
       const fault = this.#startEnd < 0 ? this.#startLine(first) : this.#field(first);
-      if (fault === '') return this.#checkSize();
+      if (fault === '') return this.#checkSize(size);
       if (fault !== undefined) return fault;
       if (this.#counted > maxFields) return 'too_many_fields';
       const over = this.#checkSize(this.#at);
@@ -133,49 +153,56 @@ export class HeadReader {
 
   /** Undefined when the line was taken, '' when it is not complete. */
   #startLine(first: number): Rejection | '' | undefined {
-    const text = this.#text;
-    const lf = text.indexOf('\n', this.#at);
     if (first === LF) return 'bare_lf';
-    if (lf < 0) return '';
-    if (text.charCodeAt(lf - 1) !== CR) return 'bare_lf';
-    if (text.indexOf('\r', this.#at) !== lf - 1) return 'bare_cr';
-    this.#startEnd = lf - 1;
-    this.#at = lf + 1;
+    const bytes = this.#bytes;
+    const end = this.#base + this.#size;
+    let cr = -1;
+    let i = this.#base + this.#at;
+    for (; i < end && bytes[i] !== LF; i++) if (bytes[i] === CR && cr < 0) cr = i;
+    if (i === end) return '';
+    if (bytes[i - 1] !== CR) return 'bare_lf';
+    if (cr !== i - 1) return 'bare_cr';
+    this.#startEnd = cr - this.#base;
+    this.#at = i + 1 - this.#base;
     return undefined;
   }
 
   #field(first: number): Rejection | '' | undefined {
-    const text = this.#text;
-    const { length } = text;
-    const line = this.#at;
     if (((CLASS[first] ?? 0) & BLANK) !== 0) return 'folded_field';
+    const bytes = this.#bytes;
+    const base = this.#base;
+    const end = base + this.#size;
+    const line = base + this.#at;
     let i = line;
-    while (((CLASS[text.charCodeAt(i)] ?? 0) & TOKEN) !== 0) i++;
+    while (i < end && ((CLASS[bytes[i] ?? 0] ?? 0) & TOKEN) !== 0) i++;
     const nameEnd = i;
-    if (i === length) return '';
-    if (i === line || text.charCodeAt(i) !== 58) return text.charCodeAt(i) === LF ? 'bare_lf' : 'bad_field_name';
+    if (i === end) return '';
+    if (i === line || bytes[i] !== 58) return bytes[i] === LF ? 'bare_lf' : 'bad_field_name';
     i++;
-    while (((CLASS[text.charCodeAt(i)] ?? 0) & BLANK) !== 0) i++;
+    while (i < end && ((CLASS[bytes[i] ?? 0] ?? 0) & BLANK) !== 0) i++;
     const valueStart = i;
-    while (((CLASS[text.charCodeAt(i)] ?? 0) & VALUE) !== 0) i++;
-    if (i === length) return '';
-    const stop = text.charCodeAt(i);
-    if (stop === LF) return 'bare_lf';
-    if (stop !== CR) return 'bad_field_value';
-    if (i + 1 === length) return '';
-    if (text.charCodeAt(i + 1) !== LF) return 'bare_cr';
+    while (i < end && ((CLASS[bytes[i] ?? 0] ?? 0) & VALUE) !== 0) i++;
+    if (i === end) return '';
+    if (bytes[i] === LF) return 'bare_lf';
+    if (bytes[i] !== CR) return 'bad_field_value';
+    if (i + 1 === end) return '';
+    if (bytes[i + 1] !== LF) return 'bare_cr';
     let valueEnd = i;
-    while (valueEnd > valueStart && ((CLASS[text.charCodeAt(valueEnd - 1)] ?? 0) & BLANK) !== 0) valueEnd--;
-    const next = i + 2;
-    const name = nameOf(text, line, nameEnd);
+    while (valueEnd > valueStart && ((CLASS[bytes[valueEnd - 1] ?? 0] ?? 0) & BLANK) !== 0) valueEnd--;
+    const name = nameOf(bytes, line, nameEnd);
     // What a sidecar before us added must not make a request too large that it let pass.
     if (name !== 'x-request-id' && name !== 'traceparent') this.#counted++;
-    this.#fields.push({ name, line, nameEnd, valueStart, valueEnd, next });
-    this.#at = next;
+    const field = nextSlot();
+    field.name = name;
+    field.line = line - base;
+    field.nameEnd = nameEnd - base;
+    field.valueStart = valueStart - base;
+    field.valueEnd = valueEnd - base;
+    field.next = this.#at = i + 2 - base;
     return undefined;
   }
 
-  #checkSize(size = this.#text.length): Rejection | undefined {
+  #checkSize(size: number): Rejection | undefined {
     if (size - this.#start <= this.#limits.maxBytes) return undefined;
     return this.#startEnd < 0 || this.#startEnd - this.#start > this.#limits.maxBytes
       ? 'target_too_long'
@@ -185,27 +212,75 @@ export class HeadReader {
   #finish(end: number): RawHead | Rejection {
     const over = this.#checkSize(end);
     if (over !== undefined) return over;
-    const head = { text: this.#text, start: this.#start, startEnd: this.#startEnd, fields: this.#fields, end };
-    this.#text = '';
-    this.#at = this.#start = this.#emptyLines = this.#counted = 0;
+    const text = this.#bytes.toString('latin1', this.#base, this.#base + end);
+    const last = slots.slice(0, usedSlots);
+    const fields = this.#fields === NO_FIELDS ? last : [...this.#fields, ...last];
+    const head = { text, start: this.#start, startEnd: this.#startEnd, fields };
+    this.taken = end;
+    this.#own = undefined;
+    this.#fields = NO_FIELDS;
+    this.#held = this.#at = this.#start = this.#emptyLines = this.#counted = 0;
     this.#startEnd = -1;
-    this.#fields = [];
     return head;
+  }
+
+  /** Adds bytes of an unfinished head to those there are. */
+  #keep(buffer: Buffer, from: number, to: number): Buffer {
+    const size = this.#held + to - from;
+    let own = this.#own ?? NOTHING;
+    if (own.length < size) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(SMALLEST, 2 * size));
+      own.copy(larger, 0, 0, this.#held);
+      own = this.#own = larger;
+    }
+    buffer.copy(own, this.#held, from, to);
+    this.#held = size;
+    return own;
   }
 }
 
-const BY_LENGTH: ReadonlyArray<readonly KnownName[]> = byLength();
+type Slot = { -readonly [K in keyof Field]: Field[K] };
 
-function nameOf(text: string, from: number, to: number): KnownName {
-  for (const name of BY_LENGTH[to - from] ?? NONE) if (equalsIgnoringCase(text, from, name)) return name;
+const NOTHING = Buffer.alloc(0);
+const NO_FIELDS: readonly Field[] = [];
+/** Fields of the head that is being read, by whichever reader: most heads come whole and are judged before the next. */
+const slots: Slot[] = [];
+let usedSlots = 0;
+
+function nextSlot(): Slot {
+  let slot = slots[usedSlots];
+  if (slot === undefined) {
+    slot = { name: 'other', line: 0, nameEnd: 0, valueStart: 0, valueEnd: 0, next: 0 };
+    slots.push(slot);
+  }
+  usedSlots++;
+  return slot;
+}
+
+const BY_LENGTH: ReadonlyArray<ReadonlyArray<{ readonly name: KnownName; readonly bytes: Uint8Array }>> = byLength();
+
+function nameOf(bytes: Uint8Array, from: number, to: number): KnownName {
+  for (const known of BY_LENGTH[to - from] ?? NONE) if (isName(bytes, from, known.bytes)) return known.name;
   return 'other';
 }
 
-const NONE: readonly KnownName[] = [];
+const NONE: never[] = [];
 
-function byLength(): KnownName[][] {
+/** ASCII case does not count; `lower` is in lower case. */
+function isName(bytes: Uint8Array, from: number, lower: Uint8Array): boolean {
+  for (let i = 0; i < lower.length; i++) {
+    const byte = bytes[from + i] ?? 0;
+    if (byte !== lower[i] && (byte < 65 || byte > 90 || byte + 32 !== lower[i])) return false;
+  }
+  return true;
+}
+
+function byLength() {
   const longest = Math.max(...NAMES.map((name) => name.length));
   return Array.from({ length: longest + 1 }, (_, length) =>
-    NAMES.filter((name) => name !== 'other' && name.length === length),
+    NAMES.filter((name) => name !== 'other' && name.length === length).map((name) => ({
+      name,
+      bytes: Uint8Array.from(Buffer.from(name)),
+    })),
   );
 }
