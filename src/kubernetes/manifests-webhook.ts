@@ -73,6 +73,8 @@ export function webhookManifests(options: InstallOptions): Json[] {
               { name: 'webhook', containerPort: 8443 },
               { name: 'health', containerPort: 8081 },
             ],
+            // The API server is led to a pod for a moment after it began to end, and takes no answer for a yes.
+            lifecycle: { preStop: { sleep: { seconds: 5 } } },
             readinessProbe: probe('/readyz', 'health', { periodSeconds: 2, timeoutSeconds: 5 }),
             livenessProbe: probe('/healthz', 'health', {
               initialDelaySeconds: 10,

@@ -33,7 +33,7 @@ let manager: { readonly url: string; readonly root: string };
 const RIGHTS = [
   ['clusterrole', 'tokens-manager', '--verb=create', '--resource=tokenreviews.authentication.k8s.io'],
   ['clusterrole', 'tokens-manager-pods', '--verb=get', '--resource=pods'],
-  ['clusterrole', 'tokens-manager-services', '--verb=list', '--resource=services'],
+  ['clusterrole', 'tokens-manager-services', '--verb=list,watch', '--resource=services'],
 ];
 
 t.before(async () => {

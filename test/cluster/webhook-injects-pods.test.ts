@@ -100,6 +100,31 @@ t.test('check --kubernetes finds nothing wrong with it', async (t) => {
   t.match(stdout, /11 ok, 0 to know, warnings: 0, errors: 0/);
 });
 
+t.test('a pod that is made while the webhook is replaced has its sidecar', async (t) => {
+  const annotations = { service: 'default', inbound: '8443:8080', allow: 'web' };
+  const app = template({ name: 'tried', script: IDLE_APP, annotations });
+  const pod = { apiVersion: 'v1', kind: 'Pod', ...app, metadata: { ...app.metadata, name: 'tried' } };
+  const path = 'jsonpath={.spec.initContainers[*].name}';
+  const make = ['create', '--dry-run=server', '-o', path, '-f', '-'];
+  const inSystem = (...words: readonly string[]) => kubectl(['-n', SYSTEM, ...words]);
+  const old = (await inSystem('get', 'pods', '-l', 'app.kubernetes.io/component=webhook', '-o', 'name')).trim();
+  await inSystem('rollout', 'restart', 'deployment/sidelock-webhook');
+  let replaced = false;
+  const done = inSystem('wait', '--for=delete', '--timeout=120s', ...old.split('\n')).finally(() => {
+    replaced = true;
+  });
+  const found = new Map<string, number>();
+  const maker = async () => {
+    while (!replaced) {
+      const { stdout, stderr } = await tryKubectl(['-n', NAMESPACE, ...make], JSON.stringify(pod));
+      found.set(stdout + stderr, (found.get(stdout + stderr) ?? 0) + 1);
+    }
+  };
+  await Promise.all(Array.from({ length: 3 }, maker));
+  await done;
+  t.same([...found.keys()], ['sidelock'], `each of ${[...found.values()].join(' and ')}`);
+});
+
 t.test('plain Deployments in a labelled namespace come up with sidecars, and call each other by mTLS', async (t) => {
   const inbound = { inbound: '8443:8080', allow: 'web', protocol: 'http' };
   const given = list([
