@@ -33,10 +33,7 @@ export const NAMES = [
 ] as const;
 export type KnownName = (typeof NAMES)[number];
 
-/**
- * One field line. Positions are in the text of its head; the name is [line, nameEnd), the line ends before `next`.
- * The next head that anybody reads takes its place: what is to stay has to be taken out.
- */
+/** One field line. Positions are in the text of its head; the name is [line, nameEnd), the line ends before `next`. */
 export interface Field {
   readonly name: KnownName;
   readonly line: number;
@@ -72,8 +69,7 @@ export class HeadReader {
   /** Bytes of an unfinished head, the first `#held` of its memory. */
   #own: Buffer | undefined;
   #held = 0;
-  /** Fields that were read before the push under way. */
-  #fields: readonly Field[] = NO_FIELDS;
+  #fields: Field[] = [];
   /** What the push under way looks at: the head begins at `#base` of these bytes and is `#size` long so far. */
   #bytes: Buffer = NOTHING;
   #base = 0;
@@ -114,12 +110,9 @@ export class HeadReader {
       // Until a line ends there is nothing to judge: each byte is looked at once.
       if (!buffer.subarray(from, end).includes(LF)) return this.#checkSize(this.#size);
     }
-    usedSlots = 0;
     const result = this.#lines();
-    if (result === undefined) {
-      if (held === 0) this.#keep(buffer, from, end);
-      this.#fields = [...this.#fields, ...slots.slice(0, usedSlots).map((field) => ({ ...field }))];
-    } else if (typeof result === 'object') this.taken -= held;
+    if (result === undefined && held === 0) this.#keep(buffer, from, end);
+    else if (typeof result === 'object') this.taken -= held;
     this.#bytes = NOTHING;
     return result;
   }
@@ -192,13 +185,16 @@ export class HeadReader {
     const name = nameOf(bytes, line, nameEnd);
     // What a sidecar before us added must not make a request too large that it let pass.
     if (name !== 'x-request-id' && name !== 'traceparent') this.#counted++;
-    const field = nextSlot();
-    field.name = name;
-    field.line = line - base;
-    field.nameEnd = nameEnd - base;
-    field.valueStart = valueStart - base;
-    field.valueEnd = valueEnd - base;
-    field.next = this.#at = i + 2 - base;
+    const next = i + 2 - base;
+    this.#fields.push({
+      name,
+      line: line - base,
+      nameEnd: nameEnd - base,
+      valueStart: valueStart - base,
+      valueEnd: valueEnd - base,
+      next,
+    });
+    this.#at = next;
     return undefined;
   }
 
@@ -213,12 +209,10 @@ export class HeadReader {
     const over = this.#checkSize(end);
     if (over !== undefined) return over;
     const text = this.#bytes.toString('latin1', this.#base, this.#base + end);
-    const last = slots.slice(0, usedSlots);
-    const fields = this.#fields === NO_FIELDS ? last : [...this.#fields, ...last];
-    const head = { text, start: this.#start, startEnd: this.#startEnd, fields };
+    const head = { text, start: this.#start, startEnd: this.#startEnd, fields: this.#fields };
     this.taken = end;
     this.#own = undefined;
-    this.#fields = NO_FIELDS;
+    this.#fields = [];
     this.#held = this.#at = this.#start = this.#emptyLines = this.#counted = 0;
     this.#startEnd = -1;
     return head;
@@ -239,23 +233,7 @@ export class HeadReader {
   }
 }
 
-type Slot = { -readonly [K in keyof Field]: Field[K] };
-
 const NOTHING = Buffer.alloc(0);
-const NO_FIELDS: readonly Field[] = [];
-/** Fields of the head that is being read, by whichever reader: most heads come whole and are judged before the next. */
-const slots: Slot[] = [];
-let usedSlots = 0;
-
-function nextSlot(): Slot {
-  let slot = slots[usedSlots];
-  if (slot === undefined) {
-    slot = { name: 'other', line: 0, nameEnd: 0, valueStart: 0, valueEnd: 0, next: 0 };
-    slots.push(slot);
-  }
-  usedSlots++;
-  return slot;
-}
 
 const BY_LENGTH: ReadonlyArray<ReadonlyArray<{ readonly name: KnownName; readonly bytes: Uint8Array }>> = byLength();
 
