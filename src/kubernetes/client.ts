@@ -187,10 +187,16 @@ interface Answer {
 function begin(url: string, options: RequestOptions, content: string): Promise<IncomingMessage> {
   const request = url.startsWith('http:') ? httpRequest : httpsRequest;
   return new Promise((resolve, reject) => {
-    const sent = request(url, options, resolve);
+    let answered = false;
+    const sent = request(url, options, (response) => {
+      answered = true;
+      resolve(response);
+    });
     sent.on('error', (error) => {
-      // The API server closed it while nobody used it: there is one more, or another is opened.
-      if (sent.reusedSocket && nodeCode(error) === 'ECONNRESET') resolve(begin(url, options, content));
+      // The API server closed it while nobody used it: there is one more, or another is opened. Should the first have
+      // arrived all the same, only a PUT would be answered as if somebody else had been there.
+      const again = sent.reusedSocket && !answered && options.method !== 'PUT';
+      if (again && nodeCode(error) === 'ECONNRESET') resolve(begin(url, options, content));
       else reject(error);
     });
     sent.end(content);

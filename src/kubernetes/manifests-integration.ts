@@ -10,20 +10,20 @@ export function integrationManifests(namespaces: readonly string[], home: string
   return namespaces.flatMap((namespace) => {
     const of = (kind: string) => ({
       ...{ apiVersion: `${group}/v1`, kind },
-      metadata: metadata(NAME, 'manager', namespace),
+      metadata: metadata(INTEGRATION, 'manager', namespace),
     });
     return [
       { ...of('Role'), rules: RULES },
       {
         ...of('RoleBinding'),
         subjects: [{ kind: 'ServiceAccount', name: 'sidelock-manager', namespace: home }],
-        roleRef: { apiGroup: group, kind: 'Role', name: NAME },
+        roleRef: { apiGroup: group, kind: 'Role', name: INTEGRATION },
       },
     ];
   });
 }
 
-const NAME = 'sidelock-integration';
+export const INTEGRATION = 'sidelock-integration';
 const RULES: readonly Json[] = [
   { apiGroups: [''], resources: ['secrets'], verbs: ['get', 'create', 'update'] },
   { apiGroups: ['apps'], resources: ['deployments'], verbs: ['get', 'patch'] },

@@ -1,5 +1,6 @@
 import type { KubeApi } from './client.ts';
 import { listAll } from './list.ts';
+import { INTEGRATION } from './manifests-integration.ts';
 import { CONTAINER, DOMAIN, isObject, type Json, MANAGED_BY, objects, textOf } from './names.ts';
 
 /** What still needs sidelock, and the command or edit that ends it. */
@@ -75,8 +76,10 @@ export async function findOwn(api: Reader, own: string): Promise<Own[][]> {
     [
       { api: RBAC, plural: 'clusterrolebindings', cluster: true },
       { api: RBAC, plural: 'clusterroles', cluster: true },
-      { api: RBAC, plural: 'rolebindings', everywhere: true },
-      { api: RBAC, plural: 'roles', everywhere: true },
+      ...['rolebindings', 'roles'].flatMap((plural) => [
+        { api: RBAC, plural },
+        { api: RBAC, plural, everywhere: true, named: INTEGRATION },
+      ]),
       { api: '/api/v1', plural: 'serviceaccounts' },
       { api: '/api/v1', plural: 'secrets', labels: [`owner=helm,name=${OWN_NAME}`] },
     ],

@@ -62,12 +62,16 @@ export async function keepTrust(options: KeepOptions): Promise<void> {
         const isKept = looked?.bundle === now.bundle && now.at - looked.at < LOOK_MS.watched;
         if (isKept && watched.isOpen()) return;
         looked = now;
-        await keep(place, now.bundle);
+        try {
+          await keep(place, now.bundle);
+        } catch (error) {
+          looked = undefined;
+          throw error;
+        }
       },
       pause: (failures) => (failures === 0 && watched.isOpen() ? BUNDLE_MS : LOOK_MS.unwatched),
       bell,
       onFailure({ code, why, message }) {
-        looked = undefined;
         const what = `${place.what['kind']} ${place.name}`;
         log.error({ event: 'trust_not_published', code, why }, `the bundle is not in ${what}: ${message}`);
       },

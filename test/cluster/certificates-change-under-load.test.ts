@@ -7,7 +7,7 @@ import { kubectl, programs } from './kubectl.ts';
 import { account, deployment, ECHO_APP, freshNamespace, list, ready, run, service, serviceAccount } from './pods.ts';
 import { importSidecarImage } from './sidecar-image.ts';
 import { restartKubelet } from './up.ts';
-import { makeVolume, SYSTEM } from './volume.ts';
+import { makeVolume, SYSTEM, webhooks } from './volume.ts';
 
 /** So long certificates renew by themselves too (`npm run soak:cluster`); else a rollover and kubelet's restart change them. */
 const MINUTES = Number(process.env['SIDELOCK_CLUSTER_MINUTES'] ?? 0);
@@ -141,8 +141,11 @@ t.test('pods with tokens run; an upgrade of the chart lets kubelet fetch certifi
   const made = await chart('install');
   t.equal(made.code, 0, made.stderr);
   await objects(TOKENS);
+  const old = await webhooks();
   const upgraded = await chart('upgrade', '--set', 'podCertificates.enabled=true');
   t.equal(upgraded.code, 0, upgraded.stderr);
+  // They serve for a moment, and know nothing of pod certificates.
+  await kubectl(['-n', SYSTEM, 'wait', '--for=delete', '--timeout=60s', ...old]);
   await objects(KUBELET);
   const volumes = JSON.parse(await kubectl(['-n', KUBELET, 'get', 'pods', '-l', 'app=stock', '-o', 'json']));
   const sources = volumes.items[0].spec.volumes.flatMap((volume: { projected?: { sources: object[] } }) =>

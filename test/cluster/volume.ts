@@ -22,3 +22,9 @@ export async function makeVolume(): Promise<void> {
   const volume = { apiVersion: 'v1', kind: 'PersistentVolume', metadata: { name: VOLUME }, spec };
   await kubectl(['apply', '-f', '-'], JSON.stringify(volume));
 }
+
+/** Names of the pods of the webhook, each with its kind. */
+export async function webhooks(): Promise<string[]> {
+  const found = await kubectl(['-n', SYSTEM, 'get', 'pods', '-l', 'app.kubernetes.io/component=webhook', '-o', 'name']);
+  return found.trim().split('\n');
+}

@@ -19,7 +19,7 @@ import {
 } from './pods.ts';
 import { importSidecarImage } from './sidecar-image.ts';
 import { ADMIN_KUBECONFIG } from './state.ts';
-import { makeVolume, SYSTEM } from './volume.ts';
+import { makeVolume, SYSTEM, webhooks } from './volume.ts';
 
 const NAMESPACE = 'hooked';
 const LABEL = 'certificate.ai-teddy.com/inject';
@@ -107,10 +107,10 @@ t.test('a pod that is made while the webhook is replaced has its sidecar', async
   const path = 'jsonpath={.spec.initContainers[*].name}';
   const make = ['create', '--dry-run=server', '-o', path, '-f', '-'];
   const inSystem = (...words: readonly string[]) => kubectl(['-n', SYSTEM, ...words]);
-  const old = (await inSystem('get', 'pods', '-l', 'app.kubernetes.io/component=webhook', '-o', 'name')).trim();
+  const old = await webhooks();
   await inSystem('rollout', 'restart', 'deployment/sidelock-webhook');
   let replaced = false;
-  const done = inSystem('wait', '--for=delete', '--timeout=120s', ...old.split('\n')).finally(() => {
+  const done = inSystem('wait', '--for=delete', '--timeout=120s', ...old).finally(() => {
     replaced = true;
   });
   const found = new Map<string, number>();
