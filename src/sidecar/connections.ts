@@ -263,7 +263,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
         c.relay.reset();
       }
       // Their memory is free when it was collected; from where that cannot be asked for, some time later.
-      if (count > 0 || spare > 0) globalThis.gc?.({ type: 'major', execution: 'sync' });
+      if (count > 0 || spare >= HEAVY) globalThis.gc?.({ type: 'major', execution: 'sync' });
       return count;
     },
     report() {

@@ -67,7 +67,7 @@ export function createLinks({ identity, metrics, clock, ...limits }: LinksOption
     const generation = identity.current()?.generation ?? 0;
     for (const [link, { retireAt }] of live) {
       const isOld = link.verified.identity.generation < generation || now >= retireAt;
-      if (isOld || link.asked) link.replace(graceMs);
+      if (link.open && (isOld || link.asked)) link.replace(graceMs);
     }
   };
   const reportOne = ({ direction, listener, frames }: SharedLink, reported: { received: number; sent: number }) => {

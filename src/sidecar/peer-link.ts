@@ -36,4 +36,6 @@ export type LinkKind = 'own' | 'shared';
 export interface PeerLink extends VerifiedPeer {
   readonly link: Link;
   readonly kind: LinkKind;
+  /** Of a shared one: whether new streams go elsewhere by now. */
+  readonly left?: () => boolean;
 }

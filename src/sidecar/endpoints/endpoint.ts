@@ -118,12 +118,13 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
   };
 
   /** A peer may be out of reach for a moment, just when its certificate or ours changed: nobody is to wait for it. */
-  const replace = (link: SharedLink) => {
+  const replace = (link: SharedLink, graceMs: number) => {
     const now = plane.clock.now();
     const since = replaced.get(link) ?? now;
     replaced.set(link, since);
     const late = now - since >= PATIENCE || now >= endOfCertificates(link.verified);
-    if (late || best(true) !== undefined) goAway(link);
+    // The successor may be there since the last look: had the peer refused it, it would be gone.
+    if (late || best(true) !== undefined) link.goAway(graceMs);
     else attemptShared(plane.limits.connectTimeoutMs);
   };
 
@@ -198,9 +199,11 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
             settled();
             health.succeeded('connect');
             knowsStreams = socket.alpnProtocol === STREAMS_PROTOCOL;
-            for (const link of replaced.keys()) goAway(link);
             if (knowsStreams) share(verified, socket, callers());
-            else giveOwn(verified, socket, callers());
+            else {
+              for (const link of replaced.keys()) goAway(link);
+              giveOwn(verified, socket, callers());
+            }
           },
         },
         plane,
@@ -215,7 +218,7 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
       socket,
       verified,
       plane,
-      replace: () => replace(link),
+      replace: (graceMs) => replace(link, graceMs),
       closed(reason) {
         shared.delete(link);
         replaced.delete(link);

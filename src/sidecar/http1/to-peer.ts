@@ -46,17 +46,21 @@ export function toPeer(upstream: Upstream, lasting: Lasting) {
   } as const;
 }
 
-/** A connection to this peer, which begins now, lasts while our identity does; one under another root than ours a moment. */
+/**
+ * A connection to this peer, which begins now, lasts while our identity does; one under another root than ours a moment.
+ * A stream of a connection that waits for its successor has an older identity from the start, and lasts until that stands.
+ */
 export function lastingOf(
-  { identity, peer }: Pick<PeerLink, 'identity' | 'peer'>,
+  { identity, peer, kind, left }: Pick<PeerLink, 'identity' | 'peer' | 'kind' | 'left'>,
   plane: Pick<DataPlane, 'clock' | 'identity' | 'limits' | 'random'>,
 ): Pick<OpenedLink, 'usable' | 'expiresAt'> {
   const opened = plane.clock.now();
+  const since = kind === 'shared' ? plane.identity.current() : identity;
   // While a root follows another, ours is of the new one first: the peer's next certificate is looked for.
   const ofOtherRoot = peer.root !== identity.material.root.fingerprint256;
   const old = () => ofOtherRoot && plane.clock.now() - opened > OTHER_ROOT_MS;
   return {
-    usable: () => plane.identity.current() === identity && !old(),
+    usable: () => plane.identity.current() === since && left?.() !== true && !old(),
     expiresAt: retiresAt({ identity, peer }, plane),
   };
 }

@@ -1,6 +1,6 @@
 /** What two sides have said of leaving a session: each may ask, tell, and wait for the other's word. */
 export class Farewell {
-  /** The peer wants us to leave. */
+  /** The peer wants us to leave as soon as we can. It serves our streams until we did, unless it asks again. */
   asked = false;
   /** We open no stream any more. */
   leaving = false;

@@ -46,11 +46,6 @@ export interface SessionOptions extends MemoryLimits {
 export interface SessionUser {
   /** The peer opened a stream. */
   accepted(stream: MuxStream): void;
-  /**
-   * The peer wants new streams to go elsewhere: `goAway` as soon as they can. Until then it serves them here, unless it
-   * says so a second time. Without this they go elsewhere at once.
-   */
-  asked?(): void;
   /** There is something to send, at the end of the loop turn. */
   output(): void;
   /** The outbox is full: send now, if nothing is on its way. */
@@ -304,11 +299,9 @@ export class Session implements StreamHost {
     if (id !== 0) return 'bad_stream_id';
     if (type === PING) return this.#pingFrame(flags, length);
     if (length !== GO_AWAY_NORMAL) return 'peer_error';
-    if (this.farewell.asked || this.#user.asked === undefined) this.#leave();
-    else {
-      this.farewell.asked = true;
-      this.#user.asked();
-    }
+    // Whoever connected leaves when it has where to go; who only accepts streams has nothing to leave.
+    if (this.farewell.asked || !this.#options.client) this.#leave();
+    else this.farewell.asked = true;
     return undefined;
   }
 

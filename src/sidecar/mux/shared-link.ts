@@ -3,7 +3,7 @@ import { MINUTE, SECOND } from '../../base/clock.ts';
 import type { DataPlane } from '../data-plane.ts';
 import type { SharedLink } from '../links.ts';
 import type { Direction } from '../metrics.ts';
-import { useUserBuffers } from '../node-internals.ts';
+import { forgetReader, useUserBuffers } from '../node-internals.ts';
 import type { PeerLink, VerifiedPeer } from '../peer-link.ts';
 import { type LinkCloseReason, ORDERLY } from './reasons.ts';
 import { Session } from './session.ts';
@@ -31,7 +31,7 @@ interface SharedLinkOptions {
    * Of whoever connected: a successor is due. `goAway` when it stands; until then streams are served here. Called again
    * about once a second.
    */
-  readonly replace?: () => void;
+  readonly replace?: (graceMs: number) => void;
   /** Called once, when no stream is left and none can come. */
   readonly closed: (reason: LinkCloseReason) => void;
 }
@@ -40,7 +40,12 @@ interface SharedLinkOptions {
 export function startSharedLink(options: SharedLinkOptions): SharedLink {
   const { direction, listener, socket, verified, plane, accepted, replace } = options;
   const flushed = plane.metrics.flushBytes.with({ direction, listener });
-  const peerLink = (link: MuxStream): PeerLink => ({ ...verified, link, kind: 'shared' });
+  const peerLink = (link: MuxStream): PeerLink => ({
+    ...verified,
+    link,
+    kind: 'shared',
+    left: () => session.farewell.told,
+  });
   let scheduled = false;
   let ended: { readonly reason: LinkCloseReason; readonly at: number } | undefined;
 
@@ -72,7 +77,6 @@ export function startSharedLink(options: SharedLinkOptions): SharedLink {
     maxStreams: accepted === undefined ? 0 : MAX_STREAMS,
     user: {
       accepted: (stream) => accepted?.(peerLink(stream)),
-      ...(replace === undefined ? {} : { asked: replace }),
       output() {
         if (scheduled) return;
         scheduled = true;
@@ -90,6 +94,7 @@ export function startSharedLink(options: SharedLinkOptions): SharedLink {
   });
 
   socket.once('close', () => {
+    forgetReader(socket);
     session.close('lost');
     session.outbox.drop();
   });
@@ -120,7 +125,7 @@ export function startSharedLink(options: SharedLinkOptions): SharedLink {
     get asked() {
       return session.farewell.asked;
     },
-    replace: (graceMs) => (replace === undefined ? session.ask(graceMs) : replace()),
+    replace: (graceMs) => (replace === undefined ? session.ask(graceMs) : replace(graceMs)),
     goAway: (graceMs) => session.goAway(graceMs),
     tick(now) {
       session.tick(now);

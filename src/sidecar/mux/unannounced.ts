@@ -26,7 +26,7 @@ export class Unannounced {
     for (const stream of this.#due) stream.announce();
     this.#due.length = 0;
     [this.#due, this.#fresh] = [this.#fresh, this.#due];
-    return this.#due.length > 0;
+    return this.#due.some(({ id }) => id === 0);
   }
 
   answer(): void {

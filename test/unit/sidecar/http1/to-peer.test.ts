@@ -18,7 +18,10 @@ t.test('a connection lasts while our identity does, one to a peer under another 
   if (own === undefined) throw new TypeError('an identity was expected');
   const to = (root: string) => {
     const peer = { root, leaf: { notAfter: clock.now() + 3_600_000 } } as never;
-    return lastingOf({ identity: own, peer }, { clock, identity, limits: DEFAULT_LIMITS, random: () => 0.5 });
+    return lastingOf(
+      { identity: own, peer, kind: 'own' },
+      { clock, identity, limits: DEFAULT_LIMITS, random: () => 0.5 },
+    );
   };
   const [same, other] = [to('new root'), to('old root')];
   t.same([same.usable?.(), other.usable?.()], [true, true]);
