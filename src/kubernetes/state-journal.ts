@@ -62,13 +62,16 @@ const gunzip = promisify(gunzipCallback);
 /**
  * The state as a row of numbered Secrets. To write is to make the next one, which the API server lets only one do: of two
  * that both think they lead, the second to write fails, and never writes again. Who opens it makes an empty one first, so
- * that whoever led before is shut out. What one Secret cannot hold is in several, and counts from the last of them on. Secrets are put together by giving the last of a run what still counts of all and
- * deleting the others; the state is the same at each step of that, and each step is bound to the version that was read.
+ * that whoever led before is shut out. What one Secret cannot hold is in several, and counts from the last of them on.
+ * Secrets are put together by giving the last of a run what still counts of all and deleting the others; the state is the
+ * same at each step of that, and each step is bound to the version that was read.
  */
 export function secretJournal({ api, namespace, identity, holds, clock, log, signal }: JournalOptions): Journal {
   const all = `/api/v1/namespaces/${namespace}/secrets`;
   const writer = `${identity} ${randomBytes(8).toString('hex')}`;
   let last = 0;
+  /** The last that ended a change: behind it one may be half written. */
+  let whole = 0;
   let count = 0;
   let few = 0;
   let mustPurge = false;
@@ -110,7 +113,8 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
   };
 
   const shrink = async (purge: boolean) => {
-    const segments = (await read()).filter(({ number }) => number <= last);
+    const upTo = whole;
+    const segments = (await read()).filter(({ number }) => number <= upTo);
     const counting = new Set(stillCounting(segments.flatMap(({ changes }) => changes)));
     const runs = packed(segments, ({ changes }) =>
       changes.filter((change) => counting.has(change)).reduce((sum, change) => sum + sizeOf(change), 0),
@@ -144,7 +148,7 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
         const number = (segments.at(-1)?.number ?? 0) + 1;
         // Whoever led before wrote meanwhile: read again.
         if (!(await add(number, { bytes: await pack([]), pieces: 0 }))) continue;
-        last = number;
+        last = whole = number;
         count = segments.length + 1;
         const changes = segments.flatMap((segment) => segment.changes);
         // Whoever led before may have ended between the removal and the purge.
@@ -160,6 +164,7 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
           last += 1;
           count += 1;
         }
+        whole = last;
       }
       if (changes.some(isKeyGone)) mustPurge = true;
     },
