@@ -2,14 +2,13 @@ import type { Clock } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
-import type { JoinTokenClaims } from '../pki/join-token.ts';
 import type { AuditEvent, AuditLog } from './audit.ts';
 import type { Inventory, InventoryEntry } from './inventory.ts';
 import type { Issuer } from './issuer.ts';
 import type { ManagerMetrics } from './metrics.ts';
 import { type ProvenLeaf, refuseWeakerKey } from './renewal-proof.ts';
 import type { Subject } from './subject.ts';
-import { type Tokens, tokenCommand } from './tokens.ts';
+import { type Entitlement, type Tokens, tokenCommand } from './tokens.ts';
 
 interface ProofOptions {
   readonly tokens: Tokens;
@@ -22,7 +21,8 @@ interface ProofOptions {
   readonly metrics: ManagerMetrics;
 }
 
-interface Asked {
+/** A request that a proof comes with. */
+export interface Asked {
   /** DER or PEM. */
   readonly csr: string | Buffer;
   /** Address of the caller. */
@@ -33,11 +33,6 @@ interface Asked {
 interface Grant {
   readonly issuer: Issuer;
   readonly subject: Subject;
-}
-
-interface Entitled {
-  readonly claims: JoinTokenClaims;
-  readonly additionalSans: readonly string[];
 }
 
 interface Renewing {
@@ -53,7 +48,7 @@ export interface ByProof {
   /** @throws SidelockError SL-TOK-001..003, SL-CSR-*, SL-KEY-001, SL-CA-003 */
   byToken(
     asked: Asked & { readonly token: string; readonly service?: string | undefined },
-    grant: (entitled: Entitled) => Grant | Promise<Grant>,
+    grant: (entitled: Entitlement) => Grant | Promise<Grant>,
   ): Promise<InventoryEntry>;
   /** @throws SidelockError SL-API-002, SL-CERT-001, SL-CSR-*, SL-KEY-001, SL-CA-003 */
   byLeaf(

@@ -174,17 +174,16 @@ function givenRoot({ path, key }: GivenCa, { passphrase, clock }: AuthorityOptio
   const [own, ...above] = path;
   const root = above.at(-1) ?? own;
   if (own === undefined || root === undefined) throw new TypeError('a path has a certificate');
-  const pem = (...certificates: readonly Certificate[]) => certificatesToPem(certificates);
   const keyPem = privateKeyToPem(key, passphrase);
-  if (root === own) return { root, rootKey: key, files: { 'root.crt': pem(root), 'root.key': keyPem } };
+  if (root === own) return { root, rootKey: key, files: { 'root.crt': certificatesToPem([root]), 'root.key': keyPem } };
   const files: Record<string, string> = {
-    'root.crt': pem(root),
-    'issuer.crt': pem(own),
+    'root.crt': certificatesToPem([root]),
+    'issuer.crt': certificatesToPem([own]),
     'issuer.key': keyPem,
     [OFFLINE_FILE]: offlineText({ since: clock.now(), how: 'imported' }),
   };
   const between = above.slice(0, -1);
-  if (between.length > 0) files['between.crt'] = pem(...between);
+  if (between.length > 0) files['between.crt'] = certificatesToPem(between);
   return { root, rootKey: undefined, files };
 }
 

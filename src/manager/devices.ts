@@ -1,7 +1,7 @@
 import { SidelockError } from '../base/errors.ts';
 import { verifyCsr } from '../pki/csr.ts';
 import { DEVICE_NAMESPACE } from '../pki/names.ts';
-import type { ByProof } from './by-proof.ts';
+import type { Asked, ByProof } from './by-proof.ts';
 import type { Authority } from './ca.ts';
 import { DEVICE_DOMAIN, type DeviceIssuerOptions, openDeviceIssuer } from './device-issuer.ts';
 import type { InventoryEntry } from './inventory.ts';
@@ -34,12 +34,6 @@ interface DevicesOptions {
     readonly namespace: string;
     readonly additionalSans?: readonly string[] | undefined;
   }) => Subject;
-}
-
-interface Asked {
-  readonly csr: string | Buffer;
-  /** Address of the caller. */
-  readonly remote: string;
 }
 
 /** Certificates of devices, under an issuer of their own that follows the root. */

@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import root from 'tap';
 import { type Clock, MINUTE, SECOND, systemClock } from '../../src/base/clock.ts';
 import { createMetrics } from '../../src/base/metrics.ts';
@@ -11,6 +10,7 @@ import { watchObjects } from '../../src/kubernetes/watch.ts';
 import { createWatchMetrics } from '../../src/kubernetes/watch-metrics.ts';
 import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
 import { recordingLog } from '../support/manager/rig.ts';
+import { until } from '../support/until.ts';
 
 type Teardown = { teardown(end: () => void | Promise<void>): void };
 
@@ -102,10 +102,6 @@ async function follow(t: Teardown, kubeconfig: string, silenceMs = 90 * SECOND) 
 }
 
 let api: ApiServer;
-
-async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await sleep(20);
-}
 
 const make = (name: string) => api.must('POST', MAPS, { metadata: { name } });
 const remove = (name: string) => api.must('DELETE', `${MAPS}/${name}`);
