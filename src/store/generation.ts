@@ -75,24 +75,39 @@ export async function readGeneration(
   });
 }
 
-/** A failure is returned, not thrown: it counts only when the files did not move meanwhile. */
+/**
+ * Side by side, as each is a handful of waits for the thread pool. A failure is returned, not thrown: it counts only when
+ * the files did not move meanwhile.
+ */
 async function readEach(
   directory: string,
   names: readonly string[],
   { confined = false, maxBytes }: ReadOptions,
 ): Promise<Map<string, StoredFile> | SidelockError> {
+  const home = confined ? realpath(directory) : undefined;
+  const found = await Promise.all(names.map((name) => readOne(join(directory, name), home, maxBytes)));
   const files = new Map<string, StoredFile>();
-  for (const name of names) {
-    const path = join(directory, name);
-    try {
-      const real = await realpath(path);
-      if (confined && !real.startsWith(`${await realpath(directory)}${sep}`)) return leadsOutside(path, real);
-      files.set(name, await readRegularFile(real, maxBytes));
-    } catch (error) {
-      if (nodeCode(error) !== 'ENOENT') return await readFailure(path, error);
-    }
+  for (const [i, name] of names.entries()) {
+    const file = found[i];
+    if (file instanceof SidelockError) return file;
+    if (file !== undefined) files.set(name, file);
   }
   return files;
+}
+
+/** @param home real path of the directory that must hold the file; any may when undefined */
+async function readOne(
+  path: string,
+  home: Promise<string> | undefined,
+  maxBytes: number | undefined,
+): Promise<StoredFile | SidelockError | undefined> {
+  try {
+    const [real, directory] = await Promise.all([realpath(path), home]);
+    if (directory !== undefined && !real.startsWith(`${directory}${sep}`)) return leadsOutside(path, real);
+    return await readRegularFile(real, maxBytes);
+  } catch (error) {
+    return nodeCode(error) === 'ENOENT' ? undefined : await readFailure(path, error);
+  }
 }
 
 function leadsOutside(path: string, real: string): SidelockError {
