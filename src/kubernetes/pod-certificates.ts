@@ -37,10 +37,14 @@ export async function signPodCertificates(options: SignerOptions): Promise<void>
     { resource: 'podcertificaterequests', path: ALL, fieldSelector: `spec.signerName=${SIGNER}` },
     { ...options, ...watch, onChange: bell.ring },
   );
-  const answers = new WeakMap<Json, Answer>();
+  const answers = new Map<string, Answer>();
   const signing = repeat({
     async work() {
-      const open = [...known.values()].filter((request) => isOpen(request) && answers.get(request)?.isPut !== true);
+      const there = new Set([...known.values()].map(uidOf));
+      for (const uid of answers.keys()) if (!there.has(uid)) answers.delete(uid);
+      const open = [...known.values()].filter(
+        (one) => isOpen(one) && answers.get(uidOf(one))?.putTo !== versionOf(one),
+      );
       await forEach(open, AT_ONCE, (request) => answer(request, answers, options));
     },
     // What is open and was answered is told of again when it changes.
@@ -52,10 +56,13 @@ export async function signPodCertificates(options: SignerOptions): Promise<void>
   await Promise.all([ended, signing]);
 }
 
-/** Kept until it is put: nothing is issued twice for one request. */
+/** Kept by uid until its request is gone, so that one that is touched meanwhile is not issued for again. */
 interface Answer {
   readonly status: Json;
-  isPut: boolean;
+  /** Milliseconds since the epoch, from which on the API server takes it no more. */
+  readonly until: number;
+  /** The version it was put to, or which was another's by then. */
+  putTo?: string;
 }
 
 const API = '/apis/certificates.k8s.io/v1';
@@ -66,6 +73,8 @@ const AT_ONCE = 8;
 const SHORTEST_MS = HOUR;
 /** A certificate begins this long before it is issued, which counts. */
 const BACKDATE_MS = 2 * MINUTE;
+/** So long after its begin an API server refuses a certificate. */
+const TAKEN_MS = 5 * MINUTE;
 /** The least between the begin of a certificate and its renewal, and between that and its end. */
 const MARGIN_MS = 10 * MINUTE;
 
@@ -74,24 +83,31 @@ function isOpen({ spec, status }: Json): boolean {
   return signer === SIGNER && objects(isObject(status) ? status['conditions'] : undefined).length === 0;
 }
 
-async function answer(request: Json, answers: WeakMap<Json, Answer>, options: SignerOptions): Promise<void> {
-  const { metadata } = request;
-  const [namespace, name] = [textOf(metadata, 'namespace'), textOf(metadata, 'name')];
-  const answered = answers.get(request) ?? {
-    status: await statusOf(request, { namespace, name }, options),
-    isPut: false,
-  };
-  answers.set(request, answered);
-  const path = `${API}/namespaces/${namespace}/podcertificaterequests/${name}/status`;
-  await options.api.replace(path, { ...request, status: answered.status });
-  answered.isPut = true;
+function uidOf({ metadata }: Json): string {
+  return textOf(metadata, 'uid');
 }
 
-async function statusOf(
+function versionOf({ metadata }: Json): string {
+  return textOf(metadata, 'resourceVersion');
+}
+
+async function answer(request: Json, answers: Map<string, Answer>, options: SignerOptions): Promise<void> {
+  const { metadata } = request;
+  const [namespace, name] = [textOf(metadata, 'namespace'), textOf(metadata, 'name')];
+  const kept = answers.get(uidOf(request));
+  const isGood = kept !== undefined && options.clock.now() < kept.until;
+  const answered = isGood ? kept : await answerTo(request, { namespace, name }, options);
+  answers.set(uidOf(request), answered);
+  const path = `${API}/namespaces/${namespace}/podcertificaterequests/${name}/status`;
+  await options.api.replace(path, { ...request, status: answered.status });
+  answered.putTo = versionOf(request);
+}
+
+async function answerTo(
   request: Json,
   { namespace, name }: { readonly namespace: string; readonly name: string },
   options: SignerOptions,
-): Promise<Json> {
+): Promise<Answer> {
   const { log, clock } = options;
   const spec = isObject(request['spec']) ? request['spec'] : {};
   const now = clock.now();
@@ -103,19 +119,20 @@ async function statusOf(
     const { pem, notBefore, notAfter } = await issue(spec, namespace, options);
     const due = now + (Math.min(options.validityMs, notAfter - now) * 2) / 3;
     const beginRefreshAt = Math.min(Math.max(due, notBefore + MARGIN_MS), notAfter - MARGIN_MS);
-    return {
+    const status = {
       conditions: condition('Issued', 'Issued', 'issued by sidelock'),
       certificateChain: pem,
       notBefore: timestamp(notBefore),
       notAfter: timestamp(notAfter),
       beginRefreshAt: timestamp(beginRefreshAt),
     };
+    return { status, until: notBefore + TAKEN_MS };
   } catch (error) {
     const reason = isSidelockError(error) ? DENIALS.find(([codes]) => codes.test(error.code))?.[1] : undefined;
     if (!isSidelockError(error) || reason === undefined) throw error;
     const message = `${error.message}: ${error.why ?? error.code}`;
     log.warn({ event: 'pod_certificate_denied', pod, request: name, reason, code: error.code }, message);
-    return { conditions: condition('Denied', reason, message) };
+    return { status: { conditions: condition('Denied', reason, message) }, until: Number.POSITIVE_INFINITY };
   }
 }
 
