@@ -118,10 +118,10 @@ const LONGEST_S = 300;
 const RETRY = { min: SECOND / 4, max: 5 * SECOND };
 /** Until somebody changes it; but an API server that starts refuses everybody for a moment. */
 const REFUSED = { min: SECOND / 4, max: 30 * SECOND };
-/** So many refusals until one is believed. */
+/** So many refusals, or cuts, until one is believed. */
 const BELIEVED = 3;
-/** A watch that lived so long was none that fails. */
-const LIVED_MS = 5 * SECOND;
+/** A watch that lives so long is in order; one that tells something may be cut right after that, again and again. */
+const LIVED_MS = 30 * SECOND;
 
 async function keepWatching(
   { resource, path, fieldSelector }: Followed,
@@ -131,8 +131,9 @@ async function keepWatching(
 ): Promise<void> {
   let version: string | undefined;
   let startedAt = 0;
-  let failures = 0;
-  let last: WatchEnd = 'ended';
+  let lived = false;
+  /** Since a watch has lived. Each kind by itself: a long outage does not make the first refusal after it wait. */
+  const times = new Map<WatchEnd, number>();
   const trouble = createTrouble(resource, log, clock);
   metrics.open(resource).value = 0;
 
@@ -150,15 +151,22 @@ async function keepWatching(
       silent.abort(new SidelockError('SL-KUBE-001', `the watch of ${resource} is silent`));
     };
     log.debug({ event: 'watching', resource, version: from }, `watching ${resource}`);
-    trouble.over();
+    const openedAt = clock.now();
     state.isOpen = true;
     metrics.open(resource).value = 1;
     const guarding = guard().catch(() => {});
+    const living = clock.sleep(LIVED_MS, either).then(
+      () => {
+        lived = true;
+        times.clear();
+        trouble.over(openedAt);
+      },
+      () => {},
+    );
     try {
       reader.opened();
       for await (const event of events) {
         heard++;
-        failures = 0;
         metrics.events(resource, event.type).value++;
         if (from !== '') version = textOf(event.object['metadata'], 'resourceVersion') || version;
         reader.told(event);
@@ -172,7 +180,7 @@ async function keepWatching(
       metrics.open(resource).value = 0;
       reader.closed();
       silent.abort();
-      await guarding;
+      await Promise.all([guarding, living]);
     }
   };
   const queryOf = (from: string) =>
@@ -187,28 +195,32 @@ async function keepWatching(
   for (;;) {
     let end: WatchEnd;
     let asked = 0;
-    const at = clock.now();
+    let error: SidelockError | undefined;
+    lived = false;
     try {
-      if (version === undefined || at - startedAt >= RESYNC_MS) {
+      const now = clock.now();
+      if (version === undefined || now - startedAt >= RESYNC_MS) {
         version = await reader.start();
-        startedAt = at;
+        startedAt = now;
       }
       end = await once(version);
-    } catch (error) {
+    } catch (thrown) {
       if (signal.aborted) return;
-      if (!isSidelockError(error)) throw error;
+      if (!isSidelockError(thrown)) throw thrown;
+      error = thrown;
       end = endOf(error);
       asked = askedToWait(error, random);
-      if (end !== last) failures = 0;
-      if (end !== 'refused' || failures >= BELIEVED - 1) trouble.tell(end, error);
       // What an API server refuses it may refuse because of the version.
       if (end !== 'unreachable' && end !== 'busy') version = undefined;
     }
-    last = end;
     metrics.ends(resource, end).value++;
-    const lived = clock.now() - at >= LIVED_MS;
-    if (lived) failures = 0;
-    const wait = end === 'ended' && lived ? 0 : backoffDelay(failures++, end === 'refused' ? REFUSED : RETRY, random);
+    log.debug({ event: 'watch_ended', resource, reason: end }, `the watch of ${resource} is over: ${end}`);
+    const before = times.get(end) ?? 0;
+    times.set(end, before + 1);
+    const isCut = error === undefined && end !== 'silent';
+    const isBelieved = before >= BELIEVED - 1 || !(isCut || end === 'refused');
+    if (isBelieved && !lived) trouble.tell(end, error ?? cutShort(resource));
+    const wait = end === 'ended' && lived ? 0 : backoffDelay(before, end === 'refused' ? REFUSED : RETRY, random);
     try {
       await clock.sleep(Math.max(asked, wait), signal);
     } catch (error) {
@@ -216,6 +228,11 @@ async function keepWatching(
       throw error;
     }
   }
+}
+
+function cutShort(resource: Watched): SidelockError {
+  const why = 'its connection is closed each time soon after it began, as by a proxy that bounds how long answers take';
+  return new SidelockError('SL-KUBE-001', `the watch of ${resource} does not last`, { why });
 }
 
 function endOf({ code, data }: SidelockError): WatchEnd {
@@ -226,7 +243,7 @@ function endOf({ code, data }: SidelockError): WatchEnd {
   return status >= 500 || status === 401 ? 'failed' : 'refused';
 }
 
-/** A line for each kind of trouble, and one when it is over: not one for each attempt. */
+/** A line for each kind of trouble, and one when a watch has lived: not one for each attempt. */
 function createTrouble(resource: Watched, log: Logger, clock: Clock) {
   const told = new Set<WatchEnd>();
   let since = 0;
@@ -241,10 +258,10 @@ function createTrouble(resource: Watched, log: Logger, clock: Clock) {
         `changes of ${resource} are not seen as they happen: ${message}`,
       );
     },
-    over() {
+    over(at: number) {
       if (told.size === 0) return;
       told.clear();
-      log.info({ event: 'watch_restored', resource, afterMs: clock.now() - since }, `${resource} are watched again`);
+      log.info({ event: 'watch_restored', resource, afterMs: at - since }, `${resource} are watched again`);
     },
   };
 }

@@ -153,7 +153,7 @@ root.test('a watch tells all that happens, whatever happens to it', async (t) =>
   await tells('-b', '~c', '-d', '+d', '+f');
   t.equal(await ends('gone'), 0, 'a connection that broke: it goes on where it was');
   t.match(failures(), [{ level: 40, reason: 'unreachable', code: 'SL-KUBE-001' }], 'and it is told once');
-  t.equal(restored(), 1);
+  await until(() => restored() === 1);
 
   await api.stop();
   await until(async () => (await ends('unreachable')) > 3);
@@ -228,7 +228,7 @@ root.test('a silent connection is given up, another token taken, a missing right
     { type: 'application/merge-patch+json' },
   );
   await until(isOpen);
-  t.equal(restored(), 1);
+  await until(() => restored() === 1);
 
   await api.must('DELETE', '/api/v1/namespaces/w/serviceaccounts/old');
   writeFileSync(tokenFile, await api.tokenOf('w', 'new'));

@@ -106,7 +106,7 @@ t.test(
         `${name}: ${waits.join()}`,
       );
       t.match(
-        lines.filter(({ event }) => event !== 'watching'),
+        lines.filter(({ level }) => Number(level) > 20),
         [{ event: 'watch_failed' }, { event: 'watch_restored' }],
       );
       t.equal(
@@ -134,6 +134,33 @@ t.test(
     short.end(watchObjects(what, { ...short.needs, onChange: () => {} }).ended);
     await short.clock.advance(MINUTE);
     t.ok(short.asked.length < 30, String(short.asked.length));
+  },
+);
+
+t.test(
+  'a watch that is cut as soon as it has told something is begun again slower and slower, and told of once',
+  async (t) => {
+    const cut = { events: [of('MODIFIED', 'a', '5')], end: new SidelockError('SL-KUBE-001', 'cut') };
+    const clean = { ...cut, end: 'clean' as const };
+    const { clock, asked, needs, end, lines } = rig(
+      t,
+      Array.from({ length: 500 }, (_, i) => (i < 30 ? [cut, clean, refusal(500)][i % 3] : cut) ?? cut),
+    );
+    const { isOpen, ended } = watchObjects(what, { ...needs, onChange: () => {} });
+    end(ended);
+    await clock.advance(10 * MINUTE);
+    t.ok(asked.length < 200, `${asked.length} watches in ten minutes`);
+    t.notOk(isOpen());
+    const told = () => lines.filter(({ event }) => /^watch_(failed|restored)$/.test(String(event)));
+    t.same(
+      told().map(({ reason }) => reason),
+      ['failed', 'broken', 'ended'],
+    );
+    t.match(told().at(-1), { level: 40, code: 'SL-KUBE-001', why: /proxy/ });
+    await clock.advance(60 * MINUTE);
+    t.ok(isOpen());
+    t.equal(told().length, 4);
+    t.match(told().at(-1), { event: 'watch_restored' }, 'over when one has lived');
   },
 );
 
