@@ -37,18 +37,36 @@ export async function signPodCertificates(options: SignerOptions): Promise<void>
     { resource: 'podcertificaterequests', path: ALL, fieldSelector: `spec.signerName=${SIGNER}` },
     { ...options, ...watch, onChange: bell.ring },
   );
-  const answers = new Map<string, Answer>();
+  const requests = new Map<string, Progress>();
+  /** What failed is tried again all at once, and what is new does not wait for it. */
+  const held = new Set<string>();
+  let retryAt = 0;
+  let failures = 0;
+  const advance = async (request: Json) => {
+    const progress = requests.get(uidOf(request)) ?? {};
+    requests.set(uidOf(request), progress);
+    held.add(uidOf(request));
+    await answer(request, progress, options);
+    held.delete(uidOf(request));
+  };
   const signing = repeat({
     async work() {
       const there = new Set([...known.values()].map(uidOf));
-      for (const uid of answers.keys()) if (!there.has(uid)) answers.delete(uid);
-      const open = [...known.values()].filter(
-        (one) => isOpen(one) && answers.get(uidOf(one))?.putTo !== versionOf(one),
-      );
-      await forEach(open, AT_ONCE, (request) => answer(request, answers, options));
+      for (const uid of requests.keys()) if (!there.has(uid)) requests.delete(uid);
+      const isRetry = clock.now() >= retryAt;
+      if (isRetry) held.clear();
+      const isDue = (one: Json) => isOpen(one) && requests.get(uidOf(one))?.putTo !== versionOf(one);
+      const due = [...known.values()].filter((one) => !held.has(uidOf(one)) && isDue(one));
+      try {
+        await forEach(due, AT_ONCE, advance, signal);
+      } finally {
+        if (held.size === 0) failures = 0;
+        else if (isRetry) retryAt = clock.now() + backoffDelay(failures++, RETRY, watch.random);
+      }
     },
     // What is open and was answered is told of again when it changes.
-    pause: (failures) => (failures === 0 ? IDLE_MS : backoffDelay(failures - 1, RETRY, watch.random)),
+    pause: () => (held.size === 0 ? IDLE_MS : Math.max(0, retryAt - clock.now())),
+    holdsBack: true,
     bell,
     onFailure: ({ code, why, message }) => log.error({ event: 'pod_certificates_failed', code, why }, message),
     ...{ clock, signal },
@@ -56,13 +74,17 @@ export async function signPodCertificates(options: SignerOptions): Promise<void>
   await Promise.all([ended, signing]);
 }
 
-/** Kept by uid until its request is gone, so that one that is touched meanwhile is not issued for again. */
+/** By uid until a request is gone, so that one that is touched meanwhile is not issued for again. */
+interface Progress {
+  answer?: Answer;
+  /** The version that has the answer, or was another's by then. */
+  putTo?: string;
+}
+
 interface Answer {
   readonly status: Json;
   /** Milliseconds since the epoch, from which on the API server takes it no more. */
   readonly until: number;
-  /** The version it was put to, or which was another's by then. */
-  putTo?: string;
 }
 
 const API = '/apis/certificates.k8s.io/v1';
@@ -91,16 +113,15 @@ function versionOf({ metadata }: Json): string {
   return textOf(metadata, 'resourceVersion');
 }
 
-async function answer(request: Json, answers: Map<string, Answer>, options: SignerOptions): Promise<void> {
+async function answer(request: Json, progress: Progress, options: SignerOptions): Promise<void> {
   const { metadata } = request;
   const [namespace, name] = [textOf(metadata, 'namespace'), textOf(metadata, 'name')];
-  const kept = answers.get(uidOf(request));
+  const kept = progress.answer;
   const isGood = kept !== undefined && options.clock.now() < kept.until;
-  const answered = isGood ? kept : await answerTo(request, { namespace, name }, options);
-  answers.set(uidOf(request), answered);
+  progress.answer = isGood ? kept : await answerTo(request, { namespace, name }, options);
   const path = `${API}/namespaces/${namespace}/podcertificaterequests/${name}/status`;
-  await options.api.replace(path, { ...request, status: answered.status });
-  answered.putTo = versionOf(request);
+  await options.api.replace(path, { ...request, status: progress.answer.status });
+  progress.putTo = versionOf(request);
 }
 
 async function answerTo(
@@ -146,7 +167,7 @@ const DENIALS: ReadonlyArray<readonly [RegExp, string]> = [
   [/^SL-API-/, 'InvalidUnverifiedUserAnnotations'],
 ];
 
-async function issue(spec: Json, namespace: string, { api, certify, validityMs }: SignerOptions) {
+async function issue(spec: Json, namespace: string, { api, certify, validityMs, signal }: SignerOptions) {
   const annotations = Object.keys(isObject(spec['unverifiedUserAnnotations']) ? spec['unverifiedUserAnnotations'] : {});
   if (annotations.length > 0) {
     const why = `nothing is known of ${annotations.join(', ').slice(0, 200)}`;
@@ -154,6 +175,7 @@ async function issue(spec: Json, namespace: string, { api, certify, validityMs }
   }
   const claim = { namespace, name: textOf(spec, 'podName'), uid: textOf(spec, 'podUID') };
   const { proven } = await lookUpPod(api, { ...claim, serviceAccount: textOf(spec, 'serviceAccountName') });
+  signal.throwIfAborted();
   const most = Number(spec['maxExpirationSeconds']) * SECOND - BACKDATE_MS;
   return await certify({
     pod: proven,

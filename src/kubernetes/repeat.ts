@@ -6,6 +6,8 @@ export interface Bell {
   ring(): void;
   /** Resolves at a ring, at once when there was one, and after `ms` without. Rejects when the signal aborts. */
   wait(ms: number, clock: Clock, signal: AbortSignal): Promise<void>;
+  /** Forgets a ring. */
+  still(): void;
 }
 
 export function createBell(): Bell {
@@ -29,6 +31,9 @@ export function createBell(): Bell {
         isRung = false;
       }
     },
+    still() {
+      isRung = false;
+    },
   };
 }
 
@@ -36,8 +41,9 @@ interface RepeatOptions {
   readonly work: () => Promise<void>;
   /** How long to wait, ms, after it failed so many times in a row. */
   readonly pause: (failures: number) => number;
-  /** Ends a wait. */
+  /** Ends a wait; one after a failure only for work that `holdsBack` what failed by itself. */
   readonly bell?: Bell;
+  readonly holdsBack?: boolean;
   /** Told of a failure, but not of the same once more before it worked. */
   readonly onFailure: (error: SidelockError) => void;
   readonly clock: Clock;
@@ -46,7 +52,7 @@ interface RepeatOptions {
 
 /** Does it now and again, one after the other. Resolves when the signal aborts; rejects with what nobody expected. */
 export async function repeat(options: RepeatOptions): Promise<void> {
-  const { work, pause, bell = createBell(), onFailure, clock, signal } = options;
+  const { work, pause, bell = createBell(), holdsBack = false, onFailure, clock, signal } = options;
   let told: string | undefined;
   let failures = 0;
   try {
@@ -61,20 +67,37 @@ export async function repeat(options: RepeatOptions): Promise<void> {
         if (told !== error.message) onFailure(error);
         told = error.message;
       }
-      await bell.wait(pause(failures), clock, signal);
+      if (failures === 0 || holdsBack) {
+        await bell.wait(pause(failures), clock, signal);
+      } else {
+        await clock.sleep(pause(failures), signal);
+        bell.still();
+      }
     }
   } catch (error) {
     if (!isAbort(error) && !signal.aborted) throw error;
   }
 }
 
-/** Each of them, so many at once; what failed is thrown when all have had their turn, the unexpected first. */
-export async function forEach<T>(items: Iterable<T>, atOnce: number, work: (item: T) => Promise<void>): Promise<void> {
+/**
+ * Each of them, so many at once; what failed is thrown when all have had their turn, the unexpected first. When the signal
+ * aborts no other begins, and its reason is thrown when those that had are done.
+ */
+export async function forEach<T>(
+  items: Iterable<T>,
+  atOnce: number,
+  work: (item: T) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
   const failures: unknown[] = [];
   const left = [...items].values();
   const run = async () => {
-    for (const item of left) await work(item).catch((error: unknown) => failures.push(error));
+    for (const item of left) {
+      if (signal.aborted) return;
+      await work(item).catch((error: unknown) => failures.push(error));
+    }
   };
   await Promise.all(Array.from({ length: atOnce }, run));
+  signal.throwIfAborted();
   if (failures.length > 0) throw failures.find((error) => !isSidelockError(error)) ?? failures[0];
 }

@@ -78,11 +78,12 @@ export async function followServices(options: FollowOptions): Promise<void> {
     const open = all.filter(({ serial, namespace }) => judged.get(serial)?.services !== (now.get(namespace) ?? ''));
     let others = 0;
     try {
-      await forEach(open, AT_ONCE, async (entry) => {
+      const judge = async (entry: InventoryEntry) => {
         const isRight = await hasItsNames(api, entry, services.get(entry.namespace) ?? []);
         judged.set(entry.serial, { services: now.get(entry.namespace) ?? '', isRight });
         if (!isRight) others++;
-      });
+      };
+      await forEach(open, AT_ONCE, judge, signal);
     } finally {
       renewEarly(new Set([...judged].flatMap(([serial, { isRight }]) => (isRight ? [] : [serial]))));
     }

@@ -15,8 +15,8 @@ const POD = {
   spec: { serviceAccountName: 'orders' },
   status: { phase: 'Pending' },
 };
-const asked = (resourceVersion: string, uid = 'request-1'): Json => ({
-  metadata: { namespace: 'shop', name: 'first', uid, resourceVersion },
+const asked = (resourceVersion: string, uid = 'request-1', name = 'first'): Json => ({
+  metadata: { namespace: 'shop', name, uid, resourceVersion },
   spec: {
     signerName: 'certificate.ai-teddy.com/identity',
     podName: 'orders-1',
@@ -27,7 +27,7 @@ const asked = (resourceVersion: string, uid = 'request-1'): Json => ({
 });
 
 /** A signer in a cluster that tells what the test says, and answers each write as `write` does. */
-function rig(t: { teardown(end: () => Promise<void>): void }, write: () => Json | undefined) {
+function rig(t: { teardown(end: () => Promise<void>): void }, write: (name: string) => Json | undefined) {
   const clock = fakeClock();
   const stop = new AbortController();
   const { log } = recordingLog();
@@ -40,7 +40,7 @@ function rig(t: { teardown(end: () => Promise<void>): void }, write: () => Json 
     },
     async replace(_, object) {
       puts.push(object);
-      return write();
+      return write(fieldOf(object['metadata'], 'name'));
     },
     async watch(_, signal) {
       return (async function* () {
@@ -73,13 +73,13 @@ function rig(t: { teardown(end: () => Promise<void>): void }, write: () => Json 
       told.push({ type, object });
       await clock.advance(0);
     },
-    answers: () => puts.map(({ metadata, status }) => [versionOf(metadata), chainOf(status)]),
+    answers: () =>
+      puts.map(({ metadata, status }) => [fieldOf(metadata, 'resourceVersion'), fieldOf(status, 'certificateChain')]),
     issued: () => issued,
   };
 }
 
-const versionOf = (metadata: unknown) => (metadata as Json)['resourceVersion'];
-const chainOf = (status: unknown) => (status as Json)['certificateChain'];
+const fieldOf = (part: unknown, field: string) => String((part as Json)[field]);
 
 t.test('a request that somebody touches before its answer is written gets that answer, and no other', async (t) => {
   let conflicts = 1;
@@ -96,6 +96,21 @@ t.test('a request that somebody touches before its answer is written gets that a
   await tell('DELETED', asked('7'));
   await tell('ADDED', asked('9', 'request-2'));
   t.same(answers().at(-1), ['9', 'certificate 2'], 'another of that name is answered for itself');
+});
+
+t.test('a request whose answer cannot be written waits longer and longer, and no other waits for it', async (t) => {
+  const { tell, answers, clock } = rig(t, (name) => {
+    if (name === 'first') throw new SidelockError('SL-KUBE-002', 'no');
+    return {};
+  });
+  await tell('ADDED', asked('5'));
+  for (let i = 0; i < 60; i++) {
+    await tell('ADDED', asked(`${10 + i}`, `request-${10 + i}`, `other-${i}`));
+    t.equal(answers().at(-1)?.[0], `${10 + i}`, 'at once');
+    await clock.advance(SECOND);
+  }
+  const tries = answers().filter(([version]) => version === '5').length;
+  t.ok(tries > 3 && tries < 10, `${tries} tries in a minute, though it rings each second`);
 });
 
 t.test('an answer that the API server takes no more, for it began too long ago, is made anew', async (t) => {
