@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts';
 import { SidelockError } from '../base/errors.ts';
+import { createTurns } from '../base/in-turn.ts';
 import type { ByProof } from './by-proof.ts';
 import type { Inventory, InventoryEntry } from './inventory.ts';
 import type { Issuer } from './issuer.ts';
@@ -79,15 +80,21 @@ export function createEnrolment(options: EnrolmentOptions): Enrolment {
   const { issuer, inventory, clock } = options;
   const { audited, byToken, byLeaf } = options.proof;
 
-  /** A pod has one certificate at a time: the one before is not waited for when roots change. */
-  const issueToPod = async (request: PodRequest) => {
-    const entry = await options.podIssuer.signCsr({ ...request, permit: async () => {} });
-    for (const { serial, supersededBy } of inventory.ofPod(request.pod.uid)) {
-      if (serial === entry.serial || supersededBy !== undefined) continue;
-      await inventory.supersede(serial, entry.serial, clock.now());
-    }
-    return entry;
-  };
+  const inTurn = createTurns();
+
+  /**
+   * A pod has one certificate at a time: the one before is not waited for when roots change. In turn: of two at once each
+   * would supersede the other, and none would count.
+   */
+  const issueToPod = (request: PodRequest) =>
+    inTurn(request.pod.uid, async () => {
+      const entry = await options.podIssuer.signCsr({ ...request, permit: async () => {} });
+      for (const { serial, supersededBy } of inventory.ofPod(request.pod.uid)) {
+        if (serial === entry.serial || supersededBy !== undefined) continue;
+        await inventory.supersede(serial, entry.serial, clock.now());
+      }
+      return entry;
+    });
 
   return {
     enroll({ service, namespace, ...asked }) {

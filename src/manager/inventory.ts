@@ -99,11 +99,11 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
     writeFileDurable(join(directory, `${entry.serial}.json`), JSON.stringify(entry), KEY_MODE);
 
   /** In turn: two notes on one certificate must both stay. */
-  const change = (serial: string, note: Partial<InventoryEntry>) =>
+  const change = (serial: string, noteOn: (entry: InventoryEntry) => Partial<InventoryEntry>) =>
     inTurn(serial, async () => {
       const entry = bySerial.get(serial);
       if (entry === undefined) return;
-      const changed = { ...entry, ...note };
+      const changed = { ...entry, ...noteOn(entry) };
       await write(changed);
       bySerial.set(serial, changed);
       for (const map of [newestByKey, newestById]) replace(map, entry, changed);
@@ -128,13 +128,9 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
       await write(entry);
       index(entry);
     },
-    async supersede(serial, successor, now) {
-      const entry = bySerial.get(serial);
-      if (entry === undefined) return;
-      const again = entry.supersededBy === undefined ? {} : { reusedAt: now };
-      await change(serial, { supersededBy: successor, ...again });
-    },
-    report: (serial, reported) => change(serial, { reported }),
+    supersede: (serial, supersededBy, now) =>
+      change(serial, (entry) => ({ supersededBy, ...(entry.supersededBy === undefined ? {} : { reusedAt: now }) })),
+    report: (serial, reported) => change(serial, () => ({ reported })),
     async forget(serials) {
       const entries = serials.flatMap((serial) => bySerial.get(serial) ?? []);
       const lines = entries.map(({ spkiSha256, spiffeId }) => `${spkiSha256} ${spiffeId}\n`).join('');

@@ -59,7 +59,8 @@ export interface Issuer {
   ): Promise<{ entry: InventoryEntry; privateKey: Buffer }>;
   /**
    * Signs the key of a request, and nothing else of it. The same key for the same identity within a minute, or
-   * for the same renewed leaf, gets the same certificate again: a client that lost our answer may simply repeat.
+   * for the same renewed leaf, gets the same certificate again: a client that lost our answer may simply repeat (a pod
+   * until it asked with another key).
    * @throws SidelockError SL-CSR-001/002/003, SL-KEY-001, SL-CA-003, or what `permit` throws.
    */
   signCsr(request: SignRequest): Promise<InventoryEntry>;
@@ -201,6 +202,8 @@ export function createIssuer(options: IssuerOptions): Issuer {
 
 function isRepetition(known: InventoryEntry, presented: InventoryEntry | undefined, now: number): boolean {
   if (known.serial === presented?.serial || known.notAfter <= now) return false;
+  // A pod has asked with another key since: this one counts no more.
+  if (known.pod !== undefined && known.supersededBy !== undefined) return false;
   return known.serial === presented?.supersededBy || Math.abs(now - known.issuedAt) < REPEAT_MS;
 }
 

@@ -2,30 +2,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { createLogger } from '../../../src/base/log.ts';
-import { type InventoryEntry, openInventory } from '../../../src/manager/inventory.ts';
+import { openInventory } from '../../../src/manager/inventory.ts';
+import { inventoryEntry as entry } from '../../support/manager/inventory-entry.ts';
 
 const log = createLogger({ level: 'silent' });
-
-function entry(serial: string, change: Partial<InventoryEntry> = {}): InventoryEntry {
-  return {
-    serial,
-    service: 'orders',
-    namespace: 'default',
-    type: 'api_service',
-    spiffeId: 'spiffe://ai-teddy.local/ns/default/sa/orders',
-    sans: ['orders'],
-    additionalSans: [],
-    notBefore: 1,
-    notAfter: 2,
-    keyType: 'ecdsa-p256',
-    spkiSha256: `key of ${serial}`,
-    issuedAt: Number.parseInt(serial, 16),
-    by: 'token',
-    fingerprint256: serial,
-    pem: 'PEM',
-    ...change,
-  };
-}
 
 t.test('what was issued is known after a restart', async (t) => {
   const directory = t.testdir();
@@ -58,6 +38,13 @@ t.test('the second renewal by one leaf is noted as reuse', async (t) => {
   t.match(inventory.newest(), [{ serial: '0a', reusedAt: 60 }], 'every view shows the same entry');
   await inventory.supersede('ff', '0c', 60);
   t.equal(inventory.size, 1, 'a serial that was never issued is not made up');
+});
+
+t.test('of two renewals at once by one leaf the second is noted as reuse', async (t) => {
+  const inventory = await openInventory(t.testdir(), log);
+  await inventory.add(entry('0a'));
+  await Promise.all([inventory.supersede('0a', '0b', 50), inventory.supersede('0a', '0c', 60)]);
+  t.match(inventory.get('0a'), { supersededBy: '0c', reusedAt: 60 });
 });
 
 t.test('a key belongs to whom it was certified for last', async (t) => {

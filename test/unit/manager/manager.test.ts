@@ -286,3 +286,20 @@ t.test('a pod has one certificate at a time, and that of another pod stays', asy
     [second.serial, undefined, undefined],
   );
 });
+
+t.test('a pod that repeats a request that another key has overtaken is left with one certificate', async (t) => {
+  await using manager = await openManager(await storageOf(t), shiftedClock());
+  const pod = { namespace: 'shop', serviceAccount: 'web', pod: 'web-1', uid: '1', dnsNames: [] };
+  const csrs = await Promise.all([1, 2].map(async () => createCsr(await generateKey('ecdsa-p256'), '')));
+  const counting = () =>
+    manager
+      .recentlyIssued(9)
+      .filter((entry) => entry.service === 'web' && entry.supersededBy === undefined)
+      .map(({ serial }) => serial);
+  const certify = (csr = '') => manager.certifyPod({ pod, csr, validityMs: DAY });
+  await certify(csrs[0]);
+  await certify(csrs[1]);
+  const again = await certify(csrs[0]);
+  t.same(counting(), [again.serial]);
+  t.equal((await certify(csrs[0])).serial, again.serial, 'in time it has the same answer');
+});
