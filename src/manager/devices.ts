@@ -44,7 +44,7 @@ export function createDevices({ authority, issuer, issuing, tokens, proof, subje
     const under = authority();
     if (current?.under !== under) {
       const opening = openDeviceIssuer({ ...issuer, authority: under }).catch((error: unknown) => {
-        current = undefined;
+        if (current?.under === under) current = undefined;
         throw error;
       });
       current = { under, opening };
@@ -55,8 +55,14 @@ export function createDevices({ authority, issuer, issuing, tokens, proof, subje
   // One for all: requests with one key take turns in it.
   const ours = createIssuer({ ...issuing, authority: () => opened ?? authority(), keyType: 'ecdsa-p256' });
   const signer = async () => {
-    opened = await open();
-    return ours;
+    // The root may have been followed by another while the issuer under it was opened.
+    for (;;) {
+      const under = authority();
+      const issuerNow = await open();
+      if (authority() !== under) continue;
+      opened = issuerNow;
+      return ours;
+    }
   };
   const subject = (device: string, additionalSans: readonly string[] = []): Subject => {
     const asked = subjectOf({ service: device, namespace: DEVICE_NAMESPACE, additionalSans });
