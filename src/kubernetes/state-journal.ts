@@ -4,7 +4,8 @@ import { gunzip as gunzipCallback, gzip as gzipCallback } from 'node:zlib';
 import type { Clock } from '../base/clock.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { type Change, stillCounting } from '../store/changes.ts';
+import { type Change, parents, stillCounting } from '../store/changes.ts';
+import { KEY_FILE } from '../store/layout.ts';
 import type { Journal } from '../store/mirror.ts';
 import type { KubeApi } from './client.ts';
 import { listAll } from './list.ts';
@@ -75,6 +76,7 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
   let count = 0;
   let few = 0;
   let mustPurge = false;
+  const destroysKey = createKeyWatch();
 
   const read = async (): Promise<Segment[]> => {
     const found = await listAll(api, all, `${LABEL}=journal`, PAGE);
@@ -152,7 +154,7 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
         count = segments.length + 1;
         const changes = segments.flatMap((segment) => segment.changes);
         // Whoever led before may have ended between the removal and the purge.
-        mustPurge = changes.some(isKeyGone);
+        mustPurge = destroysKey(changes);
         return changes;
       }
     },
@@ -166,7 +168,7 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
         }
         whole = last;
       }
-      if (changes.some(isKeyGone)) mustPurge = true;
+      if (destroysKey(changes)) mustPurge = true;
     },
 
     async tidy() {
@@ -184,7 +186,22 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
   };
 }
 
-const isKeyGone = ({ kind, path }: Change): boolean => kind === 'gone' && path.endsWith('.key');
+/** Tells of changes, in their order, whether a private key went with one of them: alone, or with all of its directory. */
+function createKeyWatch(): (changes: readonly Change[]) => boolean {
+  /** Each key that was written, and all above it. */
+  const holding = new Set<string>();
+  return (changes) => {
+    let destroyed = false;
+    for (const change of changes) {
+      const { path } = change;
+      if (change.kind === 'gone') destroyed = holding.delete(path) || destroyed;
+      else if (path.endsWith('.key') || (change.kind === 'set' && KEY_FILE in change.files)) {
+        for (const one of [path, ...parents(path)]) holding.add(one);
+      }
+    }
+    return destroyed;
+  };
+}
 
 /** Neighbours that fit into one Secret together. */
 function packed<T>(items: readonly T[], sizeOf: (item: T) => number): T[][] {

@@ -103,7 +103,8 @@ export function contentChanges(path: string, data: Buffer, mode: number): Change
   return found;
 }
 
-function parents(path: string): string[] {
+/** The directories above a path, outermost first. */
+export function parents(path: string): string[] {
   const parts = path.split('/');
   return parts.slice(1).map((_, i) => parts.slice(0, i + 1).join('/'));
 }

@@ -242,6 +242,34 @@ t.test('a key that is destroyed is in no Secret any more', async (t) => {
   t.notMatch(unpacked(objects), /very secret/);
 });
 
+t.test('nor is one that went with its directory, or with a certificate that was deleted', async (t) => {
+  const key = { data: 'very secret', mode: 0o600 };
+  const objects = fakeObjects();
+  let term = 0;
+  for (const [made, gone] of [
+    [{ kind: 'file', path: '.sidelock/devices-2/issuer.key', ...key }, '.sidelock/devices-2'],
+    [{ kind: 'set', path: 'web', files: { 'cert.pem': { data: 'cert', mode: 0o644 }, 'key.pem': key } }, 'web'],
+  ] as const) {
+    for (const who of ['it', 'the next one']) {
+      let journal = journalOf(objects, `replica-${++term}`);
+      await journal.open();
+      await journal.append([made]);
+      await journal.append([{ kind: 'gone', path: gone }]);
+      if (who !== 'it') {
+        journal = journalOf(objects, `replica-${++term}`);
+        await journal.open();
+      }
+      await journal.tidy();
+      t.notMatch(unpacked(objects), /very secret/, `${gone}, by ${who}`);
+    }
+  }
+  const calm = journalOf(objects, 'last');
+  await calm.open();
+  const before = [...objects.kept.keys()];
+  await calm.tidy();
+  t.same([...objects.kept.keys()], before, 'what was purged is not purged at each start');
+});
+
 t.test('a key that could not be purged at once is purged later, also by the next who leads', async (t) => {
   let broken = false;
   const objects = fakeObjects((method) => {
