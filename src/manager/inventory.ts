@@ -95,8 +95,21 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
     const serials = serialsOfPod.get(entry.pod.uid) ?? new Set();
     serialsOfPod.set(entry.pod.uid, serials.add(entry.serial));
   };
-  const write = (entry: InventoryEntry) =>
-    writeFileDurable(join(directory, `${entry.serial}.json`), JSON.stringify(entry), KEY_MODE);
+  const drop = ({ serial, spkiSha256, spiffeId, pod }: InventoryEntry) => {
+    bySerial.delete(serial);
+    formerOwners.set(spkiSha256, spiffeId);
+    for (const [map, key] of [
+      [newestByKey, spkiSha256],
+      [newestById, spiffeId],
+    ] as const) {
+      if (map.get(key)?.serial === serial) map.delete(key);
+    }
+    const ofPod = pod && serialsOfPod.get(pod.uid);
+    ofPod?.delete(serial);
+    if (pod !== undefined && ofPod?.size === 0) serialsOfPod.delete(pod.uid);
+  };
+  const fileOf = (serial: string) => join(directory, `${serial}.json`);
+  const write = (entry: InventoryEntry) => writeFileDurable(fileOf(entry.serial), JSON.stringify(entry), KEY_MODE);
 
   /** In turn: two notes on one certificate must both stay. */
   const change = (serial: string, noteOn: (entry: InventoryEntry) => Partial<InventoryEntry>) =>
@@ -136,22 +149,15 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
       const lines = entries.map(({ spkiSha256, spiffeId }) => `${spkiSha256} ${spiffeId}\n`).join('');
       // Before the files go: a crash between leaves a line too many.
       if (lines !== '') await appendDurable(join(directory, KEYS_FILE), lines, KEY_MODE);
-      // In its turn as a whole: a note that waits behind it must not write the file anew.
-      const forgetOne = async ({ serial, spkiSha256, spiffeId, pod }: InventoryEntry) => {
-        await removeDurable(join(directory, `${serial}.json`));
-        bySerial.delete(serial);
-        formerOwners.set(spkiSha256, spiffeId);
-        for (const [map, key] of [
-          [newestByKey, spkiSha256],
-          [newestById, spiffeId],
-        ] as const) {
-          if (map.get(key)?.serial === serial) map.delete(key);
-        }
-        const ofPod = pod && serialsOfPod.get(pod.uid);
-        ofPod?.delete(serial);
-        if (pod !== undefined && ofPod?.size === 0) serialsOfPod.delete(pod.uid);
-      };
-      for (const entry of entries) await inTurn(entry.serial, () => forgetOne(entry));
+      // From memory first, each in its turn: a note that is being written is done then, and no later one writes a file anew.
+      for (const entry of entries) await inTurn(entry.serial, async () => drop(entry));
+      try {
+        await removeDurable(entries.map(({ serial }) => fileOf(serial)));
+      } catch (error) {
+        // Some are there still: the next time finds them.
+        for (const entry of entries) index(entry);
+        throw error;
+      }
     },
     isNewest: ({ serial, spiffeId }) => newestById.get(spiffeId)?.serial === serial,
     get: (serial) => bySerial.get(serial),

@@ -99,12 +99,15 @@ export async function openTokens(options: TokensOptions): Promise<Tokens> {
   const hashes = async () =>
     (await readdir(directory)).filter((file) => /^[0-9a-f]{64}\.json$/.test(file)).map((file) => file.slice(0, 64));
 
+  const over: string[] = [];
   for (const hash of await hashes()) {
     const claims = await readJsonFile<StoredToken>(recordPath(hash));
     if (claims === undefined || claims.exp > clock.now() - KEPT_MS) continue;
-    await removeDurable(recordPath(hash));
-    await removeDurable(usedPath(hash));
+    over.push(hash);
   }
+  // In this order: a record without its note of use would be that of a token which was never used.
+  await removeDurable(over.map(recordPath));
+  await removeDurable(over.map(usedPath));
 
   return {
     async create({ service, namespace, type, additionalSans, ttlMs = options.ttlMs }) {

@@ -59,7 +59,7 @@ export async function openState(
     return { state, created };
   }
   const unused = others.filter((number) => number >= nextNumber(found));
-  for (const number of unused) await removeDurable(authorityDirectory(stateDirectory, number));
+  await removeDurable(unused.map((number) => authorityDirectory(stateDirectory, number)));
   await destroyRetired(stateDirectory, found);
   for (const number of found.trusted) await finishOffline(authorityDirectory(stateDirectory, number));
   return { state: found, created: false };
@@ -115,8 +115,8 @@ export function rootOf({ roots }: Pick<Roots, 'roots'>, chainPem: string): numbe
 export async function destroyRetired(stateDirectory: string, { retired }: TrustState): Promise<void> {
   for (const number of retired) {
     const directory = authorityDirectory(stateDirectory, number);
-    for (const file of ['root.key', 'issuer.key']) await removeDurable(join(directory, file));
-    await removeDurable(deviceDirectory(stateDirectory, number));
+    const keys = ['root.key', 'issuer.key'].map((file) => join(directory, file));
+    await removeDurable([...keys, deviceDirectory(stateDirectory, number)]);
   }
 }
 

@@ -113,16 +113,32 @@ export async function renameDurable(from: string, to: string): Promise<void> {
   for (const change of contentChanges(to, await readFile(to), 0o600)) tellChange(change);
 }
 
-/** Takes away a file, or a directory with all that is in it, and returns when it stays away; nothing is no fault. */
-export async function removeDurable(path: string): Promise<void> {
-  await rm(path, { recursive: true, force: true });
+/**
+ * Takes away files, and directories with all that is in them, and returns when they stay away; nothing is no fault. Many
+ * at once cost one sync for each directory they were in. SL-FS-003 at the first that stays; those before it are gone.
+ */
+export async function removeDurable(paths: string | readonly string[]): Promise<void> {
+  const removed: string[] = [];
   try {
+    for (const path of [paths].flat()) {
+      await removing(path, () => rm(path, { recursive: true, force: true }));
+      removed.push(path);
+    }
     // Also where nothing was: whoever removed it may not have come so far.
-    await syncDirectory(dirname(path));
+    const parents = new Map(removed.map((path) => [dirname(path), path]));
+    for (const [directory, path] of parents) await removing(path, () => syncDirectory(directory));
+  } finally {
+    // Whatever failed: nobody finds them any more, and whoever keeps a copy must not either.
+    for (const path of removed) tellChange({ kind: 'gone', path });
+  }
+}
+
+async function removing(path: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
   } catch (error) {
     if (nodeCode(error) !== 'ENOENT') throw await writeFailure(path, error);
   }
-  tellChange({ kind: 'gone', path });
 }
 
 /** Makes creations, renames and removals in `directory` survive a power loss. */

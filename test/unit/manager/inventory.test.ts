@@ -1,9 +1,10 @@
-import { writeFile } from 'node:fs/promises';
+import { chmod, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { createLogger } from '../../../src/base/log.ts';
 import { openInventory } from '../../../src/manager/inventory.ts';
 import { inventoryEntry as entry } from '../../support/manager/inventory-entry.ts';
+import { asNobody } from '../../support/unprivileged.ts';
 
 const log = createLogger({ level: 'silent' });
 
@@ -98,3 +99,32 @@ t.test('certificates of one pod are found by it, also after a restart, until the
     await inventory.add(entry('0b', of('2')));
   }
 });
+
+t.test(
+  'what is forgotten stays so whatever is noted on it meanwhile, and what could not be is known still',
+  async (t) => {
+    const directory = t.testdir();
+    const inventory = await openInventory(directory, log);
+    for (const serial of ['0a', '0b', '0c']) await inventory.add(entry(serial));
+    await Promise.all([
+      inventory.supersede('0a', '0b', 50),
+      inventory.forget(['0a', '0b']),
+      inventory.report('0a', { bundle: 'x', at: 1 }),
+      inventory.report('0b', { bundle: 'x', at: 1 }),
+    ]);
+    for (const one of [inventory, await openInventory(directory, log)]) {
+      t.same(
+        one.all().map(({ serial }) => serial),
+        ['0c'],
+      );
+    }
+
+    await chmod(join(directory, 'keys.log'), 0o666);
+    await chmod(directory, 0o555);
+    await asNobody(() => t.rejects(inventory.forget(['0c']), { code: 'SL-FS-003' }));
+    t.match(inventory.newest(), [{ serial: '0c' }]);
+    await chmod(directory, 0o755);
+    await inventory.forget(['0c']);
+    t.same((await readdir(directory)).sort(), ['keys.log']);
+  },
+);

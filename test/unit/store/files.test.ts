@@ -1,10 +1,12 @@
 import promises, { chmod, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import t from 'tap';
+import t, { type Test } from 'tap';
+import * as changes from '../../../src/store/changes.ts';
 import {
   appendDurable,
   createExclusive,
   readRegularFile,
+  removeDurable,
   removeTemporaries,
   writeFileDurable,
 } from '../../../src/store/files.ts';
@@ -101,24 +103,58 @@ t.test('temporaries of killed writers are removed at any depth, nothing else is'
   t.strictSame((await readdir(dir, { recursive: true })).sort(), ['mine.tmp', 'tokens', 'tokens/a.json']);
 });
 
-t.test('what was removed stays away: its directory is synced', async (t) => {
-  const directory = t.testdir();
-  const events: string[] = [];
-  const syncing = async (...args: Parameters<typeof promises.open>) => {
+/** The writers of files, with each sync of a directory noted; `fail` may throw in its place. */
+async function syncing(t: Pick<Test, 'mockImport'>, fail: () => void = () => {}) {
+  const synced: string[] = [];
+  const opening = async (...args: Parameters<typeof promises.open>) => {
     const handle = await promises.open(...args);
     const sync = handle.sync.bind(handle);
     handle.sync = async () => {
-      events.push(`sync ${args[0]}`);
+      synced.push(String(args[0]));
+      fail();
       await sync();
     };
     return handle;
   };
-  const node = { 'node:fs/promises': { ...promises, open: syncing } };
-  const files = await t.mockImport<typeof import('../../../src/store/files.ts')>('../../../src/store/files.ts', node);
-  const key = join(directory, 'root.key');
-  await writeFile(key, 'k');
-  await files.removeDurable(key);
-  t.strictSame(events, [`sync ${directory}`]);
+  const node = { 'node:fs/promises': { ...promises, open: opening } };
+  const files = await t.mockImport<typeof import('../../../src/store/files.ts')>('../../../src/store/files.ts', {
+    ...node,
+    '../../../src/store/changes.ts': changes,
+  });
+  return { files, synced };
+}
+
+t.test('what was removed stays away: its directory is synced, once for all that were in it', async (t) => {
+  const directory = t.testdir({ 'root.key': 'k', tokens: { a: '', b: '', c: '' } });
+  const { files, synced } = await syncing(t);
+  await files.removeDurable(join(directory, 'root.key'));
+  t.strictSame(synced, [directory]);
   await files.removeDurable(join(directory, 'never', 'there'));
-  t.strictSame(await readdir(directory), []);
+  const tokens = join(directory, 'tokens');
+  await files.removeDurable(['a', 'b', 'c', 'd'].map((name) => join(tokens, name)));
+  t.strictSame(synced.slice(1), [tokens]);
+  t.strictSame(await readdir(directory, { recursive: true }), ['tokens']);
 });
+
+t.test(
+  'what is gone is told also when it may come back after a crash, or when the next cannot be removed',
+  async (t) => {
+    const directory = t.testdir({ one: '1', two: '2', closed: { three: '3' }, four: '4' });
+    const told: string[] = [];
+    const watching = changes.observeChanges(directory, ({ kind, path }) => told.push(`${kind} ${path}`));
+    t.teardown(() => watching[Symbol.dispose]());
+    const { files } = await syncing(t, () => {
+      throw Object.assign(new Error('i/o'), { code: 'EIO' });
+    });
+    const all = ['one', 'two', 'closed/three', 'four'].map((name) => join(directory, name));
+    await t.rejects(files.removeDurable(all[0] ?? ''), { code: 'SL-FS-003', data: { reason: 'EIO' } });
+    t.strictSame(told, ['gone one']);
+    await chmod(join(directory, 'closed'), 0o500);
+    await chmod(directory, 0o777);
+    await asNobody(() =>
+      t.rejects(removeDurable(all), { code: 'SL-FS-003', data: { path: all[2], reason: 'EACCES' } }),
+    );
+    await chmod(join(directory, 'closed'), 0o700);
+    t.strictSame(told.slice(1), ['gone one', 'gone two']);
+  },
+);
