@@ -4,7 +4,7 @@ import type { Logger } from '../base/log.ts';
 import { askedToWait, backoffDelay } from '../base/retry.ts';
 import { type Change, changeBy, changesTo } from './changes.ts';
 import type { KubeApi, WatchEvent } from './client.ts';
-import { listAt } from './list.ts';
+import { listAt, unknownKind } from './list.ts';
 import { type Json, textOf } from './names.ts';
 import type { WatchEnd, Watched, WatchMetrics } from './watch-metrics.ts';
 
@@ -75,6 +75,8 @@ export function watchObjects(
   const ended = keepWatching(what, options, state, {
     async start() {
       const { items, version } = await listAt(options.api, path, selectors);
+      // What was there is not known to be gone with its kind.
+      if (version === '' && known.size > 0) throw unknownKind(path);
       tell(changesTo(items, known));
       return version;
     },

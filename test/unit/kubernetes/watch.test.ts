@@ -178,6 +178,33 @@ t.test('of one object is told that it may have changed: at each begin and end, a
   t.ok(isOpen());
 });
 
+t.test('a kind that is not there has no objects; one that vanishes leaves those that were known', async (t) => {
+  const vanished = refusal(410);
+  const { clock, needs, end, lines } = rig(t, [refusal(404), { end: vanished }, {}]);
+  let answer: 'none' | 'some' = 'none';
+  const api = { ...needs.api, get: async (path: string) => (answer === 'none' ? undefined : needs.api.get(path)) };
+  let tells = 0;
+  const { known, isOpen, ended } = watchObjects(what, { ...needs, api, onChange: () => tells++ });
+  end(ended);
+  await clock.advance(0);
+  t.equal(tells, 1, 'who waits for the first list need not wait for the kind');
+  t.equal(known.size, 0);
+  answer = 'some';
+  await clock.advance(SECOND / 5);
+  t.same([...known.keys()], ['n/a']);
+  answer = 'none';
+  await clock.advance(MINUTE);
+  t.same([...known.keys()], ['n/a']);
+  t.notOk(isOpen());
+  t.match(
+    lines.filter(({ event }) => event === 'watch_failed'),
+    [{ reason: 'refused', level: 50, why: /kind/ }],
+  );
+  answer = 'some';
+  await clock.advance(2 * MINUTE);
+  t.ok(isOpen(), 'and is followed again when it comes back');
+});
+
 t.test('a mistake of whoever is told comes out', async (t) => {
   const { needs } = rig(t, [{ events: [of('ADDED', 'b', '2')] }]);
   const wrong = () => {
