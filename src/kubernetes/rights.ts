@@ -114,6 +114,18 @@ function trustRights(namespace: string, verbs: readonly string[]): Right[] {
   return verbs.map((verb) => ({ verb, resource: 'configmaps', name: 'sidelock-trust', namespace }));
 }
 
+/** What an administrator runs to give it to an account: `NAME`, as `kubectl auth whoami` says it. */
+export function grantOf({ verb, group, resource, subresource, name, namespace }: Right): string {
+  const what = `${resource}${group === undefined ? '' : `.${group}`}${subresource === undefined ? '' : `/${subresource}`}`;
+  const [within, kind] = namespace === undefined ? ['', 'clusterrole'] : [`-n ${namespace} `, 'role'];
+  const role = `${verb}-${resource}`;
+  const one = name === undefined ? '' : ` --resource-name=${name}`;
+  return [
+    `kubectl ${within}create ${kind} ${role} --verb=${verb} --resource=${what}${one}`,
+    `kubectl ${within}create ${kind}binding ${role} --${kind}=${role} --user=NAME`,
+  ].join('; ');
+}
+
 /** `list services in namespace shop` */
 export function rightInWords({ verb, group, resource, subresource, name, namespace }: Right): string {
   const part = subresource === undefined ? resource : `${resource}/${subresource}`;

@@ -2,6 +2,7 @@ import t from 'tap';
 import { startApiServer } from '../cluster/api-server.ts';
 import { list } from '../cluster/pods.ts';
 import { cli, shortDirectory } from '../support/cli.ts';
+import { until } from '../support/until.ts';
 
 const RBAC = '/apis/rbac.authorization.k8s.io/v1';
 const DOMAIN = 'certificate.ai-teddy.com';
@@ -43,6 +44,35 @@ t.test('check --kubernetes: before installing and after, each fault with what to
   const denied = await cli(['check', '--kubernetes', '--pre', '--only', 'cluster.rights'], { env: poor });
   t.match(denied, { code: 1, stdout: /you may not create mutatingwebhookconfigurations\.admissionregistration/ });
   t.match(denied.stdout, /you may not patch networkpolicies\.networking\.k8s\.io in namespace sidelock-system/);
+
+  const unknown = async () => {
+    const { ids, bad } = await reportTo(poor, '--pre', '--only', 'cluster.meshes,cluster.psa');
+    return {
+      ids,
+      bad: bad.map(({ id, status, summary }) => `${status} ${id}: ${summary}`),
+      fixes: bad.map((one) => one.fix),
+    };
+  };
+  const before = await unknown();
+  t.strictSame(
+    before.bad,
+    [
+      'warning cluster.meshes: not known: you may not list mutatingwebhookconfigurations.admissionregistration.k8s.io',
+      'warning cluster.psa: not known: you may not list namespaces',
+    ],
+    'what was not read is not well',
+  );
+  t.equal(before.ids.length, 2, 'and nothing else is said of it');
+  for (const fix of before.fixes) {
+    for (const line of fix?.split('; ') ?? []) {
+      await api.kubectl(line.replace('kubectl ', '').replace('NAME', 'system:serviceaccount:ops:dev').split(' '));
+    }
+  }
+  await until(async () => (await unknown()).bad.length === 0, { every: 200 });
+  for (const name of ['list-mutatingwebhookconfigurations', 'list-namespaces']) {
+    await api.must('DELETE', `${RBAC}/clusterrolebindings/${name}`);
+  }
+  await until(async () => (await unknown()).bad.length === 2, { every: 200 });
 
   const installed = (await cli(['install'])).stdout;
   await api.kubectl(['apply', '-f', '-'], installed);

@@ -5,7 +5,7 @@ import { inject } from '../../kubernetes/inject.ts';
 import { listAll } from '../../kubernetes/list.ts';
 import { installDefaults, installManifests } from '../../kubernetes/manifests.ts';
 import { CONTAINER, DOMAIN, isObject, type Json, objects, textOf } from '../../kubernetes/names.ts';
-import { missingRights, type Right, rightInWords } from '../../kubernetes/rights.ts';
+import { missingRights, type Right } from '../../kubernetes/rights.ts';
 import { selects } from '../../kubernetes/selects.ts';
 import { publishedRoots } from '../../kubernetes/trust-config-map.ts';
 import { packageVersion } from '../version.ts';
@@ -82,7 +82,7 @@ function reading() {
       return await ask();
     } catch (error) {
       if (!isSidelockError(error, 'SL-KUBE-002') || error.data['kubernetes'] !== 403) throw error;
-      unread.push({ right: rightInWords(right), lost });
+      unread.push({ right, lost });
       return undefined;
     }
   };

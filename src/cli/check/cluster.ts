@@ -1,3 +1,4 @@
+import { grantOf, type Right, rightInWords } from '../../kubernetes/rights.ts';
 import { type CheckId, type Finding, fault, ok, orOk } from './finding.ts';
 
 /** One pod that should have a sidecar, or has one. */
@@ -17,7 +18,7 @@ export interface ClusterFacts {
   /** Rights to install that we do not have; of `--pre` only. */
   readonly missingRights: readonly string[];
   /** Rights to look that we do not have, each with the check that is not made for it. */
-  readonly unread: ReadonlyArray<{ readonly right: string; readonly lost: CheckId }>;
+  readonly unread: ReadonlyArray<{ readonly right: Right; readonly lost: CheckId }>;
   /** Names of webhooks of other meshes. */
   readonly meshes: readonly string[];
   /** Undefined where sidelock is not installed. */
@@ -47,7 +48,9 @@ const MIN_MINOR = 29;
 
 /** What has to be right before `sidelock install`. */
 export function checkClusterBefore(facts: ClusterFacts): Finding[] {
-  return [version(facts), ...rights(facts), ...meshes(facts), ...psa(facts)];
+  const lost = lostIn(facts);
+  const all = [version(facts), ...rights(facts), ...meshes(facts), ...psa(facts)];
+  return [...all.filter(({ id, status }) => status !== 'ok' || !lost.has(id)), ...unknown(facts)];
 }
 
 /** What is installed, and the pods. */
@@ -70,15 +73,26 @@ const LOST_WITH: Readonly<Partial<Record<CheckId, readonly CheckId[]>>> = {
   'cluster.pods': ABOUT_PODS,
 };
 
+/** What is in the way of nobody who installs, but is not known to be well. */
+function unknown({ unread }: ClusterFacts): readonly Finding[] {
+  return unread.map(({ right, lost }) =>
+    fault(lost, 'warning', `not known: you may not ${rightInWords(right)}`, {
+      why: TO_ADD,
+      fix: grantOf(right),
+    }),
+  );
+}
+
+const TO_ADD = 'an administrator can add the right; kubectl auth whoami says who you are';
+
 function looking({ unread }: ClusterFacts): readonly Finding[] {
-  const fix = 'ask somebody who may, or have that right given to you';
   return orOk(
     unread.map(({ right, lost }) => {
       // The Secret holds the key of the webhook: few may read it, and all else can be seen without.
       const status = lost === 'cluster.bundle' ? 'info' : 'error';
-      return fault('cluster.rights', status, `you may not ${right}`, {
-        why: `${lost} is not checked, or in part`,
-        fix,
+      return fault('cluster.rights', status, `you may not ${rightInWords(right)}`, {
+        why: `${lost} is not checked, or in part; ${TO_ADD}`,
+        fix: grantOf(right),
       });
     }),
     'cluster.rights',
