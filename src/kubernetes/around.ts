@@ -1,4 +1,5 @@
 import { readAnnotations } from './annotations.ts';
+import { spell } from './host-aliases.ts';
 import { HEALTH_PORT, isObject, type Json, MANAGED_BY, objects, textOf } from './names.ts';
 import { selects } from './selects.ts';
 
@@ -59,9 +60,9 @@ export interface Aliased {
 export function aliased({ metadata }: Json, of: string, namespace: string): Aliased | undefined {
   const { hostAliases, upstreams } = readAnnotations(isObject(metadata) ? metadata['annotations'] : undefined);
   if (!hostAliases) return undefined;
-  const byName = Map.groupBy(upstreams, ({ host }) => {
-    const [name, within = namespace] = host.split('.');
-    return `${within}/${name}`;
+  const byName = Map.groupBy(upstreams, (upstream) => {
+    const { short, namespace: within } = spell(upstream, namespace);
+    return `${within}/${short}`;
   });
   const ports = [...byName].map(([name, some]) => [name, some.map(({ listen }) => listen)] as const);
   return { of, namespace, ports: new Map(ports) };

@@ -41,7 +41,7 @@ export function leadNames(
   const addresses = new Map<string, string>();
   const aliases: HostAlias[] = [];
   const upstreams = wanted.upstreams.map((upstream): Upstream => {
-    const { whole, spellings, short } = spell(upstream.host, within);
+    const { whole, spellings, short } = spell(upstream, within);
     let at = addresses.get(whole);
     if (at === undefined) {
       const clash = spellings.find((name) => theirs.has(name));
@@ -58,6 +58,45 @@ export function leadNames(
   });
   return { wanted: { ...wanted, upstreams: named(upstreams) }, aliases };
 }
+
+/** The Service that a name means, in all spellings; its namespace is empty where that of the pod is meant and not known. */
+interface Spelled {
+  readonly short: string;
+  readonly namespace: string;
+  readonly whole: string;
+  readonly spellings: readonly string[];
+}
+
+/**
+ * What the host of an upstream means in a pod of namespace `within`, which is empty where it is not known: kubelet knows it.
+ * @throws Refusal `host-alias` for what is no Service, or may be none
+ */
+export function spell({ host, service }: Pick<Upstream, 'host' | 'service'>, within: string): Spelled {
+  const [short = '', given, svc, ...domain] = host.split('.');
+  const namespace = given ?? within;
+  const isService = (svc ?? 'svc') === 'svc' && !/^\d+$/.test(short) && host !== 'localhost';
+  if (!isService || (short === 'kubernetes' && (namespace === 'default' || namespace === ''))) {
+    const why = `${host} is not the name of a Service that a sidecar can be in front of`;
+    throw new Refusal('host-alias', why, `write SERVICE or SERVICE.NAMESPACE, ${OTHERWISE}`);
+  }
+  // Two words may as well be a name outside, example.com.
+  const answering = service.includes('/') ? service.slice(0, service.indexOf('/')) : within;
+  if (given !== undefined && svc === undefined && given !== answering) {
+    const where = answering === '' ? 'the namespace of the pod, which is not known here' : `namespace ${answering}`;
+    const why = `${host} may be no Service: ${service} answers there, which is in ${where}`;
+    throw new Refusal('host-alias', why, `write ${host}.svc if it is one, ${OTHERWISE}`);
+  }
+  const cluster = domain.length === 0 ? 'cluster.local' : domain.join('.');
+  if (namespace === '') {
+    return { short, namespace, whole: `${short}.$(MTLS_NAMESPACE).svc.${cluster}`, spellings: [short] };
+  }
+  const qualified = `${short}.${namespace}`;
+  const whole = `${qualified}.svc.${cluster}`;
+  const bare = namespace === within ? [short] : [];
+  return { short, namespace, whole, spellings: [...bare, qualified, `${qualified}.svc`, whole] };
+}
+
+const OTHERWISE = 'or call it by its variables: without host-aliases';
 
 /** A pod that finds itself at its sidecar cannot tell itself from the others. @throws Refusal `host-alias` */
 export function checkOwnName(aliases: readonly HostAlias[], service: string): void {
@@ -78,26 +117,6 @@ export function portSysctl({ sysctls }: Json, { hostAliases, upstreams }: Wanted
 }
 
 const FIRST_FREE_PORT = 1024;
-
-/** No more can be said of a name without a namespace, where that of the pod is not known: kubelet knows it. */
-function spell(host: string, within: string) {
-  const [short = '', given, svc = 'svc', ...domain] = host.split('.');
-  const namespace = given ?? within;
-  const isService = svc === 'svc' && !/^\d+$/.test(short);
-  if (!isService || (short === 'kubernetes' && (namespace === 'default' || namespace === ''))) {
-    const why = `${host} is not the name of a Service that a sidecar can be in front of`;
-    const fix = `write SERVICE or SERVICE.NAMESPACE, or call it by its variables: without host-aliases`;
-    throw new Refusal('host-alias', why, fix);
-  }
-  const cluster = domain.length === 0 ? 'cluster.local' : domain.join('.');
-  if (namespace === '') {
-    return { short, whole: `${short}.$(MTLS_NAMESPACE).svc.${cluster}`, spellings: [short] };
-  }
-  const qualified = `${short}.${namespace}`;
-  const whole = `${qualified}.svc.${cluster}`;
-  const bare = namespace === within ? [short] : [];
-  return { short, whole, spellings: [...bare, qualified, `${qualified}.svc`, whole] };
-}
 
 /** The same for the same name in every pod; the next one where it is taken. Far from 127.0.0.0/16, which others use. */
 function addressOf(name: string, taken: ReadonlySet<string>): string {

@@ -151,6 +151,27 @@ t.test('host aliases where the namespace is not known, and beside those that the
   t.strictSame(takeOut(second.pod), given);
 });
 
+t.test('two words are a Service where the second is the namespace of who answers, else who means it says so', (t) => {
+  const judge = (upstreams: string, namespace?: string) => inject(pod({ ...LED, upstreams }), settings, namespace);
+  const asks = { outcome: 'refused', reason: 'host-alias' };
+  t.match(judge('example.com:443=pay', 'shop'), {
+    ...asks,
+    why: /namespace shop/,
+    fix: /example\.com\.svc.*variables/,
+  });
+  t.match(judge('orders.shop:80=orders'), { ...asks, why: /namespace/, fix: /orders\.shop\.svc/ }, 'of no namespace');
+  for (const [upstreams, namespace] of [
+    ['orders.shop:80=orders', 'shop'],
+    ['orders.shop:80=shop/orders', 'web'],
+    ['orders.shop:80=shop/orders', undefined],
+    ['example.com.svc:443=pay', 'shop'],
+    ['orders.shop.svc.corp.test:80=orders', undefined],
+  ] as const) {
+    t.match(judge(upstreams, namespace), { outcome: 'injected' }, `${upstreams} in ${namespace}`);
+  }
+  t.end();
+});
+
 t.test('what the pod says itself stays', async (t) => {
   const containers = [{ name: 'app', env: [{ name: 'PAY_MTLS_URL', value: 'mine' }] }];
   const { spec } = sidecarOf(
@@ -258,6 +279,9 @@ t.test('each refusal has its reason, and leaves the pod as it is', async (t) => 
         ['nothing to alias', 'invalid-annotation', { upstreams: '' }],
         ['half a wish', 'invalid-annotation', { 'host-aliases': 'yes' }],
         ['a name outside', 'host-alias', { upstreams: 'api.example.com:443=pay' }],
+        ['a short name outside', 'host-alias', { upstreams: 'example.com:443=pay' }],
+        ['one that is no namespace of that service', 'host-alias', { upstreams: 'example.com:443=money/pay' }],
+        ['this machine', 'host-alias', { upstreams: 'localhost:443=pay' }],
         ['an address', 'host-alias', { upstreams: '10.0.0.1:443=pay' }],
         ['a pod of a headless Service', 'host-alias', { upstreams: 'db-0.db.shop.svc.cluster.local:5432=db' }],
         ['the API server', 'host-alias', { upstreams: 'kubernetes.default:443=pay' }],
