@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import type { buildConnector } from 'undici';
 import { type Clock, SECOND } from '../base/clock.ts';
+import { tokenCommand } from '../base/commands.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import { parseBundle, type TrustBundle } from '../pki/bundle.ts';
 import { certificatesFromPem } from '../pki/certificate.ts';
@@ -106,7 +107,7 @@ export function createManagerClient(options: ManagerClientOptions): ManagerClien
       if (expected !== undefined && (expected.service !== claims.sub || expected.namespace !== claims.ns)) {
         throw new SidelockError('SL-TOK-004', `the join token is not for ${expected.service}`, {
           why: `it was made for ${claims.sub} in namespace ${claims.ns}, this is ${expected.service} in ${expected.namespace}`,
-          fix: `sidelock token create ${expected.service}`,
+          fix: tokenCommand(expected),
         });
       }
       const offer = await trust(undefined);

@@ -2,6 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decodeToken } from '../api/token.ts';
 import { systemClock, systemRandom } from '../base/clock.ts';
+import { tokenCommand } from '../base/commands.ts';
 import { SidelockError } from '../base/errors.ts';
 import { formatAddress } from '../base/listen.ts';
 import type { Logger } from '../base/log.ts';
@@ -51,7 +52,7 @@ function checkToken(token: string, { service, namespace }: SidecarConfig): void 
   if (claims.sub === service && claims.ns === namespace) return;
   throw new SidelockError('SL-TOK-004', `the join token is for ${claims.ns}/${claims.sub}`, {
     why: `this is ${namespace}/${service}`,
-    fix: `sidelock token create ${service}`,
+    fix: tokenCommand({ service: service ?? 'SERVICE', namespace }),
   });
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts';
+import { tokenCommand } from '../base/commands.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import { createTurns } from '../base/in-turn.ts';
 import type { Logger } from '../base/log.ts';
@@ -8,7 +9,7 @@ import type { Issuer } from './issuer.ts';
 import type { ManagerMetrics } from './metrics.ts';
 import { type ProvenLeaf, refuseWeakerKey } from './renewal-proof.ts';
 import type { Subject } from './subject.ts';
-import { type Entitlement, type Tokens, tokenCommand } from './tokens.ts';
+import type { Entitlement, Tokens } from './tokens.ts';
 
 interface ProofOptions {
   readonly tokens: Tokens;
@@ -86,7 +87,7 @@ export function createByProof(options: ProofOptions): ByProof {
     if (reused && (expired || entry.reusedAt !== undefined)) {
       throw new SidelockError('SL-API-002', `serial ${leaf.serial} of ${service} was already renewed`, {
         why: `it was renewed to serial ${entry.supersededBy}; if that was not this service, somebody else has its key`,
-        fix: `look at the audit log, then: ${tokenCommand(entry.type, service)}`,
+        fix: `look at the audit log, then: ${tokenCommand(entry)}`,
       });
     }
     if (!reused && !expired) return;

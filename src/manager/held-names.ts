@@ -1,3 +1,4 @@
+import { tokenCommand } from '../base/commands.ts';
 import { SidelockError } from '../base/errors.ts';
 import { serviceOf } from '../pki/names.ts';
 import type { CertStore } from '../store/store.ts';
@@ -10,6 +11,6 @@ export async function refuseOtherNamespace(store: CertStore, { service, namespac
   if (held === undefined || held === namespace) return;
   throw new SidelockError('SL-NAME-004', `${service} of namespace ${namespace} cannot be kept in this store`, {
     why: `the directory ${service} holds the certificate of ${service} in namespace ${held}`,
-    fix: `sidelock token create ${service} --namespace ${namespace}   lets its sidecar keep its own files`,
+    fix: `${tokenCommand({ service, namespace })}   lets its sidecar keep its own files`,
   });
 }

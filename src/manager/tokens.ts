@@ -2,6 +2,7 @@ import { createHash, generateKeyPairSync, type KeyObject, randomBytes } from 'no
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, DAY } from '../base/clock.ts';
+import { tokenCommand } from '../base/commands.ts';
 import { SidelockError } from '../base/errors.ts';
 import { type JoinTokenClaims, readJoinToken, writeJoinToken } from '../pki/join-token.ts';
 import { privateKeyFromPem, privateKeyToPem } from '../pki/keys.ts';
@@ -62,11 +63,6 @@ export interface Tokens {
   list(): Promise<TokenRecord[]>;
   /** False when there is no such unused token. */
   revoke(id: string): Promise<boolean>;
-}
-
-/** What an operator types for one more token. */
-export function tokenCommand(type: string, service: string): string {
-  return `sidelock ${type === 'device' ? 'device token' : 'token create'} ${service}`;
 }
 
 interface TokenUse {
@@ -141,7 +137,7 @@ export async function openTokens(options: TokensOptions): Promise<Tokens> {
       if (claims.exp <= now) {
         throw new SidelockError('SL-TOK-003', 'the join token has expired', {
           why: `it was good until ${new Date(claims.exp).toISOString()}, the clock of the manager says ${new Date(now).toISOString()}`,
-          fix: tokenCommand(claims.type, claims.sub),
+          fix: tokenCommand({ service: claims.sub, namespace: claims.ns, type: claims.type }),
         });
       }
       const record = await readJsonFile<StoredToken>(recordPath(hashOf(claims.id)));
@@ -160,7 +156,7 @@ export async function openTokens(options: TokensOptions): Promise<Tokens> {
       const when = first === undefined ? '' : ` ${new Date(first.at).toISOString()} by ${first.remote}`;
       throw new SidelockError('SL-TOK-002', `the join token was already used${when}`, {
         why: 'a token works once; if you did not use it, somebody else did',
-        fix: tokenCommand(claims.type, claims.sub),
+        fix: tokenCommand({ service: claims.sub, namespace: claims.ns, type: claims.type }),
       });
     },
 

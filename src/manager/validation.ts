@@ -1,6 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, DAY } from '../base/clock.ts';
+import { tokenCommand } from '../base/commands.ts';
 import { nodeCode } from '../base/errors.ts';
 import type { TrustBundle } from '../pki/bundle.ts';
 import { nextRenewal } from '../pki/renewal.ts';
@@ -110,7 +111,7 @@ function enrolledFindings(entry: InventoryEntry, { clock, thresholdMs }: Validat
         severity: 'error',
         service,
         message,
-        fix: `look at the log of its sidecar; enrol again: sidelock token create ${service}`,
+        fix: `look at the log of its sidecar; enrol again: ${tokenCommand(entry)}`,
       },
     ];
   }

@@ -2,6 +2,7 @@ import type { TrustAnswer } from '../api/wire.ts';
 import type { EdgeReport } from '../api/wire-edges.ts';
 import type { NewsAnswer, NewsMarks, NoticeReport } from '../api/wire-news.ts';
 import { type Clock, SECOND } from '../base/clock.ts';
+import { tokenCommand } from '../base/commands.ts';
 import { isSidelockError, SidelockError } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
 import type { IdentityMaterial } from '../pki/material.ts';
@@ -106,7 +107,7 @@ export function createConversation(options: ConversationOptions): Conversation {
 
   const newToken = async (): Promise<string> => {
     const text = (await options.token?.())?.trim();
-    if (text === undefined || text === '') throw noToken(service);
+    if (text === undefined || text === '') throw noToken(service, namespace);
     if (refusedToken?.text === text) throw refusedToken.error;
     return text;
   };
@@ -195,13 +196,13 @@ function ignoreFullDisk(error: unknown): void {
   if (!isSidelockError(error, 'SL-FS-003')) throw error;
 }
 
-function noToken(service: string): SidelockError {
+function noToken(service: string, namespace: string): SidelockError {
   return new SidelockError(
     'SL-TOK-001',
     `there is neither a usable certificate on disk nor a join token for ${service}`,
     {
       why: 'the first certificate needs a join token',
-      fix: `sidelock token create ${service}   on the machine of the manager, then give it by identity.tokenFile`,
+      fix: `${tokenCommand({ service, namespace })}   on the machine of the manager, then give it by identity.tokenFile`,
       data: { missing: true },
     },
   );

@@ -1,6 +1,7 @@
 import type { CertificateRecord } from '../../api/wire.ts';
 import type { ValidationAnswer } from '../../api/wire-care.ts';
 import { DAY, HOUR, MINUTE } from '../../base/clock.ts';
+import { tokenCommand } from '../../base/commands.ts';
 import { roughly } from '../table.ts';
 import { type CheckId, type Finding, fault, orOk } from './finding.ts';
 
@@ -80,7 +81,7 @@ function expiry(one: CertificateRecord, { now, expiryThresholdMs }: CertificateF
   const fix =
     by === 'generate'
       ? `sidelock rotate --services ${one.service}`
-      : `look at the log of its sidecar; once its grace is over: sidelock token create ${one.service}`;
+      : `look at the log of its sidecar; once its grace is over: ${tokenCommand(one)}`;
   return [
     fault('certificates.expiry', status, summary, { why: `it should have been renewed before ${day(notAfter)}`, fix }),
   ];

@@ -1,5 +1,6 @@
 import type { CertificateRecord } from '../../api/wire.ts';
 import type { IdentityShown, PlaintextAnswer } from '../../api/wire-sidecar.ts';
+import { tokenCommand } from '../../base/commands.ts';
 import { roughly } from '../table.ts';
 import { type Finding, fault, ok, orOk } from './finding.ts';
 
@@ -65,7 +66,7 @@ function served({ identity, issued }: SidecarFacts): Finding | undefined {
   if (identity === undefined || issued?.certificate === undefined) return undefined;
   const { serial, revokedAt } = issued.certificate;
   if (revokedAt !== undefined) {
-    const remedy = { why: `serial ${serial} is revoked`, fix: `sidelock token create ${issued.certificate.service}` };
+    const remedy = { why: `serial ${serial} is revoked`, fix: tokenCommand(issued.certificate) };
     return fault('sidecar.served', 'error', 'its certificate is revoked', remedy);
   }
   if (serial !== identity.serial) {

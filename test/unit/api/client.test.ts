@@ -227,7 +227,10 @@ t.test('a token for another service stays here', async (t) => {
   const { token, csr } = await joining('orders');
   const nowhere = clientOf('https://127.0.0.1:1');
   await t.rejects(nowhere.enroll(token, csr, { service: 'billing', namespace: 'default' }), { code: 'SL-TOK-004' });
-  await t.rejects(nowhere.enroll(token, csr, { service: 'orders', namespace: 'shop' }), { code: 'SL-TOK-004' });
+  await t.rejects(nowhere.enroll(token, csr, { service: 'orders', namespace: 'shop' }), {
+    code: 'SL-TOK-004',
+    fix: 'sidelock token create orders --namespace shop',
+  });
 });
 
 t.test('what the manager refuses arrives with its code, reason and fix', async (t) => {
