@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander';
 import { SidelockError } from '../base/errors.ts';
 import { printManifests } from '../config/print.ts';
 import { installDefaults, installManifests } from '../kubernetes/manifests.ts';
+import { INJECT_LABEL } from '../kubernetes/names.ts';
 import { type Context, command, list } from './command.ts';
 import { packageVersion } from './version.ts';
 
@@ -23,11 +24,10 @@ export function installCommand(context: Context): Command {
   const defaults = installDefaults(packageVersion());
   return command('install', {
     summary: 'print what a cluster needs: manager, webhook, rights',
-    description:
-      'Prints Kubernetes manifests and asks no cluster: manager, webhook, their accounts and rights. Afterwards pods of each\nnamespace with the label certificate.ai-teddy.com/inject=enabled get sidecars as they are made.',
+    description: `Prints Kubernetes manifests and asks no cluster: manager, webhook, their accounts and rights. Afterwards pods of each\nnamespace with the label ${INJECT_LABEL}=enabled get sidecars as they are made.`,
     examples: [
       ['sidelock install | kubectl apply -f -', 'install, and again to upgrade'],
-      ['kubectl label namespace shop certificate.ai-teddy.com/inject=enabled', 'then let a namespace in'],
+      [`kubectl label namespace shop ${INJECT_LABEL}=enabled`, 'then let a namespace in'],
     ],
   })
     .option('--namespace <NAME>', 'where manager and webhook run', defaults.namespace)

@@ -6,6 +6,7 @@ import {
   CONTAINER,
   DOMAIN,
   HEALTH_PORT,
+  INJECT_LABEL,
   isObject,
   type Json,
   objects,
@@ -38,7 +39,7 @@ export type Injection =
 export function inject(pod: Json, settings: InjectSettings, namespace = ''): Injection {
   const bare = takeOut(pod);
   const metadata = isObject(bare['metadata']) ? bare['metadata'] : {};
-  const label = textOf(metadata['labels'], `${DOMAIN}/inject`);
+  const label = textOf(metadata['labels'], INJECT_LABEL);
   if (label === 'disabled') return { outcome: 'skipped', pod, reason: 'disabled' };
   if (label !== 'enabled' && !isAsked(metadata['annotations'])) return { outcome: 'skipped', pod, reason: 'not-asked' };
   try {

@@ -8,7 +8,7 @@ import {
   selector,
   variables,
 } from './manifest-parts.ts';
-import { CONTAINER, DOMAIN, type Json } from './names.ts';
+import { CONTAINER, DOMAIN, INJECT_LABEL, type Json } from './names.ts';
 
 const NAME = 'sidelock-webhook';
 
@@ -122,7 +122,6 @@ export function webhookManifests(options: InstallOptions): Json[] {
   ];
 }
 
-const LABEL = `${DOMAIN}/inject`;
 const NEW_PODS = {
   operations: ['CREATE'],
   apiGroups: [''],
@@ -139,7 +138,7 @@ function namespaces(own: string, labelled: Json): Json {
   const never = ['kube-system', 'kube-public', 'kube-node-lease', own];
   return {
     matchExpressions: [
-      { key: LABEL, ...labelled },
+      { key: INJECT_LABEL, ...labelled },
       { key: 'kubernetes.io/metadata.name', operator: 'NotIn', values: never },
     ],
   };
@@ -149,7 +148,7 @@ function namespaces(own: string, labelled: Json): Json {
 function sidecarRequired(namespace: string): Json[] {
   const group = { apiVersion: 'admissionregistration.k8s.io/v1' };
   const name = 'sidelock-require-sidecar';
-  const disabled = { matchExpressions: [{ key: LABEL, operator: 'NotIn', values: ['disabled'] }] };
+  const disabled = { matchExpressions: [{ key: INJECT_LABEL, operator: 'NotIn', values: ['disabled'] }] };
   return [
     {
       ...group,
@@ -166,7 +165,7 @@ function sidecarRequired(namespace: string): Json[] {
         validations: [
           {
             expression: `has(object.spec.initContainers) && object.spec.initContainers.exists(c, c.name == '${CONTAINER}')`,
-            message: `it has no sidecar: annotate it with ${DOMAIN}/inbound or upstreams, look at the warnings of the webhook, or label it ${LABEL}: disabled`,
+            message: `it has no sidecar: annotate it with ${DOMAIN}/inbound or upstreams, look at the warnings of the webhook, or label it ${INJECT_LABEL}: disabled`,
           },
         ],
       },
@@ -194,7 +193,7 @@ function entry(
     clientConfig: { service: { name: NAME, namespace, path: '/mutate', port: 443 } },
     rules: [NEW_PODS],
     namespaceSelector: namespaces(namespace, ofNamespace),
-    objectSelector: { matchExpressions: [{ key: LABEL, operator, values: [value] }] },
+    objectSelector: { matchExpressions: [{ key: INJECT_LABEL, operator, values: [value] }] },
     matchConditions: [NOT_OF_A_NODE],
     failurePolicy,
     matchPolicy: 'Equivalent',

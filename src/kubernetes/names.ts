@@ -1,5 +1,7 @@
 /** Domain of every label and annotation of ours. */
 export const DOMAIN = 'certificate.ai-teddy.com';
+/** Label of namespaces and pods: `enabled` asks for sidecars, `disabled` for none. */
+export const INJECT_LABEL = `${DOMAIN}/inject`;
 /** Audience of the ServiceAccount tokens that pods show the manager: good for nothing else, and no other is good for it. */
 export const AUDIENCE = `${DOMAIN}/ca`;
 /** Signer of the pod certificates that kubelet asks for. */

@@ -1,7 +1,7 @@
 import type { KubeApi } from './client.ts';
 import { listAll } from './list.ts';
 import { INTEGRATION } from './manifests-integration.ts';
-import { CONTAINER, DOMAIN, isObject, type Json, MANAGED_BY, objects, textOf } from './names.ts';
+import { CONTAINER, INJECT_LABEL, isObject, type Json, MANAGED_BY, objects, textOf } from './names.ts';
 
 /** What still needs sidelock, and the command or edit that ends it. */
 export interface Dependant {
@@ -27,7 +27,7 @@ type Reader = Pick<KubeApi, 'get'>;
 /** Whoever would miss sidelock: nobody of them may be left when it goes. @throws SL-KUBE-001, SL-KUBE-002 */
 export async function findDependants(api: Reader, own: string): Promise<Dependant[]> {
   const [namespaces, pods, ...workloads] = await Promise.all([
-    listAll(api, '/api/v1/namespaces', `${DOMAIN}/inject=enabled`),
+    listAll(api, '/api/v1/namespaces', `${INJECT_LABEL}=enabled`),
     listAll(api, '/api/v1/pods'),
     ...Object.entries(WORKLOADS).map(async ([kind, plural]) => {
       // Items of a list do not say what they are.
@@ -37,7 +37,7 @@ export async function findDependants(api: Reader, own: string): Promise<Dependan
   ]);
   const labelled = namespaces.map(({ metadata }): Dependant => {
     const name = textOf(metadata, 'name');
-    const fix = `kubectl label namespace ${name} ${DOMAIN}/inject-`;
+    const fix = `kubectl label namespace ${name} ${INJECT_LABEL}-`;
     return { kind: 'Namespace', namespace: name, name, why: 'its new pods are to get sidecars', fix };
   });
   const running = pods.flatMap((pod) => dependantPod(pod));

@@ -4,7 +4,7 @@ import { connectKubernetes, type KubeApi } from '../../kubernetes/client.ts';
 import { inject } from '../../kubernetes/inject.ts';
 import { listAll } from '../../kubernetes/list.ts';
 import { installDefaults, installManifests } from '../../kubernetes/manifests.ts';
-import { CONTAINER, DOMAIN, isObject, type Json, objects, textOf } from '../../kubernetes/names.ts';
+import { CONTAINER, DOMAIN, INJECT_LABEL, isObject, type Json, objects, textOf } from '../../kubernetes/names.ts';
 import { missingRights, type Right } from '../../kubernetes/rights.ts';
 import { selects } from '../../kubernetes/selects.ts';
 import { publishedRoots } from '../../kubernetes/trust-config-map.ts';
@@ -35,7 +35,7 @@ export async function clusterFacts({ namespace, pre }: Wanted): Promise<ClusterF
   const names = (configurations ?? []).map(({ metadata }) => textOf(metadata, 'name'));
   const ofNamespaces = { verb: 'list', resource: 'namespaces' };
   const labelled = await read(ofNamespaces, 'cluster.psa', () =>
-    listAll(api, '/api/v1/namespaces', `${DOMAIN}/inject=enabled`),
+    listAll(api, '/api/v1/namespaces', `${INJECT_LABEL}=enabled`),
   );
   const before = {
     ...{ namespace, version, unread, meshes: names.filter((name) => MESHES.test(name)) },
