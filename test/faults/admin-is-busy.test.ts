@@ -7,8 +7,8 @@ import { shortDirectory } from '../support/cli.ts';
 import { startSidecarProcess } from '../support/faults/process.ts';
 import { startFaultRig } from '../support/faults/rig.ts';
 import { testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { freePort } from '../support/servers.ts';
+import { until } from '../support/until.ts';
 
 const SLOW_CLIENTS = 1_000;
 

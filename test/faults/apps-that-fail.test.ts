@@ -2,9 +2,9 @@ import { connect, createServer, type Socket } from 'node:net';
 import t from 'tap';
 import { listen } from '../../src/base/listen.ts';
 import { startFaultRig } from '../support/faults/rig.ts';
-import { until } from '../support/identity-rig.ts';
 import { readAll } from '../support/mesh.ts';
 import { freePort } from '../support/servers.ts';
+import { until } from '../support/until.ts';
 
 /** A limit below the delay of the app, in place of 60 s and an answer after 70 s. */
 const REQUEST_TIMEOUT = '5s';

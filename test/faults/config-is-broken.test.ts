@@ -4,7 +4,7 @@ import { connect as tlsConnect } from 'node:tls';
 import t from 'tap';
 import { startFaultRig } from '../support/faults/rig.ts';
 import type { Trio } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
+import { until } from '../support/until.ts';
 
 const ROUNDS = 4;
 

@@ -2,8 +2,8 @@ import { connect, type Socket } from 'node:net';
 import t from 'tap';
 import { startFaultRig } from '../support/faults/rig.ts';
 import { swap } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { servedSerial } from '../support/load.ts';
+import { until } from '../support/until.ts';
 
 /** 64 descriptors, as in the reference, are what a sidecar with its steady client has open before the test begins. */
 const LIMIT = 256;

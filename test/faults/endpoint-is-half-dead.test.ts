@@ -3,7 +3,7 @@ import t from 'tap';
 import { type Ailment, startBlackhole, startHalfDead } from '../support/faults/half-dead.ts';
 import { startFaultRig } from '../support/faults/rig.ts';
 import { testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
+import { until } from '../support/until.ts';
 
 /** What each is left out for; nothing where it only is slow. */
 const AILMENTS: ReadonlyArray<readonly [Ailment, RegExp | undefined]> = [

@@ -1,7 +1,7 @@
 import { Agent, request } from 'node:http';
 import t from 'tap';
 import { startFaultRig } from '../support/faults/rig.ts';
-import { until } from '../support/identity-rig.ts';
+import { until } from '../support/until.ts';
 
 /** A line of the access log is about as long as the path, so this fills the pipe and the buffer behind it. */
 const PATH = `/${'x'.repeat(6_000)}`;

@@ -8,8 +8,8 @@ import { listen } from '../../src/base/listen.ts';
 import { bundleForFaults } from '../support/faults/bundle.ts';
 import { memoryGroup } from '../support/faults/memory-cgroup.ts';
 import { startFaultRig } from '../support/faults/rig.ts';
-import { until } from '../support/identity-rig.ts';
 import { freePort } from '../support/servers.ts';
+import { until } from '../support/until.ts';
 
 const LIMIT = 128 << 20;
 const READERS = 2_000;

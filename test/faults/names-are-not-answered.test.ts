@@ -3,7 +3,7 @@ import t from 'tap';
 import { startDns, type Zone } from '../support/dns-server.ts';
 import { startFaultRig } from '../support/faults/rig.ts';
 import { swap } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
+import { until } from '../support/until.ts';
 
 const NAME = 'orders.test';
 

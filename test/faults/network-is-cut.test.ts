@@ -4,10 +4,10 @@ import t from 'tap';
 import { DEFAULT_LIMITS, type SidecarOptions } from '../../src/sidecar/options.ts';
 import { startNetwork } from '../support/faults/cut.ts';
 import { startSteady } from '../support/faults/steady.ts';
-import { until } from '../support/identity-rig.ts';
 import { startRig } from '../support/manager/rig.ts';
 import { ANY, startEnrolled } from '../support/manager/sidecar.ts';
 import { startEchoApp, startMixedApp } from '../support/mixed-load.ts';
+import { until } from '../support/until.ts';
 
 t.test('F22 sidecars are cut off from their manager, then from each other', async (t) => {
   const rig = await startRig(t);

@@ -1,12 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import t from 'tap';
 import { DEFAULT_LIMITS, type SidecarOptions } from '../../src/sidecar/options.ts';
-import { until } from '../support/identity-rig.ts';
 import { startLoad } from '../support/load.ts';
 import { startRig } from '../support/manager/rig.ts';
 import { ANY, startEnrolled } from '../support/manager/sidecar.ts';
 import { startMixedApp } from '../support/mixed-load.ts';
 import { requireProgram } from '../support/programs.ts';
+import { until } from '../support/until.ts';
 
 /** Set in the process whose network is its own: packets of others must not be lost. */
 const OWN_NETWORK = 'SIDELOCK_OWN_NETWORK';

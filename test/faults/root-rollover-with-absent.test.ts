@@ -3,10 +3,10 @@ import { connect } from 'node:net';
 import t from 'tap';
 import { cli } from '../support/cli.ts';
 import { startSteady } from '../support/faults/steady.ts';
-import { until } from '../support/identity-rig.ts';
 import { startRig } from '../support/manager/rig.ts';
 import { ANY, startEnrolled } from '../support/manager/sidecar.ts';
 import { startEchoApp, startMixedApp } from '../support/mixed-load.ts';
+import { until } from '../support/until.ts';
 
 const SIDECARS = 20;
 const ABSENT = ['away-1', 'away-2', 'away-3'];

@@ -9,9 +9,9 @@ import { listen } from '../../src/base/listen.ts';
 import { shortDirectory } from '../support/cli.ts';
 import { startSidecarProcess } from '../support/faults/process.ts';
 import { testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { freePort } from '../support/servers.ts';
 import { echoMessages } from '../support/small-apps.ts';
+import { until } from '../support/until.ts';
 
 const LOOPBACK = { host: '127.0.0.1', port: 0 };
 const REQUESTS = 100;

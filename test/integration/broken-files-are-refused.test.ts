@@ -7,7 +7,8 @@ import { isSidelockError } from '../../src/base/errors.ts';
 import { readDirectory } from '../../src/sidecar/sources/files.ts';
 import { DAY, makeLeaf } from '../support/badcert.ts';
 import { GUIDE_NAMES, overwrite, restore, spiffeIdOf, swap, testAuthority } from '../support/identity-files.ts';
-import { startIdentity, until } from '../support/identity-rig.ts';
+import { startIdentity } from '../support/identity-rig.ts';
+import { until } from '../support/until.ts';
 
 const authority = testAuthority();
 const good = authority.issue();

@@ -10,9 +10,9 @@ import { issueLeaf } from '../../src/pki/issue.ts';
 import { generateKey, privateKeyFromPem } from '../../src/pki/keys.ts';
 import { verifyPeer } from '../../src/pki/peer.ts';
 import { cli } from '../support/cli.ts';
-import { until } from '../support/identity-rig.ts';
 import { startRig } from '../support/manager/rig.ts';
 import { startEnrolled } from '../support/manager/sidecar.ts';
+import { until } from '../support/until.ts';
 
 /** A hundred (`npm run soak:compromise`) take half a minute, all but the drill itself: they enrol. */
 const SIDECARS = process.env['SIDELOCK_SOAK'] === '1' ? 100 : 25;

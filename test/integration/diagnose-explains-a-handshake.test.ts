@@ -12,10 +12,10 @@ import type { HostPort } from '../../src/sidecar/options.ts';
 import { DAY } from '../support/badcert.ts';
 import { cli } from '../support/cli.ts';
 import { type Trio, testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { startRig } from '../support/manager/rig.ts';
 import { ANY, startEnrolled } from '../support/manager/sidecar.ts';
 import { echo, startApp } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 const authority = testAuthority();
 const other = testAuthority('Other-CA');

@@ -4,9 +4,9 @@ import t from 'tap';
 import { startDns, type Zone } from '../support/dns-server.ts';
 import { ask, startThree } from '../support/endpoints.ts';
 import { testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { echo, startApp, startNode } from '../support/mesh.ts';
 import { freePort } from '../support/servers.ts';
+import { until } from '../support/until.ts';
 
 const DNS_RESULT = (result: string) => `sidelock_dns_lookups_total{listener="out",result="${result}"}`;
 

@@ -3,8 +3,8 @@ import t from 'tap';
 import type { HostPort } from '../../src/sidecar/options.ts';
 import { ask, startKillable, startNamedApp, startThree } from '../support/endpoints.ts';
 import { testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { startNode } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 const EJECTION = { failures: 3, timeMs: 300, share: 0.7 };
 

@@ -4,10 +4,10 @@ import { connect } from 'node:net';
 import t, { type Test } from 'tap';
 import { fetch, ProxyAgent } from 'undici';
 import { testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { startApp, startNode } from '../support/mesh.ts';
 import { requireProgram } from '../support/programs.ts';
 import { run } from '../support/servers.ts';
+import { until } from '../support/until.ts';
 
 interface Asked {
   readonly app: string;

@@ -11,7 +11,7 @@ import {
   TYPES,
 } from '../support/http2-raw.ts';
 import { ask, startHttp2 } from '../support/http2-rig.ts';
-import { until } from '../support/identity-rig.ts';
+import { until } from '../support/until.ts';
 
 /**
  * threats.md 3, the rows of HTTP/2: each attack by one peer with a certificate, while another is served throughout (X18).

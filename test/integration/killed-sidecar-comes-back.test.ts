@@ -7,9 +7,9 @@ import t, { type Test } from 'tap';
 import { listen } from '../../src/base/listen.ts';
 import { type Cli, shortDirectory, startCli } from '../support/cli.ts';
 import { swap, testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { echo, readAll } from '../support/mesh.ts';
 import { freePort } from '../support/servers.ts';
+import { until } from '../support/until.ts';
 
 const LOCAL = { host: '127.0.0.1', port: 0 };
 

@@ -4,8 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { createDispatcher, createIdentity, secureContextFor } from '../../src/index.ts';
-import { until } from '../support/identity-rig.ts';
 import { type Rig, startRig } from '../support/manager/rig.ts';
+import { until } from '../support/until.ts';
 
 async function identityOf(t: Test, rig: Rig, service: string) {
   const { token } = await rig.manager.tokens.create({ service });

@@ -8,7 +8,8 @@ import { isAbort } from '../../src/base/errors.ts';
 import { basicConstraints, DAY, dns, extKeyUsage, keyUsage, PURPOSE, subjectAltName, uri } from '../support/badcert.ts';
 import { type Answering, startFakeManager } from '../support/fake-manager.ts';
 import { spiffeIdOf, swap, testAuthority } from '../support/identity-files.ts';
-import { startIdentity, until } from '../support/identity-rig.ts';
+import { startIdentity } from '../support/identity-rig.ts';
+import { until } from '../support/until.ts';
 
 const authority = testAuthority();
 const stranger = testAuthority('Other-CA');

@@ -8,9 +8,9 @@ import t, { type Test } from 'tap';
 import { HOUR, MINUTE, SECOND, systemClock } from '../../src/base/clock.ts';
 import { listen } from '../../src/base/listen.ts';
 import { swap, testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { shiftedClock } from '../support/manager/rig.ts';
 import { startApp, startNode } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 import { SWITCHED, UPGRADE } from '../support/web-socket.ts';
 
 /** Callers' certificates have ten minutes: a connection of one makes room from eight on, and ends an hour after ten. */

@@ -3,10 +3,10 @@ import { connect as connectTcp, createServer, type Socket } from 'node:net';
 import { type ConnectionOptions, connect } from 'node:tls';
 import t, { type Test } from 'tap';
 import { spiffeIdOf, testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { startRig } from '../support/manager/rig.ts';
 import { ANY, startEnrolled } from '../support/manager/sidecar.ts';
 import { echo, startApp, startNode } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 t.test('C87, C88: certificates of the same root that are none of a caller: manager, device, ourselves', async (t) => {
   const rig = await startRig(t);

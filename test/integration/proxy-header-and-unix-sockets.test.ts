@@ -7,10 +7,10 @@ import t, { type Test } from 'tap';
 import { encodeProxyHeader, parseProxyHeader } from '../../src/sidecar/proxy-header.ts';
 import { shortDirectory, startProgram } from '../support/cli.ts';
 import { testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { echo, readAll, startApp, startNode } from '../support/mesh.ts';
 import { requireProgram } from '../support/programs.ts';
 import { freePort, startServer } from '../support/servers.ts';
+import { until } from '../support/until.ts';
 
 const gone = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve));
 

@@ -4,8 +4,8 @@ import { type ConnectionOptions, connect as tlsConnect } from 'node:tls';
 import t from 'tap';
 import { DAY, extKeyUsage, keyPem, makeRoot, PURPOSE, subjectAltName, uri } from '../support/badcert.ts';
 import { spiffeIdOf, type Trio, testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { echo, startApp, startNode } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 /** A caller that should be refused: what it shows or sends, and the closed reason of the line that explains it. */
 interface Row {

@@ -4,10 +4,10 @@ import t, { type Test } from 'tap';
 import type { NoticeReport } from '../../src/api/wire-news.ts';
 import { MINUTE, SECOND, systemClock } from '../../src/base/clock.ts';
 import type { HostPort, InboundOptions, OutboundOptions, SidecarOptions } from '../../src/sidecar/options.ts';
-import { until } from '../support/identity-rig.ts';
 import { startRig } from '../support/manager/rig.ts';
 import { ANY, startEnrolled } from '../support/manager/sidecar.ts';
 import { echo, startApp } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 const inbound = (port: number, allow: InboundOptions['allow']): InboundOptions => {
   return { name: 'in', listen: ANY, target: { host: '127.0.0.1', port }, protocol: 'tcp', allow };

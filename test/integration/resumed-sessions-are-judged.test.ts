@@ -6,10 +6,10 @@ import { HOUR, MINUTE, systemClock } from '../../src/base/clock.ts';
 import type { HostPort } from '../../src/sidecar/options.ts';
 import { keyPem, makeCa, makeLeaf } from '../support/badcert.ts';
 import { swap, type Trio, testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { type Rig, shiftedClock, startRig } from '../support/manager/rig.ts';
 import { ANY, startEnrolled } from '../support/manager/sidecar.ts';
 import { echo, startApp, startNode } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 type Credentials = Pick<Trio, 'cert' | 'key'>;
 

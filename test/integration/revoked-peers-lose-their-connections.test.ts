@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import t from 'tap';
-import { until } from '../support/identity-rig.ts';
 import { startRig } from '../support/manager/rig.ts';
 import { ANY, startEnrolled } from '../support/manager/sidecar.ts';
 import { echo, startApp } from '../support/mesh.ts';
 import { LISTENERS, type Opened, openAll } from '../support/open-all.ts';
+import { until } from '../support/until.ts';
 
 for (const [streams, workers] of [
   [true, 1],

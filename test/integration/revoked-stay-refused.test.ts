@@ -8,10 +8,10 @@ import { parseCertificate } from '../../src/pki/certificate.ts';
 import { createCrl } from '../../src/pki/crl-build.ts';
 import type { RevocationOptions } from '../../src/sidecar/options.ts';
 import { swap, type TestAuthority, testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { shiftedClock, startRig, temporaryDirectory } from '../support/manager/rig.ts';
 import { ANY, startEnrolled } from '../support/manager/sidecar.ts';
 import { echo, startApp, startNode } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 /** True when the app answers, false when the connection ends first. */
 async function reaches(t: Test, port: number): Promise<boolean> {

@@ -12,11 +12,11 @@ import { issueLeaf } from '../../src/pki/issue.ts';
 import { generateKey, privateKeyFromPem, privateKeyToPem } from '../../src/pki/keys.ts';
 import { pemEncode } from '../../src/pki/pem.ts';
 import type { HostPort } from '../../src/sidecar/options.ts';
-import { until } from '../support/identity-rig.ts';
 import { startLoad } from '../support/load.ts';
 import { startRig } from '../support/manager/rig.ts';
 import { startEnrolled } from '../support/manager/sidecar.ts';
 import { echo, startApp } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 const ANY: HostPort = { host: '127.0.0.1', port: 0 };
 

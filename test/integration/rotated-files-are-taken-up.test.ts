@@ -4,7 +4,8 @@ import t from 'tap';
 import { privateKeyFromPem, privateKeyToPem } from '../../src/pki/keys.ts';
 import { writeGeneration } from '../../src/store/generation.ts';
 import { overwrite, SECRET_NAMES, swap, type Trio, testAuthority } from '../support/identity-files.ts';
-import { startIdentity, until } from '../support/identity-rig.ts';
+import { startIdentity } from '../support/identity-rig.ts';
+import { until } from '../support/until.ts';
 
 const authority = testAuthority();
 

@@ -3,9 +3,9 @@ import { createServer } from 'node:http';
 import { connect } from 'node:net';
 import t from 'tap';
 import { overwrite, swap, testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { servedSerial, startLoad } from '../support/load.ts';
 import { startNode } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 const ROTATIONS = 25;
 

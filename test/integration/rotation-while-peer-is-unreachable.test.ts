@@ -4,8 +4,8 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import type { HostPort } from '../../src/sidecar/options.ts';
 import { swap, testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { echo, startApp, startNode } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 const SHARED = 'sidelock_links{direction="outbound",listener="out",kind="shared"}';
 const REFUSED = 'sidelock_upstream_errors_total{listener="out",reason="refused"}';

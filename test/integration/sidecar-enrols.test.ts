@@ -6,9 +6,10 @@ import { MINUTE } from '../../src/base/clock.ts';
 import { createCandidate } from '../../src/sidecar/enroll.ts';
 import { identityDirectory } from '../../src/sidecar/identity-directory.ts';
 import { spiffeIdOf } from '../support/identity-files.ts';
-import { startIdentity, until } from '../support/identity-rig.ts';
+import { startIdentity } from '../support/identity-rig.ts';
 import { type Rig, startRig } from '../support/manager/rig.ts';
 import { requireProgram } from '../support/programs.ts';
+import { until } from '../support/until.ts';
 
 let manager: Rig;
 t.before(async () => {

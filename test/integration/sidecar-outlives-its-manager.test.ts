@@ -7,7 +7,8 @@ import { DAY, HOUR, MINUTE, SECOND } from '../../src/base/clock.ts';
 import { type FakeClock, fakeClock } from '../support/fake-clock.ts';
 import { startFakeManager } from '../support/fake-manager.ts';
 import { overwrite, swap, testAuthority } from '../support/identity-files.ts';
-import { startIdentity, until } from '../support/identity-rig.ts';
+import { startIdentity } from '../support/identity-rig.ts';
+import { until } from '../support/until.ts';
 
 const authority = testAuthority();
 

@@ -5,9 +5,9 @@ import { createServer as createTlsServer, connect as tlsConnect } from 'node:tls
 import t, { type Test } from 'tap';
 import { INITIAL_WINDOW } from '../../src/sidecar/mux/frame.ts';
 import { swap, testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { echo, readAll, startApp, startNode, startPair } from '../support/mesh.ts';
 import { frame } from '../support/mux.ts';
+import { until } from '../support/until.ts';
 
 const SHARED = 'sidelock_links{direction="outbound",listener="out",kind="shared"}';
 const OWN = 'sidelock_links{direction="outbound",listener="out",kind="own"}';

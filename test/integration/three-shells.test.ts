@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { listen } from '../../src/base/listen.ts';
 import { type Cli, shortDirectory, startCli } from '../support/cli.ts';
-import { until } from '../support/identity-rig.ts';
 import { startLoad } from '../support/load.ts';
 import { requireProgram } from '../support/programs.ts';
 import { freePort, run } from '../support/servers.ts';
+import { until } from '../support/until.ts';
 
 t.test(
   "manager, a sidecar for orders, a sidecar for web: a call, the guide's openssl commands, a manager that is away",

@@ -7,9 +7,9 @@ import t, { type Test } from 'tap';
 import type { SidecarLimits } from '../../src/sidecar/options.ts';
 import { dns, keyPem, makeCa, makeLeaf, rsaKeys, subjectAltName, uri } from '../support/badcert.ts';
 import { spiffeIdOf, type Trio, testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { echo, startApp, startNode } from '../support/mesh.ts';
 import { tlsRecords } from '../support/tls-records.ts';
+import { until } from '../support/until.ts';
 
 /** threats.md 3, the rows of TLS: each attack while another caller is served, on an open connection and on new ones. */
 async function start(t: Test, limits: Partial<SidecarLimits> = {}, app: (socket: Socket) => void = echo) {

@@ -6,8 +6,8 @@ import type { UpstreamLimits } from '../../src/sidecar/options.ts';
 import { startHttp } from '../support/http-rig.ts';
 import { ask as askHttp2, startHttp2 } from '../support/http2-rig.ts';
 import { testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { echo, startApp, startNode } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 const LIMITED = (limit: string) => `sidelock_upstream_limited_total{listener="out",limit="${limit}"}`;
 const GET = 'GET / HTTP/1.1\r\nhost: orders\r\n\r\n';

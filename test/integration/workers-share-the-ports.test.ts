@@ -6,9 +6,9 @@ import type { PolicyAnswer } from '../../src/api/wire-sidecar.ts';
 import { listen } from '../../src/base/listen.ts';
 import type { SidecarLimits } from '../../src/sidecar/options.ts';
 import { swap, type Trio, testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { servedSerial } from '../support/load.ts';
 import { echo, startApp, startNode } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 t.test('two workers serve as one', async (t) => {
   const { orders, authority, threads, call, admin } = await start(t);

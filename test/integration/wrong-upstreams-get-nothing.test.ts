@@ -4,8 +4,8 @@ import { createServer as createTlsServer } from 'node:tls';
 import t, { type Test } from 'tap';
 import { DAY, extKeyUsage, PURPOSE } from '../support/badcert.ts';
 import { type TestAuthority, type Trio, testAuthority } from '../support/identity-files.ts';
-import { until } from '../support/identity-rig.ts';
 import { echo, startApp, startNode } from '../support/mesh.ts';
+import { until } from '../support/until.ts';
 
 t.test('no byte of the app reaches a peer that is not the one expected', async (t) => {
   const authority = testAuthority();

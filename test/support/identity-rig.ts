@@ -7,8 +7,6 @@ import type { IdentityOptions } from '../../src/sidecar/options.ts';
 import { startIdentitySource } from '../../src/sidecar/sources/start.ts';
 import { recordingLog } from './identity-fakes.ts';
 
-export { until } from './until.ts';
-
 interface RigOptions {
   readonly service?: string;
   readonly clock?: Clock;

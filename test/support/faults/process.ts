@@ -5,7 +5,7 @@ import type { Test } from 'tap';
 import { type Cli, MAIN, startProgram } from '../cli.ts';
 import type { LogLine } from '../identity-fakes.ts';
 import { swap, type TestAuthority } from '../identity-files.ts';
-import { until } from '../identity-rig.ts';
+import { until } from '../until.ts';
 
 export interface SidecarProgram {
   /** Of node. */

@@ -12,7 +12,7 @@ import { verifyAudit } from '../../../src/manager/audit-verify.ts';
 import { restoreBackup } from '../../../src/manager/backup.ts';
 import type { Manager } from '../../../src/manager/manager.ts';
 import { readIdentity } from '../../../src/pki/material.ts';
-import { until } from '../identity-rig.ts';
+import { until } from '../until.ts';
 import { PASSPHRASE, perform, type Task } from './killed-child.ts';
 import { openManager, shiftedClock } from './rig.ts';
 

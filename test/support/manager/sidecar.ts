@@ -10,7 +10,7 @@ import {
 } from '../../../src/sidecar/options.ts';
 import { startSidecar } from '../../../src/sidecar/sidecar.ts';
 import { recordingLog } from '../identity-fakes.ts';
-import { until } from '../identity-rig.ts';
+import { until } from '../until.ts';
 import type { Rig } from './rig.ts';
 
 export const ANY: HostPort = { host: '127.0.0.1', port: 0 };

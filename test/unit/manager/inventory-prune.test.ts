@@ -5,7 +5,7 @@ import { createLogger } from '../../../src/base/log.ts';
 import { type InventoryEntry, openInventory } from '../../../src/manager/inventory.ts';
 import { pruneInventory } from '../../../src/manager/inventory-prune.ts';
 import { fakeClock } from '../../support/fake-clock.ts';
-import { until } from '../../support/identity-rig.ts';
+import { until } from '../../support/until.ts';
 
 const log = createLogger({ level: 'silent' });
 

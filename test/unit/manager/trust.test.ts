@@ -13,9 +13,9 @@ import { issueLeaf } from '../../../src/pki/issue.ts';
 import { generateKey, privateKeyFromPem } from '../../../src/pki/keys.ts';
 import type { IdentityMaterial } from '../../../src/pki/material.ts';
 import { verifyPeer } from '../../../src/pki/peer.ts';
-import { until } from '../../support/identity-rig.ts';
 import { openManager, type Rig, startRig, temporaryDirectory } from '../../support/manager/rig.ts';
 import { requireProgram } from '../../support/programs.ts';
+import { until } from '../../support/until.ts';
 
 function chainOf({ leaf, chain }: IdentityMaterial): Buffer[] {
   return [leaf, ...chain].map(({ der }) => der);
