@@ -110,7 +110,9 @@ function watch(child: ChildProcess, stdin: string | undefined): Cli {
         };
         looking.add(look);
         look();
-        const before = (what: string) => reject(new Error(`${what} before ${pattern}:\n${stdout}\n${stderr}`));
+        const before = (what: string) => {
+          if (looking.delete(look)) reject(new Error(`${what} before ${pattern}:\n${stdout}\n${stderr}`));
+        };
         AbortSignal.timeout(120_000).addEventListener('abort', () => before('two minutes passed'));
         ended.then(({ code }) => before(`ended with ${code}`), reject);
       });
