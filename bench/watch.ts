@@ -10,6 +10,7 @@ import { generateKey } from '../src/pki/keys.ts';
 import { startApiServer } from '../test/cluster/api-server.ts';
 import { requestOf } from '../test/cluster/pod-requests.ts';
 import { type Cli, cli, shortDirectory, startCli } from '../test/support/cli.ts';
+import { until } from '../test/support/until.ts';
 import { makeCrowd, quantile, spaceOf, tokenOfPod } from './crowd.ts';
 
 const [pods = 2_000, services = 500] = process.argv.slice(2).map(Number);
@@ -105,8 +106,8 @@ for (let n = 0; n < ENROLLED; n++) {
 }
 
 /** Until it is so, looked at often: ms from `from` on. */
-async function until(from: number, isSo: () => Promise<boolean> | boolean): Promise<number> {
-  while (!(await isSo())) await sleep(5);
+async function reached(from: number, isSo: () => Promise<boolean> | boolean): Promise<number> {
+  await until(isSo);
   return performance.now() - from;
 }
 async function repeated(count: number, once: (n: number) => Promise<number>): Promise<string> {
@@ -137,7 +138,7 @@ async function ask(n: number, name: string): Promise<number> {
   };
   const from = performance.now();
   await server.must('POST', path, { metadata: { name }, spec });
-  return await until(from, async () => {
+  return await reached(from, async () => {
     const { status } = (await server.must('GET', `${path}/${name}`)) as { readonly status?: { conditions?: object[] } };
     return status?.conditions !== undefined;
   });
@@ -151,14 +152,14 @@ const renamed = await repeated(ENROLLED, async (n) => {
   const spec = { selector: { app: `app-${n}` }, ports: [{ port: 80 }], clusterIP: 'None' };
   const from = performance.now();
   await server.must('POST', `/api/v1/namespaces/${spaceOf(n)}/services`, { metadata: { name: `more-${n}` }, spec });
-  return await until(from, () => changes() > before);
+  return await reached(from, () => changes() > before);
 });
 print(`a certificate that lacks the name of a new Service is found: ${renamed}`);
 const restored = await repeated(10, async () => {
   const removed = [{ op: 'remove', path: '/webhooks/0/clientConfig/caBundle' }];
   const from = performance.now();
   await server.must('PATCH', CONFIGURATION, removed, { type: 'application/json-patch+json' });
-  return await until(from, async () => {
+  return await reached(from, async () => {
     const { webhooks } = (await server.must('GET', CONFIGURATION)) as { webhooks: Array<{ clientConfig: object }> };
     return webhooks.every(({ clientConfig }) => 'caBundle' in clientConfig);
   });

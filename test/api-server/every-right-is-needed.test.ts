@@ -87,16 +87,18 @@ function oneRound() {
   return { clock, signal: stop.signal };
 }
 
-/** Goes on until all that is watched is, or something is told. */
-function untilWatched(lines: ReadonlyArray<Record<string, unknown>>, resources: readonly string[]) {
+/** Goes on until all that is watched is and has been done, or something is told. */
+function untilWatched(
+  lines: ReadonlyArray<Record<string, unknown>>,
+  resources: readonly string[],
+  isDone: () => Promise<boolean> = async () => true,
+) {
   const stop = new AbortController();
   const { signal } = stop;
   const isWatched = (resource: string) =>
     lines.some((line) => line['event'] === 'watching' && line['resource'] === resource);
-  void (async () => {
-    while (!resources.every(isWatched) && !lines.some(isTrouble)) await systemClock.sleep(20, signal);
-    stop.abort();
-  })();
+  const isOver = async () => lines.some(isTrouble) || (resources.every(isWatched) && (await isDone()));
+  void until(isOver, { every: 20 }).finally(() => stop.abort());
   // An open watch is listened to; what is tried again is tried soon.
   const clock = { ...systemClock, sleep: (ms, end) => systemClock.sleep(ms > MINUTE ? ms : 20, end) } satisfies Clock;
   return { clock, signal, watch: { random: () => 0.5, metrics: createWatchMetrics(createMetrics()) } };
@@ -133,15 +135,12 @@ async function managerWork(api: KubeApi, server: ApiServer, uid: string, round: 
   }
   const name = `round-${round}`;
   await askForPod(server, name, requestOf(await generateKey('ecdsa-p256')), uid);
-  for (let tries = 0; ; tries++) {
-    const round = untilWatched(lines, ['podcertificaterequests']);
-    await signPodCertificates({ api, certify: manager.certifyPod, validityMs: DAY, log, ...round });
-    check();
+  const signing = untilWatched(lines, ['podcertificaterequests'], async () => {
     const { status } = (await server.must('GET', `${REQUESTS}/${name}`)) as { status?: { conditions?: object[] } };
-    if (status?.conditions !== undefined) break;
-    // It may have begun to watch before it had looked.
-    if (tries === 100) throw new Error('the request was not answered');
-  }
+    return status?.conditions !== undefined;
+  });
+  await signPodCertificates({ api, certify: manager.certifyPod, validityMs: DAY, log, ...signing });
+  check();
   const names = { certificates: () => [], renewEarly: () => {} };
   await followServices({ ...names, api, log, ...untilWatched(lines, ['services']) });
   check();
@@ -254,7 +253,10 @@ t.test('with its rights all works, without any one of them something does not, a
       const set = (value: readonly Rule[]) => server.must('PATCH', pathOf(role), { rules: value }, MERGE);
       await set(rules);
       let missing: string[] = [];
-      while (missing.length === 0) missing = await missingRights(api, rights);
+      await until(async () => {
+        missing = await missingRights(api, rights);
+        return missing.length > 0;
+      });
       const failure = await work(api).then(
         () => undefined,
         (error: unknown) => error,
@@ -266,7 +268,7 @@ t.test('with its rights all works, without any one of them something does not, a
       );
       t.match(missing, [new RegExp(`^${verb} ${rule.resources[0]}`)], `and the start says so: ${missing.join()}`);
       await set(role.rules);
-      while ((await missingRights(api, rights)).length > 0);
+      await until(async () => (await missingRights(api, rights)).length === 0);
     }
   };
   for (const one of accounts) await prove(one, roles);

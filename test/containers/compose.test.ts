@@ -1,13 +1,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { requireProgram } from '../support/programs.ts';
 import { freePort, run } from '../support/servers.ts';
+import { until } from '../support/until.ts';
 
 /** Long, for a busy machine that builds and starts it all; what is waited for comes within seconds. */
-const PATIENCE = { times: 240, everyMs: 500 };
+const PATIENCE = { every: 500, within: 120_000 };
 
 const needed = ['buildah', 'podman', 'podman-compose', 'mmdebstrap'];
 if (needed.every((name) => requireProgram(t, name) !== undefined)) {
@@ -92,14 +92,17 @@ async function filesOf(sh: (program: string, ...args: string[]) => Promise<strin
 }
 
 async function eventually<T>(look: () => Promise<T | undefined>): Promise<T> {
-  for (let i = 0; ; i++) {
+  let found: T | undefined;
+  let cause: unknown;
+  const sees = async () => {
     try {
-      const found = await look();
-      if (found !== undefined) return found;
+      found = await look();
     } catch (error) {
-      if (i >= PATIENCE.times) throw error;
+      cause = error;
     }
-    if (i >= PATIENCE.times) throw new Error('what was waited for did not come');
-    await delay(PATIENCE.everyMs);
-  }
+    return found !== undefined;
+  };
+  await until(sees, PATIENCE).catch(() => {});
+  if (found === undefined) throw new Error(`what was waited for did not come: ${look}`, { cause });
+  return found;
 }

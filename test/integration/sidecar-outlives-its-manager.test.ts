@@ -50,10 +50,12 @@ const AT_REST = 3;
 
 /** Moves the clock until `condition`, but never while an attempt is under way: that takes real time. */
 async function advanceUntil(clock: FakeClock, condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) {
+  const step = async () => {
+    if (await condition()) return true;
     if (clock.sleeping >= AT_REST) await clock.advance(SECOND);
-    await new Promise((resolve) => setTimeout(resolve, 1));
-  }
+    return false;
+  };
+  await until(step, { every: 1 });
 }
 
 const failures = (rig: { metric(series: string): Promise<number | undefined> }, reason = 'unreachable') =>

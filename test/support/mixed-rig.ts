@@ -1,12 +1,12 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { MAIN, shortDirectory, startProgram } from './cli.ts';
 import { swap, testAuthority } from './identity-files.ts';
 import { servedSerial } from './load.ts';
 import { startEchoApp, startMixedApp, startMixedLoad } from './mixed-load.ts';
 import { freePort } from './servers.ts';
+import { until } from './until.ts';
 
 interface SidecarProgram {
   /** Of node. */
@@ -72,7 +72,7 @@ export async function startMixed(t: Test, streams: boolean, program: SidecarProg
     /** New identities for both; resolves once that of orders is served. */
     async rotate() {
       const serial = await put();
-      while ((await servedSerial(tcpIn, probe)) !== serial) await delay(20);
+      await until(async () => (await servedSerial(tcpIn, probe)) === serial, { every: 20 });
     },
     orders: ordersSidecar,
     web: webSidecar,

@@ -7,6 +7,7 @@ import { createMonitoring } from '../../../src/manager/monitor.ts';
 import { createTimings } from '../../../src/manager/timings.ts';
 import { type FakeClock, fakeClock, settle } from '../../support/fake-clock.ts';
 import { openManager, recordingLog, temporaryDirectory } from '../../support/manager/rig.ts';
+import { until } from '../../support/until.ts';
 
 const DAY = 86_400_000;
 const MINUTE = 60_000;
@@ -28,7 +29,7 @@ async function rig(t: Parameters<typeof temporaryDirectory>[0], validityMs = 90 
 /** Lets time pass in steps, so that what waits for files is done before the next. */
 async function pass(clock: FakeClock, ms: number, done: () => boolean): Promise<void> {
   await clock.advance(ms);
-  while (!done()) await settle();
+  await until(done);
 }
 
 t.test('the data of the guide', async (t) => {

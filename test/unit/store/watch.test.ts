@@ -8,6 +8,7 @@ import t, { type Test } from 'tap';
 import { readGeneration, writeGeneration } from '../../../src/store/generation.ts';
 import { watchDirectory } from '../../../src/store/watch.ts';
 import { recordingLogger } from '../../support/store/log-lines.ts';
+import { until } from '../../support/until.ts';
 
 const NEVER = 3_600_000;
 const CHILD = join(import.meta.dirname, '../../support/store/watch-child.ts');
@@ -94,10 +95,11 @@ t.test('a write through the links into the generation is seen', async (t) => {
   const seeing = see('by hand').then(() => {
     found = true;
   });
-  while (!found) {
-    await writeFile(join(dir, 'cert.pem'), 'by hand');
-    await delay(50);
-  }
+  const write = async () => {
+    if (!found) await writeFile(join(dir, 'cert.pem'), 'by hand');
+    return found;
+  };
+  await until(write, { every: 50 });
   await seeing;
 });
 
@@ -265,8 +267,7 @@ t.test('with no inotify instance left it polls, after one warning', { skip }, as
   t.equal((await lines.next()).value, 'watching');
   for (const text of ['second', 'the third']) {
     await writeFile(join(dir, 'cert.pem'), text);
-    let line: unknown;
-    while (line !== `read ${text}`) line = (await lines.next()).value;
+    await until(async () => (await lines.next()).value === `read ${text}`);
     t.pass(`polling saw ${text}`);
   }
   child.stdin.end();
