@@ -27,8 +27,8 @@ export interface ConnectionInfo {
   /** Undefined where requests of one connection go over several to the peer; so are `self` and `tls`. */
   readonly peer: Peer | undefined;
   readonly self: { readonly id: string; readonly serial: string; readonly generation: number } | undefined;
-  /** The plaintext side: the app behind an inbound, or the local caller of an outbound. */
-  readonly local: string;
+  /** The plaintext side: the app behind an inbound, or the local caller of an outbound. Asked for when it is shown. */
+  readonly local: () => string;
   readonly tls: TlsFacts | undefined;
   /** The caller of a permissive listener has no TLS: of `peer` only the address is known. */
   readonly plaintext?: boolean;
@@ -37,7 +37,8 @@ export interface ConnectionInfo {
 }
 
 /** With the bytes that came from the peer, and went to it, so far. */
-export interface ShownConnection extends ConnectionInfo {
+export interface ShownConnection extends Omit<ConnectionInfo, 'local'> {
+  readonly local: string;
   readonly received: number;
   readonly sent: number;
 }
@@ -217,6 +218,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
             ...info
           }) => ({
             ...info,
+            local: info.local(),
             received: info.received.value,
             sent: info.sent.value,
           }),

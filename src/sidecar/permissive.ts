@@ -123,7 +123,7 @@ function relayPlaintext(raw: Socket, options: InboundOptions, plane: DataPlane):
       app.write(encodeProxyHeader({ source: remoteName(raw), destination: localName(raw) }));
     }
     plane.connections.add({
-      ...plaintextInfo(raw, remoteName(app)),
+      ...plaintextInfo(raw, () => remoteName(app)),
       direction: 'inbound',
       listener: options.name,
       start: (received, sent, closed) =>
@@ -133,7 +133,7 @@ function relayPlaintext(raw: Socket, options: InboundOptions, plane: DataPlane):
 }
 
 /** What `/connections` knows of a caller without TLS. */
-export function plaintextInfo(raw: Socket, local: string) {
+export function plaintextInfo(raw: Socket, local: () => string) {
   return {
     kind: undefined,
     peer: { address: remoteName(raw), id: '', serial: '' },

@@ -19,7 +19,7 @@ export function startRelay(
   plane.connections.add({
     direction,
     listener,
-    ...peerInfo(peer, remoteName(plain)),
+    ...peerInfo(peer, () => remoteName(plain)),
     start: (received, sent, closed) =>
       relay(peer.link, socketLink(plain, plane), {
         received,
@@ -34,7 +34,7 @@ export function startRelay(
 }
 
 /** What is told of a connection with a verified peer. */
-export function peerInfo({ kind, peer, identity, tls }: PeerLink, local: string) {
+export function peerInfo({ kind, peer, identity, tls }: PeerLink, local: () => string) {
   return {
     kind,
     peer: { address: peer.address, id: peer.spiffeId.uri, serial: peer.leaf.serial },

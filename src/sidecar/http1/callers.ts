@@ -9,7 +9,7 @@ import { peerInfo } from '../start-relay.ts';
 import { callerFields, plaintextFields } from './caller-fields.ts';
 
 /** Who calls, as a connection of any version of HTTP is told: a peer that was verified and allowed. */
-export function verifiedCaller(caller: PeerLink, local: string, policy: ListenerPolicy) {
+export function verifiedCaller(caller: PeerLink, local: () => string, policy: ListenerPolicy) {
   return {
     ...peerInfo(caller, local),
     link: caller.link,
@@ -19,7 +19,7 @@ export function verifiedCaller(caller: PeerLink, local: string, policy: Listener
 }
 
 /** A caller without TLS, whom nobody vouches for. */
-export function plaintextCaller(raw: Socket, local: string, plane: DataPlane) {
+export function plaintextCaller(raw: Socket, local: () => string, plane: DataPlane) {
   return {
     ...plaintextInfo(raw, local),
     link: socketLink(raw, plane),
@@ -38,6 +38,6 @@ export function localCaller(local: Socket, plane: DataPlane) {
     peer: undefined,
     self: undefined,
     tls: undefined,
-    local: remoteName(local),
+    local: () => remoteName(local),
   };
 }

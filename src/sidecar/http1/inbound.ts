@@ -15,7 +15,8 @@ const IDLE_MS = 4 * SECOND;
 /** Requests of verified and allowed callers, over warm plaintext connections to the app. */
 export function createHttpInbound(options: InboundOptions, policy: ListenerPolicy, plane: DataPlane) {
   const http = createHttpListener({ ...toApp(options, plane), idleMs: IDLE_MS }, plane);
-  const local = targetName(options.target);
+  const target = targetName(options.target);
+  const local = () => target;
   return {
     serve: (caller: PeerLink) => http.serve(verifiedCaller(caller, local, policy)),
     servePlaintext: (raw: Socket) => http.serve(plaintextCaller(raw, local, plane)),

@@ -17,7 +17,8 @@ const IDLE_MS = MINUTE;
 /** Requests of verified and allowed callers, over HTTP/2 without TLS to the app. */
 export function createHttp2Inbound(options: InboundOptions, policy: ListenerPolicy, plane: DataPlane) {
   const http = createHttp2Relay({ ...toApp(options, plane), idleMs: IDLE_MS }, plane);
-  const local = targetName(options.target);
+  const target = targetName(options.target);
+  const local = () => target;
   return {
     serve: (caller: PeerLink) => http.serve(connectionOf(caller, local, policy, plane)),
     servePlaintext: (raw: Socket) => http.serve({ ...plaintextCaller(raw, local, plane), outdated: () => false }),
@@ -34,10 +35,16 @@ export function createHttp2Bridge(
 ): (caller: PeerLink) => void {
   const name = { direction: 'inbound', listener: options.name } as const;
   const server = createHttp2Server(name, (request) => new Bridge(request, open), plane);
-  const local = targetName(options.target);
+  const target = targetName(options.target);
+  const local = () => target;
   return (caller) => server.serve(connectionOf(caller, local, policy, plane));
 }
 
-function connectionOf(caller: PeerLink, local: string, policy: ListenerPolicy, plane: DataPlane): Http2Connection {
+function connectionOf(
+  caller: PeerLink,
+  local: () => string,
+  policy: ListenerPolicy,
+  plane: DataPlane,
+): Http2Connection {
   return { ...verifiedCaller(caller, local, policy), outdated: () => outdated(caller, plane) };
 }

@@ -52,7 +52,7 @@ function rig(
       kind,
       peer: { address: '127.0.0.1:1', id: 'spiffe://td/ns/a/sa/b', serial: '1' },
       self: { id: 'spiffe://td/ns/a/sa/c', serial: '2', generation: 1 },
-      local: '127.0.0.1:2',
+      local: () => '127.0.0.1:2',
       tls: { version: 'TLSv1.3', cipher: 'x', group: undefined },
       notAfter,
       ...(requests ? { finish() {} } : {}),
