@@ -13,7 +13,12 @@ export const SIDECAR = {
     ...['--disable-sigusr1', '--expose-gc', '--max-semi-space-size=4', '--heap-growing-percent=20'],
     ...[MAIN, 'sidecar'],
   ],
-  env: { NODE_COMPILE_CACHE: join(DIRECTORY, 'cache'), MALLOC_ARENA_MAX: '1' },
+  env: {
+    NODE_COMPILE_CACHE: join(DIRECTORY, 'cache'),
+    MALLOC_ARENA_MAX: '1',
+    MALLOC_MMAP_THRESHOLD_: '262144',
+    MALLOC_TRIM_THRESHOLD_: '1048576',
+  },
 } as const;
 
 /** Writes the bundle of this tree, and fills its code cache. */

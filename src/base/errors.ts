@@ -494,7 +494,7 @@ export const ERROR_PAGES = {
   },
   'SL-LIMIT-006': {
     title: 'no memory to spare',
-    why: 'The process holds limits.maxMemory, or 70 % of what its container may use.',
+    why: 'The process and the sockets of its container hold limits.maxMemory, or 70 % of what the container may use.',
     fix: 'Give it more memory, or lower limits.maxConnections.',
   },
   'SL-LIMIT-007': {

@@ -290,7 +290,7 @@ export const sidecarSchema = z
         maxMemory: size()
           .optional()
           .describe(
-            'new connections are refused while the process holds more; 70 % of what its container may use unless given',
+            'new connections are refused while the process, with the sockets of its container, holds more; 70 % of what that may use unless given',
           ),
         handshakeTimeout: duration().prefault('5s'),
         failedHandshakes: limit(50).describe(

@@ -8,7 +8,7 @@ import { createCallerPlaces } from './caller-places.ts';
 import type { CloseReason, DataPlaneMetrics, Direction } from './metrics.ts';
 import type { LinkKind, TlsFacts } from './peer-link.ts';
 import { HEAVY, type Relay } from './relay.ts';
-import { memoryGauge, type Shortage } from './room.ts';
+import { type MemoryGauge, memoryGauge, type Shortage } from './room.ts';
 
 interface Peer {
   readonly address: string;
@@ -99,9 +99,10 @@ export interface Connections {
   count(only: (connection: ConnectionInfo) => boolean): number;
   /** Enforces idle and lifetime limits; called about once a second. */
   sweep(): void;
+  readonly memory: MemoryGauge;
   /**
    * When memory is nearly gone, resets those that hold most of it, or streams of them, first for readers that take nothing.
-   * How many; asked several times a second.
+   * How many; asked several times a second. What they held is free when it was collected.
    */
   relieve(): number;
   /** Copies byte counts of live connections into the metrics. */
@@ -148,6 +149,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
 
   return {
     drains,
+    memory,
     admit() {
       if (admitted >= limits.maxConnections) return 'limit';
       if ((admitted + 1) * DESCRIPTORS - streams > maxDescriptors) return 'descriptors';
@@ -249,23 +251,21 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     relieve() {
       let excess = memory.excess();
       if (excess <= 0) return 0;
-      const spare = dropSpare();
-      excess -= spare;
-      const heavy = [...live]
-        .filter((c) => c.reason === undefined && c.relay.waiting() >= HEAVY)
-        .sort((a, b) => Number(isStuck(b)) - Number(isStuck(a)) || b.relay.waiting() - a.relay.waiting());
+      excess -= dropSpare();
+      const heavy = heavyOf(live);
+      const waiting = heavy.reduce((sum, one) => sum + one.waiting, 0);
+      // What waits here has more behind it that waits in the kernel, which goes with it.
+      excess *= waiting / (waiting + memory.sockets());
       let count = 0;
-      for (const c of heavy) {
+      for (const { c, waiting } of heavy) {
         if (excess <= 0) break;
         count++;
         const shed = c.relay.shed?.(excess) ?? 0;
-        excess -= shed > 0 ? shed : c.relay.waiting();
+        excess -= shed > 0 ? shed : waiting;
         if (shed > 0) continue;
         c.reason = 'memory';
         c.relay.reset();
       }
-      // Their memory is free when it was collected; from where that cannot be asked for, some time later.
-      if (count > 0 || spare >= HEAVY) globalThis.gc?.({ type: 'major', execution: 'sync' });
       return count;
     },
     report() {
@@ -291,9 +291,14 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
   };
 }
 
-/** Whether its reader took nothing since the last sweep. */
-function isStuck({ waited, relay }: Live): boolean {
-  return waited > 0 && relay.waiting() === waited;
+/** Those that hold much, first for readers that took nothing since the last sweep, then those that hold most. */
+function heavyOf(live: Iterable<Live>) {
+  const heavy: Array<{ readonly c: Live; readonly waiting: number; readonly stuck: number }> = [];
+  for (const c of live) {
+    const waiting = c.reason === undefined ? c.relay.waiting() : 0;
+    if (waiting >= HEAVY) heavy.push({ c, waiting, stuck: Number(waiting === c.waited) });
+  }
+  return heavy.sort((a, b) => b.stuck - a.stuck || b.waiting - a.waiting);
 }
 
 /** The cells of one listener: looked up once, as connections may come by the thousand a second. */

@@ -38,4 +38,6 @@ export interface Link {
   reset(): void;
   /** Asks for `space()` again while no read is under way, so that the user can take its memory back. */
   renewSpace(): void;
+  /** Bytes that it keeps itself until its user takes them; none unless given. */
+  readonly held?: number;
 }

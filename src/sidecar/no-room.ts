@@ -15,7 +15,8 @@ export function noRoom(direction: Direction, listener: string, shortage: Shortag
 }
 
 /** Explains that open connections were reset, so that the process lives. */
-export function memoryRelieved(closed: number, { refusals, limits: { maxMemory } }: DataPlane): void {
+export function memoryRelieved(closed: number, { refusals, limits }: Pick<DataPlane, 'refusals' | 'limits'>): void {
+  const { maxMemory } = limits;
   const { code, fix } = EXPLAINED.memory;
   refusals.warn(
     'memory relieved',
@@ -37,7 +38,7 @@ const EXPLAINED = {
   },
   memory: {
     code: 'SL-LIMIT-006',
-    why: 'the process holds as much memory as it may',
+    why: 'the process and its sockets hold as much memory as they may',
     fix: 'give it more memory, or lower limits.maxConnections',
   },
 } as const;

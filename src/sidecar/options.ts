@@ -286,8 +286,8 @@ export interface SidecarLimits {
   /** File descriptors for connections, each of which may need two; what the process has to spare unless given. */
   readonly maxDescriptors?: number;
   /**
-   * Bytes that the process may hold, pages of files not counted, before new connections are refused; 70 % of what its container may use
-   * unless given, and no limit where that has none.
+   * Bytes that the process may hold, pages of files not counted but in a container what waits in the kernel for sockets,
+   * before new connections are refused; 70 % of what its container may use unless given, and no limit where that has none.
    */
   readonly maxMemory?: number;
   /** That share `maxMemory`, which is the process's; one unless given. */

@@ -1,13 +1,7 @@
 import { MINUTE, SECOND } from '../base/clock.ts';
 import type { Cell } from '../base/metrics.ts';
-import { BULK, giveBuffer, OWN_BUFFER_SIZE, sharedBuffer, takeBuffer } from './buffers.ts';
+import { BULK, giveBuffer, highWater, loseBuffer, sharedBuffer, takeConnectionBuffer } from './buffers.ts';
 import { HELD, type Link, type LinkUser, TAKEN } from './link.ts';
-
-/**
- * Reading stops here. A TLS source cannot stop at once: it still delivers the records of the network read under way,
- * 64 KiB at most, and they must find room.
- */
-const HIGH_WATER = OWN_BUFFER_SIZE - 64 * 1024;
 
 interface RelayOptions {
   /** Bytes read from the first link, and from the second. */
@@ -140,7 +134,7 @@ class Pump implements LinkUser {
   }
 
   get waiting(): number {
-    return this.#tail;
+    return this.#tail + (this.#source.held ?? 0);
   }
 
   get hasEnded(): boolean {
@@ -155,14 +149,16 @@ class Pump implements LinkUser {
     this.#bytes.value += n;
     this.#active = true;
     this.#moved(this);
-    if (this.#own === undefined) return this.#filledShared(n);
-    this.#tail += n;
-    if (!this.#busy) {
-      if (n >= BULK && this.#tail < HIGH_WATER) this.#queueFlush();
-      else this.#flush();
-      if (n < BULK && this.#tail === 0) this.#releaseOwn();
+    if (this.#own === undefined) this.#filledShared(n);
+    else {
+      this.#tail += n;
+      if (!this.#busy) {
+        if (n >= BULK && !this.#full) this.#queueFlush();
+        else this.#flush();
+        if (n < BULK && this.#tail === 0) this.#releaseOwn();
+      }
     }
-    this.#paused = this.#own !== undefined && this.#tail >= HIGH_WATER;
+    this.#paused = this.#full;
     return !this.#paused;
   }
 
@@ -205,19 +201,26 @@ class Pump implements LinkUser {
   /** Both links are gone: nothing reads into our memory any more. */
   release(): void {
     if (this.#held === 0) this.#releaseOwn();
+    else if (this.#own !== undefined) {
+      loseBuffer(this.#own);
+      this.#own = undefined;
+    }
   }
 
-  #filledShared(n: number): boolean {
+  get #full(): boolean {
+    return this.#own !== undefined && this.#tail >= highWater(this.#own);
+  }
+
+  #filledShared(n: number): void {
     if (!this.#busy && n < BULK) {
       this.#busy = this.#destination.write(sharedBuffer.subarray(0, n)) !== TAKEN;
-      return true;
+      return;
     }
-    const own = takeBuffer();
+    const own = takeConnectionBuffer();
     sharedBuffer.copy(own, 0, 0, n);
     this.#own = own;
     this.#tail = n;
     if (!this.#busy) this.#queueFlush();
-    return true;
   }
 
   /** Records of a bulky TLS source come one by one within a loop turn: gather them, so that they leave in one write. */
@@ -234,7 +237,7 @@ class Pump implements LinkUser {
   #advance(): void {
     this.#flush();
     if (this.#own !== undefined && !this.#closed) this.#source.renewSpace();
-    if (this.#paused && this.#tail < HIGH_WATER) {
+    if (this.#paused && !this.#full) {
       this.#paused = false;
       this.#source.resume();
     }

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { totalmem } from 'node:os';
 import type { Clock } from '../base/clock.ts';
+import { containerMemory, socketCounter } from './container-memory.ts';
 import type { SidecarLimits } from './options.ts';
 
 /** What there is too little of for one more connection; metric label. */
@@ -9,11 +9,11 @@ export type Shortage = 'limit' | 'descriptors' | 'memory';
 /** File descriptors that connections leave to files, name servers and the admin endpoints; of a small limit a quarter. */
 const RESERVE = 64;
 
-/** Of the memory of a container; the rest is for the kernel's part of sockets, and for what is open already to grow. */
+/** Of the memory of a container; the rest is for what is open already to grow. */
 const MEMORY_SHARE = 0.7;
 
-/** What a connection may come to hold, bytes: TLS, and a buffer whose reader is slow. */
-const GROWTH = 64 << 10;
+/** What a connection may come to hold, bytes: TLS, a small buffer whose reader is slow, and as much in the kernel. */
+const GROWTH = 128 << 10;
 
 /** Of `maxMemory`: from here on what is open does not only keep others out, but has to give way. */
 const LAST_MARK = 1.1;
@@ -28,7 +28,8 @@ const LOOK = 50;
  */
 export function withinProcess(limits: SidecarLimits, ownSockets: number): SidecarLimits {
   const descriptors = limits.maxDescriptors ?? freeDescriptors(ownSockets);
-  const memory = limits.maxMemory ?? containerMemory();
+  const container = containerMemory();
+  const memory = limits.maxMemory ?? (container === undefined ? undefined : container * MEMORY_SHARE);
   return {
     ...limits,
     ...(descriptors === undefined ? {} : { maxDescriptors: descriptors }),
@@ -48,7 +49,7 @@ function freeDescriptors(ownSockets: number): number | undefined {
 }
 
 /** Bytes; with files where the system does not tell them apart. */
-function heldMemory(): number {
+function ownMemory(): number {
   try {
     // proc_pid_statm(5): size resident shared, in pages.
     const [, resident, shared] = readFileSync('/proc/self/statm', 'latin1').split(' ').map(Number);
@@ -58,39 +59,61 @@ function heldMemory(): number {
   }
 }
 
-const PAGE = 4096;
-
-function containerMemory(): number | undefined {
-  const limit = process.constrainedMemory();
-  return limit > 0 && limit < totalmem() ? limit * MEMORY_SHARE : undefined;
+function heldMemory(): Held {
+  const counted = containerMemory() === undefined ? undefined : socketCounter();
+  return { own: ownMemory, sockets: counted ?? (() => 0) };
 }
 
+const PAGE = 4096;
+
 /**
- * What the process holds against what it may; pages of files, which the system can take back, not counted. Of several
- * threads each has the same view and its part of what has to be done about it.
+ * What the process and the sockets of its container hold against what they may; pages of files, which the system can take
+ * back, not counted. Of several threads each has the same view and its part of what has to be done about it.
  */
 export interface MemoryGauge {
   /** Whether it holds more, or will: `young` connections hold less than they are going to. */
   short(young: number): boolean;
+  /** The next question is answered by a look. */
+  lookAgain(): void;
+  /** Bytes that wait in the kernel for sockets, this thread's part, at the last look. */
+  sockets(): number;
   /** Bytes beyond the mark from which on connections that are open have to go, this thread's part; negative below. */
   excess(): number;
 }
 
+/** Bytes of the process, and those of its container that wait in the kernel for sockets. */
+interface Held {
+  readonly own: () => number;
+  readonly sockets: () => number;
+}
+
 /** @param max bytes; no limit when undefined */
-export function memoryGauge(max: number | undefined, clock: Clock, threads = 1, held = heldMemory): MemoryGauge {
-  if (max === undefined) return { short: () => false, excess: () => Number.NEGATIVE_INFINITY };
+export function memoryGauge(
+  max: number | undefined,
+  clock: Clock,
+  threads = 1,
+  { own, sockets }: Held = heldMemory(),
+): MemoryGauge {
+  if (max === undefined)
+    return { short: () => false, lookAgain() {}, sockets: () => 0, excess: () => Number.NEGATIVE_INFINITY };
   let looked = 0;
   let seen = 0;
+  let inSockets = 0;
   const look = () => {
     const now = clock.now();
     if (Math.abs(now - looked) < LOOK) return seen;
     looked = now;
-    seen = held();
+    inSockets = sockets();
+    seen = own() + inSockets;
     return seen;
   };
   return {
     // Those of the others are taken to be as many.
     short: (young) => look() + young * threads * GROWTH > max,
+    lookAgain() {
+      looked = 0;
+    },
+    sockets: () => inSockets / threads,
     excess: () => (look() - max * LAST_MARK) / threads,
   };
 }

@@ -12,7 +12,6 @@ import { createPeerJudge } from './judge.ts';
 import { createLinks } from './links.ts';
 import type { Listener, PortSharing } from './listener.ts';
 import type { DataPlaneMetrics, Direction } from './metrics.ts';
-import { memoryRelieved } from './no-room.ts';
 import type { NoticesOut } from './notices-out.ts';
 import { createOpenPeers } from './open-peers.ts';
 import {
@@ -28,15 +27,13 @@ import type { ListenerMode } from './permissive.ts';
 import { createPolicy, type PolicyRules } from './policy.ts';
 import { reauthorise } from './reauthorise.ts';
 import { createRefusals } from './refusals.ts';
+import { startRelief } from './relief.ts';
 import type { RevocationHolder } from './revocation.ts';
 import { createSentChains } from './sent-chains.ts';
 import type { TlsContexts } from './tls.ts';
 import { endpointsReport } from './upstream.ts';
 
 /** Some milliseconds of signatures, between which everything that is open has its turn; and some 40 MB of TLS states. */
-/** How often it is looked whether memory is nearly gone, ms. */
-const RELIEF = 100;
-
 const HANDSHAKES = { aTurn: 8, atOnce: 512 };
 
 /** What the listeners need; plain values, so that another thread can be given them. */
@@ -180,13 +177,7 @@ export async function openServing(options: ServingOptions, deps: ServingDependen
     for (const { endpoints } of upstreams) endpoints.sweep();
   }, SECOND).unref();
   undo.defer(() => clearInterval(sweeper));
-  if (limits.maxMemory !== undefined) {
-    const relief = setInterval(() => {
-      const closed = connections.relieve();
-      if (closed > 0) memoryRelieved(closed, plane);
-    }, RELIEF).unref();
-    undo.defer(() => clearInterval(relief));
-  }
+  undo.use(startRelief(plane));
   let leaving: NodeJS.Timeout | undefined;
   undo.defer(() => clearInterval(leaving));
   const views: { readonly [K in keyof View]: () => View[K] } = {

@@ -1,11 +1,8 @@
-import { BULK, giveBuffer, OWN_BUFFER_SIZE, sharedBuffer, takeBuffer } from '../buffers.ts';
+import { BULK, giveBuffer, highWater, loseBuffer, sharedBuffer, takeConnectionBuffer } from '../buffers.ts';
 import { HELD } from '../link.ts';
 import type { Body } from './body.ts';
 import type { Rejection } from './reasons.ts';
 import type { BodyReader, BodyWriter, Wire } from './wire.ts';
-
-/** Reading stops here; a TLS source may still deliver 64 KiB (see relay.ts). */
-const HIGH_WATER = OWN_BUFFER_SIZE - 64 * 1024;
 
 /** Room for the size line of one chunk, and for the CR LF behind it. */
 const CHUNK_BEFORE = 8;
@@ -61,7 +58,7 @@ export class BodyPump implements BodyReader, BodyWriter {
 
   /** Bytes that the destination has not taken. */
   get waiting(): number {
-    return this.#tail;
+    return this.#tail + (this.#over ? 0 : (this.#source.link.held ?? 0));
   }
 
   /** The destination has bytes to take, and does not. */
@@ -93,7 +90,7 @@ export class BodyPump implements BodyReader, BodyWriter {
     }
     this.#source.reader = this;
     this.#destination.writer = this;
-    if (this.#chunk) this.#own = takeBuffer();
+    if (this.#chunk) this.#own = takeConnectionBuffer();
     this.#source.moved();
     this.#source.go();
     return to;
@@ -122,7 +119,7 @@ export class BodyPump implements BodyReader, BodyWriter {
       this.#finishIfDone();
       return true;
     }
-    this.#paused = this.#own !== undefined && this.#tail >= HIGH_WATER;
+    this.#paused = this.#full;
     return !this.#paused;
   }
 
@@ -150,6 +147,11 @@ export class BodyPump implements BodyReader, BodyWriter {
     if (this.#destination.writer === this) this.#destination.writer = undefined;
     // A destination that still holds our memory keeps it; it is lost to the pool, never shared.
     if (this.#held === 0) this.#releaseOwn();
+    else if (this.#own !== undefined) loseBuffer(this.#own);
+  }
+
+  get #full(): boolean {
+    return this.#own !== undefined && this.#tail >= highWater(this.#own);
   }
 
   #take(buffer: Buffer, passed: number, n: number): void {
@@ -158,7 +160,7 @@ export class BodyPump implements BodyReader, BodyWriter {
     else {
       // It was read behind what waits.
       this.#tail += passed;
-      if (n >= BULK && this.#tail < HIGH_WATER) this.#queueFlush();
+      if (n >= BULK && !this.#full) this.#queueFlush();
       else this.#flush();
       if (n < BULK && this.#tail === 0) this.#releaseOwn();
     }
@@ -169,7 +171,7 @@ export class BodyPump implements BodyReader, BodyWriter {
       this.#destination.write(buffer.subarray(0, passed));
       return;
     }
-    const own = takeBuffer();
+    const own = takeConnectionBuffer();
     buffer.copy(own, 0, 0, passed);
     this.#own = own;
     this.#tail = passed;
@@ -177,7 +179,7 @@ export class BodyPump implements BodyReader, BodyWriter {
   }
 
   #takeChunk(buffer: Buffer, passed: number): void {
-    const own = this.#own ?? takeBuffer();
+    const own = this.#own ?? takeConnectionBuffer();
     this.#own = own;
     const at = this.#tail;
     if (buffer === sharedBuffer) buffer.copy(own, at + CHUNK_BEFORE, 0, passed);
@@ -200,7 +202,7 @@ export class BodyPump implements BodyReader, BodyWriter {
   #advance(): void {
     this.#flush();
     if (this.#own !== undefined && !this.#read) this.#source.moved();
-    if (this.#paused && this.#tail < HIGH_WATER) {
+    if (this.#paused && !this.#full) {
       this.#paused = false;
       this.#source.go();
     }

@@ -177,6 +177,9 @@ export class Wire implements LinkUser {
       end: () => this.end(),
       reset: () => link.reset(),
       renewSpace: () => link.renewSpace(),
+      get held() {
+        return link.held ?? 0;
+      },
     };
   }
 

@@ -8,6 +8,11 @@ export interface MemoryLimits {
   readonly maxGrowth?: number | undefined;
 }
 
+/** For one of the connections of a process that may hold `bytes`: windows that nobody reads must not fill it. */
+export function memoryWithin(bytes: number): MemoryLimits {
+  return { maxHeld: Math.min(MAX_HELD, bytes / 2), maxGrowth: Math.min(MAX_GROWTH, bytes / 8) };
+}
+
 /** What the streams of one connection may cost together. */
 export class SessionMemory {
   readonly #maxHeld: number;

@@ -5,6 +5,7 @@ import type { SharedLink } from '../links.ts';
 import type { Direction } from '../metrics.ts';
 import { forgetReader, useUserBuffers } from '../node-internals.ts';
 import type { PeerLink, VerifiedPeer } from '../peer-link.ts';
+import { memoryWithin } from './memory.ts';
 import { type LinkCloseReason, ORDERLY } from './reasons.ts';
 import { Session } from './session.ts';
 import type { MuxStream } from './stream.ts';
@@ -75,6 +76,7 @@ export function startSharedLink(options: SharedLinkOptions): SharedLink {
     now: plane.clock.now(),
     idleMs: IDLE[direction],
     maxStreams: accepted === undefined ? 0 : MAX_STREAMS,
+    ...memoryWithin(plane.limits.maxMemory ?? Number.POSITIVE_INFINITY),
     user: {
       accepted: (stream) => accepted?.(peerLink(stream)),
       output() {

@@ -123,6 +123,10 @@ export class MuxStream implements Link {
     this.lose(undefined);
   }
 
+  get held(): number {
+    return this.#queue.length;
+  }
+
   renewSpace(): void {
     // Memory of the user is only asked for when there are bytes for it.
   }

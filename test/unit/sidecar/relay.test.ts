@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
+import { boundBuffers } from '../../../src/sidecar/buffers.ts';
 import { relay } from '../../../src/sidecar/relay.ts';
 import { socketLink } from '../../../src/sidecar/socket-link.ts';
 import { echo, readAll } from '../../support/mesh.ts';
@@ -68,8 +69,14 @@ async function socketPair(t: Test): Promise<[Socket, Socket]> {
 
 const sha256 = (data: Buffer) => createHash('sha256').update(data).digest('hex');
 
-for (const userBuffers of [true, false]) {
-  t.test(userBuffers ? 'on user buffers' : 'on data events', async (t) => {
+for (const [name, userBuffers, plenty] of [
+  ['on user buffers', true, Number.POSITIVE_INFINITY],
+  ['on data events', false, Number.POSITIVE_INFINITY],
+  ['with small buffers, as many are in use', true, 0],
+] as const) {
+  t.test(name, async (t) => {
+    boundBuffers(plenty);
+    t.teardown(() => boundBuffers(Number.POSITIVE_INFINITY));
     t.test('bodies of every size arrive unchanged in both directions, many at once', async (t) => {
       const rig = await startRelayTo(
         t,

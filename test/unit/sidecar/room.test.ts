@@ -1,4 +1,7 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import t from 'tap';
+import { socketCounter } from '../../../src/sidecar/container-memory.ts';
 import { DEFAULT_LIMITS } from '../../../src/sidecar/options.ts';
 import { memoryGauge, withinProcess } from '../../../src/sidecar/room.ts';
 import { divided } from '../../../src/sidecar/workers/divided.ts';
@@ -19,10 +22,11 @@ t.test('memory is looked at now and then, and the other way when it is free agai
   const clock = fakeClock();
   let rss = 90;
   let looks = 0;
-  const gauge = memoryGauge(100, clock, 1, () => {
+  const own = () => {
     looks++;
     return rss;
-  });
+  };
+  const gauge = memoryGauge(100, clock, 1, { own, sockets: () => 0 });
   t.equal(gauge.short(0), false);
   rss = 110;
   t.equal(gauge.short(0), false);
@@ -45,9 +49,29 @@ t.test('of what is too much each of several threads sees its part, once', async 
   const limitsOfAll = { ...DEFAULT_LIMITS, maxMemory: 1000 };
   const own = { trustDomain: 'td', namespace: 'default', inbound: [], outbound: [] };
   const { limits } = divided({ ...own, limits: limitsOfAll }, 4);
-  const gauge = memoryGauge(limits.maxMemory, clock, limits.threads, () => 1500);
+  const gauge = memoryGauge(limits.maxMemory, clock, limits.threads, { own: () => 1000, sockets: () => 500 });
   t.equal(gauge.excess(), (1500 - 1100) / 4);
-  const roomy = memoryGauge(1 << 20, clock, 4, () => 1 << 19);
+  t.equal(gauge.sockets(), 500 / 4);
+  const roomy = memoryGauge(1 << 21, clock, 4, { own: () => 1 << 20, sockets: () => 0 });
   t.equal(roomy.short(2), false);
   t.equal(roomy.short(3), true, 'the others have young ones too');
+});
+
+t.test('what waits in the kernel for sockets is found wherever a container sees its group', async (t) => {
+  const v2 = { 'memory.stat': 'anon 1\nsock 4096\nsock_other 7\n' };
+  const counted = (membership: string, files: Record<string, string>) => {
+    const mount = t.testdir({ membership, files: {} });
+    for (const [file, text] of Object.entries(files)) {
+      mkdirSync(dirname(join(mount, 'files', file)), { recursive: true });
+      writeFileSync(join(mount, 'files', file), text);
+    }
+    return socketCounter(join(mount, 'files'), join(mount, 'membership'))?.();
+  };
+  t.equal(counted('0::/\n', v2), 4096);
+  t.equal(counted('0::/kubepods/pod1/c\n', v2), 4096, 'the path is that of outside');
+  t.equal(counted('0::/kubepods/pod1\n', { 'kubepods/pod1/memory.stat': 'sock 12\n', ...v2 }), 12);
+  const v1 = { 'memory/docker/1/memory.kmem.tcp.usage_in_bytes': '8192\n', 'memory.stat': 'anon 1\n' };
+  t.equal(counted('9:name=systemd:/\n4:cpu,memory:/docker/1\n0::/docker/1\n', v1), 8192);
+  t.equal(counted('0::/\n', { 'memory.stat': 'anon 1\n' }), undefined);
+  t.equal(counted('', {}), undefined);
 });

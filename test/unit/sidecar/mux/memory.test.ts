@@ -1,5 +1,10 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
+import { boundBuffers } from '../../../../src/sidecar/buffers.ts';
+import { HELD, type Link } from '../../../../src/sidecar/link.ts';
 import { DATA, FIN, INITIAL_WINDOW, RST, SYN, WINDOW_UPDATE } from '../../../../src/sidecar/mux/frame.ts';
+import { memoryWithin } from '../../../../src/sidecar/mux/memory.ts';
+import { relay } from '../../../../src/sidecar/relay.ts';
 import { inUse } from '../../../support/memory.ts';
 import { bareSession, frame, Reader } from '../../../support/mux.ts';
 
@@ -38,6 +43,34 @@ t.test('streams never read, filled side by side in small frames', async (t) => {
   t.same(closed, []);
   t.ok(session.streams > 0 && session.streams < MAX_STREAMS, 'who brought too much was reset');
 });
+
+t.test(
+  'what a stream holds shows where it is decided who has to give way, and has bounds where memory has',
+  async (t) => {
+    const bounds = memoryWithin(96 * MIB);
+    t.same(bounds, { maxHeld: 48 * MIB, maxGrowth: 12 * MIB });
+    t.equal(memoryWithin(Number.POSITIVE_INFINITY).maxHeld, MAX_HELD);
+    boundBuffers(0);
+    t.teardown(() => boundBuffers(Number.POSITIVE_INFINITY));
+    const { session, accepted } = bareSession({ client: false, ...bounds });
+    session.receive(frame(DATA, SYN, 1, INITIAL_WINDOW));
+    session.receive(Buffer.alloc(INITIAL_WINDOW));
+    const [stream] = accepted;
+    if (stream === undefined) throw new Error('not accepted');
+    const nothing = () => {};
+    // A destination that takes nothing.
+    const app: Link = {
+      ...{ open: nothing, resume: nothing, end: nothing, reset: nothing, renewSpace: nothing },
+      ...{ write: () => HELD, writeText: () => HELD },
+    };
+    const one = relay(stream, app, { caller: 'first', received: { value: 0 }, sent: { value: 0 }, closed: nothing });
+    await turn();
+    t.equal(one.waiting(), INITIAL_WINDOW);
+    t.ok(stream.held > 0, 'not all of it fits a small buffer of the relay');
+    one.reset();
+    t.equal(stream.held, 0);
+  },
+);
 
 t.test('streams never closed, with one byte each that is never read', async (t) => {
   const { session, closed, accepted, output } = bareSession({ client: false, maxStreams: MAX_STREAMS });
