@@ -121,6 +121,10 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
     const runs = packed(segments, ({ changes }) =>
       changes.filter((change) => counting.has(change)).reduce((sum, change) => sum + sizeOf(change), 0),
     );
+    let silent = 0;
+    const remove = async (places: readonly Place[]) => {
+      for (const { number, version } of places) await api.remove(`${all}/${PREFIX}${digits(number)}`, version);
+    };
     for (const [at, run] of runs.entries()) {
       const total = run.reduce((sum, { changes }) => sum + changes.length, 0);
       // What is gone need not be said where nothing is before it.
@@ -130,17 +134,24 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
       );
       const dropped = total - changes.length;
       const newest = run.at(-1);
-      if (newest === undefined || (run.length === 1 && (dropped === 0 || !(purge || dropped * 2 > total)))) continue;
+      if (newest === undefined) continue;
+      // Between two that are full. The last of all stays: by its number whoever led before is shut out.
+      const isSilent = total === 0 && newest.number < upTo;
+      if (!isSilent && run.length === 1 && (dropped === 0 || !(purge || dropped * 2 > total))) continue;
       if (!holds()) throw over('its time was over before the state was made smaller');
+      if (isSilent) {
+        await remove(run.flatMap((segment) => [segment, ...segment.pieces]));
+        silent += 1;
+        continue;
+      }
       const object = secretOf(newest, { bytes: await pack(changes), pieces: 0 }, { namespace, writer });
       const path = `${all}/${PREFIX}${digits(newest.number)}`;
       if ((await api.replace(path, object)) === undefined) throw over('another manager has written to the state');
       // A piece goes after the end it belongs to: one that is left says nothing.
-      const dead = [...run.slice(0, -1).flatMap((segment) => [segment, ...segment.pieces]), ...newest.pieces];
-      for (const { number, version } of dead) await api.remove(`${all}/${PREFIX}${digits(number)}`, version);
+      await remove([...run.slice(0, -1).flatMap((segment) => [segment, ...segment.pieces]), ...newest.pieces]);
     }
-    count = runs.length + (last - (segments.at(-1)?.number ?? last));
-    few = runs.length;
+    count = runs.length - silent + (last - (segments.at(-1)?.number ?? last));
+    few = runs.length - silent;
   };
 
   return {

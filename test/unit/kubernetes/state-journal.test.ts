@@ -9,6 +9,7 @@ import { SidelockError } from '../../../src/base/errors.ts';
 import { createLogger } from '../../../src/base/log.ts';
 import { isObject, textOf } from '../../../src/kubernetes/names.ts';
 import { secretJournal } from '../../../src/kubernetes/state-journal.ts';
+import type { Change } from '../../../src/store/changes.ts';
 import { appendDurable, removeDurable, renameDurable, writeFileDurable } from '../../../src/store/files.ts';
 import { writeGeneration } from '../../../src/store/generation.ts';
 import { type Journal, openMirror } from '../../../src/store/mirror.ts';
@@ -227,6 +228,81 @@ t.test('a file that one Secret cannot hold is in several, whole or not at all', 
   t.ok(objects.kept.size <= before - 4, 'the pieces of what counts no more are gone');
   await open(objects, join(home, 'e'), 'e');
   t.equal((await tree(join(home, 'e')))[path], '600 short');
+});
+
+t.test('what says nothing between two that are full is removed, and never the newest', async (t) => {
+  const large = (path: string): Change => ({
+    kind: 'file',
+    path,
+    data: randomBytes(1 << 20).toString('hex'),
+    mode: 0o600,
+  });
+  const key = { path: '.sidelock/old.key', mode: 0o600, data: 'k' };
+  for (const alone of [false, true]) {
+    let interrupt: (() => Promise<unknown>) | undefined;
+    const objects = fakeObjects(async (method) => {
+      const now = interrupt;
+      if (method === 'create') interrupt = undefined;
+      if (method === 'create') await now?.();
+    });
+    const first = journalOf(objects, 'a');
+    await first.open();
+    await first.append([
+      { kind: 'file', ...key },
+      { kind: 'gone', path: key.path },
+    ]);
+    await first.append([large('one')]);
+    const second = journalOf(objects, 'b');
+    interrupt = async () => {
+      interrupt = () => second.open();
+    };
+    await t.rejects(first.append([large('two')]), { code: 'SL-HA-001' });
+    const names = [...objects.kept.keys()].sort();
+    await second.append([large('three')]);
+    // As when the next one's mark was already put together with others.
+    if (alone) objects.kept.delete(names.at(-1) ?? '');
+    const third = journalOf(objects, 'c');
+    const said = (await third.open()).map(({ path }) => path);
+    t.same([...new Set(said)], [key.path, 'one', 'three']);
+    const newest = [...objects.kept.keys()].sort().at(-1) ?? '';
+    await third.tidy();
+    t.same(
+      names.slice(-2).filter((name) => objects.kept.has(name)),
+      [],
+      'neither a lost piece nor the mark of who took over',
+    );
+    t.ok(objects.kept.has(newest), 'which shuts out whoever led before');
+    t.same(
+      (await journalOf(objects, 'd').open()).map(({ kind, path }) => `${kind} ${path}`),
+      [`gone ${key.path}`, 'file one', 'file three'],
+    );
+  }
+});
+
+t.test('tidying beside a write of several Secrets removes nothing of it', async (t) => {
+  const objects = fakeObjects(async (method) => {
+    if (method !== 'create' || atPiece !== 2) return;
+    atPiece = 0;
+    await journal.tidy();
+  });
+  let atPiece = 0;
+  const { create } = objects.api;
+  objects.api.create = async (path, object) => {
+    const made = await create(path, object);
+    if (atPiece > 0) atPiece += 1;
+    return made;
+  };
+  const journal = journalOf(objects, 'a');
+  await journal.open();
+  const old = '.sidelock/old.key';
+  await journal.append([{ kind: 'file', path: old, data: 'very secret', mode: 0o600 }]);
+  await journal.append([{ kind: 'gone', path: old }]);
+  const data = randomBytes(2 << 20).toString('hex');
+  atPiece = 1;
+  await journal.append([{ kind: 'file', path: 'large', data, mode: 0o600 }]);
+  const said = await journalOf(objects, 'b').open();
+  t.match(said.at(-1), { path: 'large', data });
+  t.equal(said.length, 2, 'and what was to be removed is');
 });
 
 t.test('a key that is destroyed is in no Secret any more', async (t) => {
