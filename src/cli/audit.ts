@@ -1,6 +1,4 @@
-import { createReadStream, existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
 import { SidelockError } from '../base/errors.ts';
 import { STATE_DIR } from '../store/layout.ts';
@@ -65,13 +63,16 @@ function showCommand(context: Context): Command {
     if (!Number.isInteger(most) || most < 1) {
       throw new SidelockError('SL-USAGE-001', `--limit ${limit} is no count`, { fix: 'write --limit 50' });
     }
+    const { auditPieces, completeLines } = await import('../manager/audit-pieces.ts');
     const items: Entry[] = [];
-    for await (const line of createInterface({ input: createReadStream(await auditPath(context, flags)) })) {
-      const entry = parse(line);
-      if (entry === undefined || (service !== undefined && entry.service !== service)) continue;
-      if (action !== undefined && entry.action !== action) continue;
-      items.push(entry);
-      if (items.length > most) items.shift();
+    for (const piece of await auditPieces(await auditPath(context, flags))) {
+      for await (const line of completeLines(piece)) {
+        const entry = parse(line.toString());
+        if (entry === undefined || (service !== undefined && entry.service !== service)) continue;
+        if (action !== undefined && entry.action !== action) continue;
+        items.push(entry);
+        if (items.length > most) items.shift();
+      }
     }
     output.result({ apiVersion: 'sidelock/v1', kind: 'AuditLog', items }, () =>
       table(
@@ -96,7 +97,7 @@ function verifyCommand(context: Context): Command {
   const made = command('verify', {
     summary: 'check the hash chain',
     description:
-      'Finds a line that was changed, moved or taken out. Lines cut off at the end are found against a head that was kept elsewhere: verify prints it, the log of the manager has it.',
+      'Finds a line that was changed, moved or taken out; what the manager itself dropped, where its state is in Secrets, is said to be. Lines cut off at the end are found against a head that was kept elsewhere: verify prints it, the log of the manager has it.',
     examples: [
       ['sidelock audit verify', 'the chain in itself'],
       ['sidelock audit verify --head 1204:9f86d081884c7d65…', 'and that it still has what it had'],
@@ -111,15 +112,16 @@ function verifyCommand(context: Context): Command {
       await auditPath(context, flags),
       head === undefined ? undefined : parseHead(head),
     );
-    const { ok, line, why } = verdict;
+    const { ok, line, why, dropped } = verdict;
     const kept = `${verdict.head.seq}:${verdict.head.hash}`;
+    const entries = verdict.head.seq - dropped;
     if (!ok) context.exitCode = 1;
     output.result(
-      { apiVersion: 'sidelock/v1', kind: 'AuditVerdict', ok, line, why, entries: verdict.head.seq, head: kept },
+      { apiVersion: 'sidelock/v1', kind: 'AuditVerdict', ok, line, why, entries, dropped, head: kept },
       () =>
         ok
-          ? `${output.style('green', output.signs.ok)} ${verdict.head.seq} entries, head ${kept}\n`
-          : `${output.style('red', output.signs.fail)} line ${line}: ${why}\n  the ${verdict.head.seq} entries before it are good\n`,
+          ? `${output.style('green', output.signs.ok)} ${entries} entries${dropped === 0 ? '' : `, the ${dropped} before them were dropped`}, head ${kept}\n`
+          : `${output.style('red', output.signs.fail)} line ${line}: ${why}\n  the ${(line ?? 1) - 1} entries before it are good\n`,
     );
   });
 }
@@ -127,7 +129,8 @@ function verifyCommand(context: Context): Command {
 async function auditPath(context: Context, flags: ManagerFlags): Promise<string> {
   const { storage } = await loadManagerConfig(context, flags);
   const path = join(storage.path, STATE_DIR, 'audit.log');
-  if (existsSync(path)) return path;
+  const { auditPieces } = await import('../manager/audit-pieces.ts');
+  if ((await auditPieces(path)).length > 0) return path;
   throw new SidelockError('SL-STORE-003', `there is no audit log in ${storage.path}`, {
     why: 'no manager has run there yet, or the log was taken away',
     fix: 'give --storage or MTLS_STORAGE_PATH',

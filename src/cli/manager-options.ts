@@ -45,6 +45,9 @@ interface Surroundings {
   readonly port: () => number;
 }
 
+/** Of the audit log in Secrets: a next leader reads it before it serves, and all of them share the room of the cluster. */
+const AUDIT_IN_SECRETS = 32 << 20;
+
 /** The config as the options that the manager takes. */
 export function managerOptions(config: ManagerConfig, { port, ...surroundings }: Surroundings): ManagerOptions {
   const { storage, ca, certificates, tokens, trustDomain, listen } = config;
@@ -64,6 +67,7 @@ export function managerOptions(config: ManagerConfig, { port, ...surroundings }:
       allowedSans: certificates.allowedSans,
     },
     tokens: { ttlMs: tokens.ttl, maxTtlMs: tokens.maxTtl },
+    ...(config.kubernetes.state === 'secrets' ? { audit: { keptBytes: AUDIT_IN_SECRETS } } : {}),
     trustDomain,
     address: () => config.address ?? reachable(listen.host, port()),
     clock: systemClock,

@@ -3,9 +3,17 @@ import { truncate } from 'node:fs/promises';
 import type { Clock } from '../base/clock.ts';
 import { nodeCode } from '../base/errors.ts';
 import type { Logger } from '../base/log.ts';
-import { appendDurable, renameDurable } from '../store/files.ts';
+import { appendDurable, removeDurable, renameDurable } from '../store/files.ts';
 import { KEY_MODE } from '../store/layout.ts';
-import { type AuditHead, type AuditVerdict, GENESIS, verifyAudit } from './audit-verify.ts';
+import { auditPieces, pieceFrom } from './audit-pieces.ts';
+import {
+  type AuditHead,
+  type AuditPiece,
+  type AuditVerdict,
+  droppedUpTo,
+  GENESIS,
+  verifyAudit,
+} from './audit-verify.ts';
 import type { ManagerMetrics } from './metrics.ts';
 
 type AuditAction =
@@ -31,7 +39,8 @@ type AuditAction =
   | 'trust_retired'
   | 'trust_compromised'
   | 'backup_started'
-  | 'audit_restarted';
+  | 'audit_restarted'
+  | 'audit_dropped';
 
 export interface AuditEvent {
   readonly action: AuditAction;
@@ -57,11 +66,17 @@ export interface AuditLog {
 }
 
 interface AuditOptions {
+  /** Of its first file; see {@link auditPieces}. */
   readonly path: string;
+  /** Of the oldest entries those go that are not among the newest of so many bytes; none unless given. */
+  readonly keptBytes?: number | undefined;
   readonly clock: Clock;
   readonly log: Logger;
   readonly metrics: ManagerMetrics;
 }
+
+/** What is dropped at once, as a part of what is kept. */
+const PART = 1 / 16;
 
 interface Waiting {
   readonly event: AuditEvent;
@@ -72,8 +87,9 @@ interface Waiting {
 /**
  * The log of every certificate operation: JSON lines, each with the hash of the one before.
  * A line that a crash cut short is taken off; a damaged log is set aside under another name and said so in the new one.
+ * With `keptBytes` it goes on in further files, of which the oldest are dropped; each line is in our log too then.
  */
-export async function openAuditLog({ path, clock, log, metrics }: AuditOptions): Promise<AuditLog> {
+export async function openAuditLog({ path, keptBytes, clock, log, metrics }: AuditOptions): Promise<AuditLog> {
   const revoked = new Map<string, { readonly at: number; readonly why: string }>();
   const found = await verifyAudit(path, undefined, ({ action, serial, why, time }) => {
     if (action === 'certificate_revoked' && typeof serial === 'string') {
@@ -81,24 +97,66 @@ export async function openAuditLog({ path, clock, log, metrics }: AuditOptions):
     }
   });
   let head = found.ok ? found.head : GENESIS;
+  let dropped = found.ok ? found.dropped : 0;
   const aside = found.ok ? undefined : await setAside(path, found, clock, log);
-  if (found.ok) await dropTornLine(path, found.bytes);
+  const pieces = found.ok ? [...found.pieces] : [];
+  const newest = pieces.at(-1);
+  if (newest !== undefined) await dropTornLine(newest);
   const waiting: Waiting[] = [];
   let writing: Promise<void> | undefined;
+  let mayDrop = true;
+
+  const write = async (events: readonly AuditEvent[]) => {
+    const { text, head: next } = chain(events, head, clock.now());
+    let piece = pieces.at(-1) ?? { path, bytes: 0, head };
+    if (keptBytes !== undefined && piece.bytes > 0 && piece.bytes >= keptBytes * PART) {
+      piece = { path: pieceFrom(path, head.seq + 1), bytes: 0, head };
+      mayDrop = true;
+    }
+    await appendDurable(piece.path, text, KEY_MODE);
+    if (piece === pieces.at(-1)) pieces.pop();
+    pieces.push({ path: piece.path, bytes: piece.bytes + Buffer.byteLength(text), head: next });
+    head = next;
+    metrics.auditEntries.value += events.length;
+    if (keptBytes === undefined) return;
+    for (const line of text.trimEnd().split('\n')) log.info({ event: 'audit', line }, 'entry of the audit log');
+  };
+
+  /** The note comes first: without it the rest would look cut. */
+  const drop = async (bound: number) => {
+    mayDrop = false;
+    let newer = pieces.reduce((sum, { bytes }) => sum + bytes, 0);
+    const over = pieces.slice(0, -1).filter(({ bytes }) => {
+      newer -= bytes;
+      return newer >= bound;
+    });
+    const last = over.at(-1)?.head;
+    if (last === undefined) return;
+    const count = last.seq - dropped;
+    await write([{ action: 'audit_dropped', actor: 'manager', result: 'ok', why: droppedUpTo(last) }]);
+    await removeDurable(over.map((piece) => piece.path));
+    pieces.splice(0, over.length);
+    dropped = last.seq;
+    metrics.auditDropped.value += count;
+    log.warn(
+      { event: 'audit_dropped', count, ...last },
+      `${count} of the oldest entries of the audit log are dropped: the newest of ${bound} bytes are kept`,
+    );
+  };
 
   const writeWaiting = async () => {
     while (waiting.length > 0) {
       const batch = waiting.splice(0);
       try {
-        const events = batch.map(({ event }) => event);
-        const written = chain(events, head, clock.now());
-        await appendDurable(path, written.text, KEY_MODE);
-        head = written.head;
-        metrics.auditEntries.value += batch.length;
+        await write(batch.map(({ event }) => event));
         for (const { resolve } of batch) resolve();
       } catch (error) {
         for (const { reject } of batch) reject(error);
       }
+      if (keptBytes === undefined || !mayDrop) continue;
+      await drop(keptBytes).catch((err: unknown) => {
+        log.error({ event: 'audit_not_dropped', err }, 'the oldest entries of the audit log could not be dropped');
+      });
     }
     writing = undefined;
   };
@@ -149,17 +207,19 @@ function chain(events: readonly AuditEvent[], from: AuditHead, now: number): { t
 }
 
 /** Takes off a last line that has no end: its operation was never answered. */
-async function dropTornLine(path: string, size: number): Promise<void> {
+async function dropTornLine({ path, bytes }: AuditPiece): Promise<void> {
   try {
-    await truncate(path, size);
+    await truncate(path, bytes);
   } catch (error) {
     if (nodeCode(error) !== 'ENOENT') throw error;
   }
 }
 
 async function setAside(path: string, found: AuditVerdict, clock: Clock, log: Logger): Promise<string> {
-  const aside = `${path}.damaged-${clock.now()}`;
-  await renameDurable(path, aside);
+  const suffix = `.damaged-${clock.now()}`;
+  const pieces = await auditPieces(path);
+  for (const piece of pieces) await renameDurable(piece, `${piece}${suffix}`);
+  const aside = pieces.map((piece) => `${piece}${suffix}`).join(', ');
   const why = `line ${found.line} of the old log: ${found.why}; it is kept as ${aside}`;
   log.error({ event: 'audit_damaged', file: aside, line: found.line }, `the audit log is damaged: ${why}`);
   return why;

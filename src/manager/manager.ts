@@ -140,7 +140,9 @@ export async function createManager(options: ManagerOptions): Promise<Manager> {
   await checkDirectory(stateDirectory, { repair: true, log });
   opened.use(await lockDirectory(stateDirectory, { clock }));
   const store = await openFileStore({ path: storagePath, clock, log, repairModes: true });
-  const audit = opened.use(await openAuditLog({ path: join(stateDirectory, 'audit.log'), clock, log, metrics }));
+  const { keptBytes } = options.audit ?? {};
+  const auditPath = join(stateDirectory, 'audit.log');
+  const audit = opened.use(await openAuditLog({ path: auditPath, keptBytes, clock, log, metrics }));
   const inventory = await openInventory(join(stateDirectory, 'inventory'), log);
   const dnsDomains = (certificates.allowedSans ?? [])
     .filter((name) => isIP(name) === 0)

@@ -23,6 +23,7 @@ export interface ManagerMetrics {
   notice(result: NoticeResult): Cell;
   readonly issueDuration: HistogramCell;
   readonly auditEntries: Cell;
+  readonly auditDropped: Cell;
   /** Sets where the x509 gauges come from at each scrape. */
   showCertificates(read: () => Iterable<CertificateSample>): void;
   /** Sets where the gauges of the revocation list come from. */
@@ -43,6 +44,10 @@ export function createManagerMetrics(metrics: Metrics, version: string): Manager
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5],
   );
   const audit = metrics.counter('sidelock_audit_entries_total', 'Lines written to the audit log.');
+  const auditDropped = metrics.counter(
+    'sidelock_audit_dropped_total',
+    'Oldest lines of the audit log that were dropped, where it is kept within bounds.',
+  );
   const labels = ['service', 'namespace', 'source'];
   const notAfter = metrics.gauge('x509_cert_not_after', 'End of validity, Unix time.', labels);
   const notBefore = metrics.gauge('x509_cert_not_before', 'Begin of validity, Unix time.', labels);
@@ -64,6 +69,7 @@ export function createManagerMetrics(metrics: Metrics, version: string): Manager
     notice: (result) => notices.with({ result }),
     issueDuration: duration.with({}),
     auditEntries: audit.with({}),
+    auditDropped: auditDropped.with({}),
     showCrl(read) {
       metrics.onScrape(() => {
         const crl = read();

@@ -12,6 +12,7 @@ export interface ManagerOptions {
   /** `ai-teddy.local` unless given. */
   readonly trustDomain?: string;
   readonly tokens?: TokenOptions;
+  readonly audit?: AuditLogOptions;
   /** Pods cannot enrol unless given. */
   readonly pods?: PodOptions;
   /** https address that sidecars reach this manager at: it is put into join tokens. */
@@ -56,6 +57,11 @@ interface PodOptions {
   readonly review: ReviewPod;
   /** Of their certificates. Milliseconds; 24 h unless given. */
   readonly validityMs?: number;
+}
+
+interface AuditLogOptions {
+  /** The newest entries of so many bytes are kept, and each is in the log too; all unless given. */
+  readonly keptBytes?: number;
 }
 
 interface TokenOptions {

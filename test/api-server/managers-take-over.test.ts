@@ -65,6 +65,7 @@ t.test('leaders are killed and the API server restarts: certificates go on, and 
   t.equal([...bySpki.values()].filter((entries) => entries.length > 1).length, 0, 'no key has two certificates');
   const audit = await verifyAudit(join(leader.storage, '.sidelock', 'audit.log'));
   t.ok(audit.ok, 'the audit log is one whole chain');
+  t.match(leader.cli.stderr(), /"event":"audit","line":"\{\\"seq\\":\d+/, 'and each line is in our log too');
   const report = await (await replicas.admin()).validate();
   t.strictSame(
     report.findings.filter(({ severity }) => severity === 'error'),

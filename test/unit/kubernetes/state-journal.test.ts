@@ -7,8 +7,12 @@ import t from 'tap';
 import { systemClock } from '../../../src/base/clock.ts';
 import { SidelockError } from '../../../src/base/errors.ts';
 import { createLogger } from '../../../src/base/log.ts';
+import { createMetrics } from '../../../src/base/metrics.ts';
 import { isObject, textOf } from '../../../src/kubernetes/names.ts';
 import { secretJournal } from '../../../src/kubernetes/state-journal.ts';
+import { openAuditLog } from '../../../src/manager/audit.ts';
+import { verifyAudit } from '../../../src/manager/audit-verify.ts';
+import { createManagerMetrics } from '../../../src/manager/metrics.ts';
 import type { Change } from '../../../src/store/changes.ts';
 import { appendDurable, removeDurable, renameDurable, writeFileDurable } from '../../../src/store/files.ts';
 import { writeGeneration } from '../../../src/store/generation.ts';
@@ -393,4 +397,36 @@ t.test('a state that lies in a directory is taken over once, and never mixed wit
   const refusing = { directory: join(home, 'none'), journal: journalOf(fakeObjects(), 'd'), log, onFailure: () => {} };
   const mayBegin = () => Promise.reject(new Error('not here'));
   await t.rejects(openMirror({ ...refusing, mayBegin }), /not here/, 'a beginning may be refused');
+});
+
+t.test('an audit log within bounds takes no more of the cluster, and the next leader can verify it', async (t) => {
+  const home = await temporaryDirectory(t);
+  const objects = fakeObjects();
+  const keptBytes = 64 * 1024;
+  const event = { action: 'certificate_issued', actor: 'operator', result: 'ok' } as const;
+  const sizes: number[] = [];
+  for (let term = 0; term < 4; term++) {
+    const directory = join(home, `replica-${term}`);
+    const { mirror } = await open(objects, directory, `replica-${term}`);
+    const state = join(directory, '.sidelock');
+    const path = join(state, 'audit.log');
+    const metrics = createManagerMetrics(createMetrics(), 'test');
+    {
+      await using audit = await openAuditLog({ path, keptBytes, clock: systemClock, log, metrics });
+      t.ok(audit.head().seq >= term * 600, `term ${term} goes on at ${audit.head().seq}`);
+      for (let batch = 0; batch < 60; batch++) {
+        const serials = Array.from({ length: 10 }, () => randomBytes(16).toString('hex'));
+        await Promise.all(serials.map((serial) => audit.append({ ...event, serial })));
+        await mirror.settled();
+      }
+    }
+    const { ok, dropped, head } = await verifyAudit(path);
+    t.ok(ok && dropped > term * 500, `${dropped} of ${head.seq} dropped`);
+    await writeFileDurable(join(state, 'old.key'), 'k', 0o600);
+    await removeDurable(join(state, 'old.key'));
+    // Tidies, as a key is gone.
+    await mirror[Symbol.asyncDispose]();
+    sizes.push(unpacked(objects).length);
+  }
+  t.ok(Math.max(...sizes) < 2 * keptBytes, `unpacked: ${sizes.join(', ')} bytes`);
 });

@@ -1,19 +1,26 @@
 import { execFileSync } from 'node:child_process';
 import { appendFile, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import t from 'tap';
-import { createLogger } from '../../../src/base/log.ts';
+import t, { type Test } from 'tap';
+import { createLogger, type Logger } from '../../../src/base/log.ts';
 import { createMetrics } from '../../../src/base/metrics.ts';
 import { type AuditLog, openAuditLog } from '../../../src/manager/audit.ts';
+import { auditPieces } from '../../../src/manager/audit-pieces.ts';
 import { verifyAudit } from '../../../src/manager/audit-verify.ts';
 import { createManagerMetrics } from '../../../src/manager/metrics.ts';
 import { fakeClock } from '../../support/fake-clock.ts';
+import { recordingLog } from '../../support/manager/rig.ts';
 
 const clock = fakeClock();
 
-function openLog(path: string): Promise<AuditLog> {
+interface Bound {
+  readonly keptBytes?: number;
+  readonly log?: Logger;
+}
+
+function openLog(path: string, { keptBytes, log = createLogger({ level: 'silent' }) }: Bound = {}): Promise<AuditLog> {
   const metrics = createManagerMetrics(createMetrics(), 'test');
-  return openAuditLog({ path, clock, log: createLogger({ level: 'silent' }), metrics });
+  return openAuditLog({ path, keptBytes, clock, log, metrics });
 }
 
 async function written(directory: string, count: number): Promise<string> {
@@ -144,4 +151,122 @@ t.test('a log that cannot be written refuses the operation and leaves no partial
   await mkdir(path);
   await t.rejects(audit.append({ action: 'token_used', actor: 'x', result: 'ok' }), { code: 'SL-FS-003' });
   t.equal(audit.head().seq, 2, 'the head stays at the last line that is on disk');
+});
+
+const KEPT = 8 * 1024;
+
+/** Entries a few at a time, as requests come. */
+async function issue(audit: AuditLog, count: number): Promise<void> {
+  for (let left = count; left > 0; left -= 4) {
+    const few = Array.from({ length: Math.min(4, left) }, (_, i) =>
+      audit.append({ action: 'certificate_issued', actor: 'operator', serial: `${left - i}`, result: 'ok' }),
+    );
+    await Promise.all(few);
+  }
+}
+
+async function bounded(t: Test, count = 60) {
+  const directory = t.testdir();
+  const path = join(directory, 'audit.log');
+  const { log, lines } = recordingLog();
+  const audit = await openLog(path, { keptBytes: KEPT, log });
+  await issue(audit, count);
+  // What it drops after the last answer is dropped then.
+  await audit[Symbol.asyncDispose]();
+  const sizes = await Promise.all((await auditPieces(path)).map(async (piece) => (await stat(piece)).size));
+  return { directory, path, lines, head: audit.head(), size: sizes.reduce((a, b) => a + b), pieces: sizes.length };
+}
+
+t.test('within bounds the oldest entries go, and the newest prove themselves', async (t) => {
+  const { directory, path, lines, head, size, pieces } = await bounded(t);
+  t.ok(size >= KEPT && size < KEPT * 1.3, `${size} bytes`);
+  t.ok(pieces > 5, `in ${pieces} files`);
+  const verdict = await verifyAudit(path, head);
+  t.match(verdict, { ok: true, head });
+  t.ok(verdict.dropped > 20, `${verdict.dropped} dropped of ${head.seq}`);
+  const warnings = lines.filter(({ event }) => event === 'audit_dropped');
+  t.equal(
+    warnings.reduce((sum, { count }) => sum + Number(count), 0),
+    verdict.dropped,
+    'each is told',
+  );
+  // What the log of the manager has is the whole, as it was written.
+  const elsewhere = join(directory, 'elsewhere.log');
+  const shipped = lines.filter(({ event }) => event === 'audit').map(({ line }) => `${line}\n`);
+  await writeFile(elsewhere, shipped.join(''));
+  t.match(await verifyAudit(elsewhere, head), { ok: true, dropped: 0 });
+  const seqs = shipped.map((line) => JSON.parse(line).seq);
+  const at = (seq: number) => ({ seq, hash: JSON.parse(shipped[seqs.indexOf(seq)] ?? '').hash });
+  const { dropped } = verdict;
+  t.match(await verifyAudit(path, at(dropped + 1)), { ok: true });
+  t.match(await verifyAudit(path, at(dropped)), { ok: true }, 'also the last that is gone');
+  t.match(await verifyAudit(path, { ...at(dropped), hash: head.hash }), { ok: false, line: 1, why: /differs/ });
+  t.match(await verifyAudit(path, at(dropped - 1)), { ok: false, why: /was dropped with all up to/ });
+
+  await using again = await openLog(path);
+  await issue(again, 3);
+  t.match(await verifyAudit(path, again.head()), { ok: true, head: { seq: head.seq + 3 } });
+  t.notMatch(await readdir(directory), /damaged/);
+});
+
+t.test('M44 a beginning that somebody else took away is told from one that was dropped', async (t) => {
+  const damage: Readonly<Record<string, (pieces: string[]) => Promise<unknown>>> = {
+    'the oldest file': ([first = '']) => rm(first),
+    'a file between': (pieces) => rm(pieces[4] ?? ''),
+    'the oldest line': async ([first = '']) => writeFile(first, `${(await linesOf(first)).slice(1).join('\n')}\n`),
+    'a word of the note': async (pieces) => {
+      for (const piece of pieces) {
+        await writeFile(piece, (await readFile(piece, 'utf8')).replace('all up to', 'all up to '));
+      }
+    },
+  };
+  for (const [what, change] of Object.entries(damage)) {
+    const { path, head } = await bounded(t);
+    await change(await auditPieces(path));
+    const verdict = await verifyAudit(path);
+    t.equal(verdict.ok, false, what);
+    t.type(verdict.why, 'string');
+    await using audit = await openLog(path, { keptBytes: KEPT });
+    t.equal(audit.head().seq, 1, 'it is set aside as a whole, and begins anew');
+    t.not(audit.head().hash, head.hash);
+    t.same(await auditPieces(path), [path]);
+  }
+});
+
+t.test('a crash between the note and the removal is no damage, and is finished', async (t) => {
+  const { path } = await bounded(t);
+  const before = new Map<string, string>();
+  for (const piece of await auditPieces(path)) before.set(piece, await readFile(piece, 'utf8'));
+  const { dropped } = await verifyAudit(path);
+  const removed = async () => {
+    const now = new Set(await auditPieces(path));
+    return [...before.keys()].filter((piece) => !now.has(piece));
+  };
+  {
+    await using audit = await openLog(path, { keptBytes: KEPT });
+    while ((await removed()).length === 0) await issue(audit, 1);
+  }
+  const gone = await removed();
+  for (const piece of gone) await writeFile(piece, before.get(piece) ?? '');
+  t.match(await verifyAudit(path), { ok: true, dropped });
+  {
+    await using audit = await openLog(path, { keptBytes: KEPT });
+    await issue(audit, 1);
+  }
+  t.same((await removed()).slice(0, gone.length), gone);
+  t.match(await verifyAudit(path), { ok: true });
+});
+
+t.test('a long log that was kept as a whole goes when as much is newer', async (t) => {
+  const path = join(t.testdir(), 'audit.log');
+  {
+    await using audit = await openLog(path);
+    await issue(audit, 100);
+  }
+  t.ok((await stat(path)).size > 2 * KEPT);
+  await using audit = await openLog(path, { keptBytes: KEPT });
+  await issue(audit, 8);
+  t.match(await verifyAudit(path), { ok: true, dropped: 0, head: { seq: 108 } });
+  while ((await auditPieces(path)).includes(path)) await issue(audit, 1);
+  t.match(await verifyAudit(path), { ok: true, dropped: 100 });
 });
