@@ -58,20 +58,34 @@ function judgeRatio(
     ...line,
     found: worst.found,
     spread: worst.spread,
-    note: subjects.length === 1 ? '' : [worst.peer, ...rest.map((r) => `${r.peer} ${r.found.toFixed(2)}`)].join(', '),
+    note:
+      subjects.length === 1
+        ? kernelsPart(subjects[0], against, results)
+        : [worst.peer, ...rest.map((r) => `${r.peer} ${r.found.toFixed(2)}`)].join(', '),
     held: within(worst.found, sign, bound),
   };
 }
 
-/** One ratio a run; empty when one of the two did not run to the end. */
+/** What the ratio would be if our own code took no time at all. */
+function kernelsPart(
+  subject: RatioBudget['subjects'][number] | undefined,
+  against: readonly string[],
+  results: readonly Result[],
+): string {
+  if (subject?.quantity !== 'cpu') return '';
+  return `the kernel's part alone ${median(ratiosOf(subject.peer, 'kernel', against, results, 'cpu')).toFixed(2)}`;
+}
+
+/** One ratio a run, of `theirs` where it is not the same quantity; empty when one of the two did not run to the end. */
 function ratiosOf(
   peer: string,
   quantity: QuantityName,
   against: readonly string[],
   results: readonly Result[],
+  theirs: QuantityName = quantity,
 ): number[] {
   const own = results.find((r) => r.peer === peer);
-  const others = results.filter((r) => against.includes(r.peer)).map((r) => valuesOf(r, quantity));
+  const others = results.filter((r) => against.includes(r.peer)).map((r) => valuesOf(r, theirs));
   if (own === undefined || others.length === 0) return [];
   const best = QUANTITIES[quantity].better === 'lower' ? Math.min : Math.max;
   const ratios = valuesOf(own, quantity).map(

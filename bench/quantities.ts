@@ -12,6 +12,7 @@ export const QUANTITIES = {
   cpu: lower('CPU a request', 'us', (s) => s.cpuServerUs + s.cpuClientUs),
   cpuServer: lower('CPU a request, server end', 'us', (s) => s.cpuServerUs),
   cpuClient: lower('CPU a request, client end', 'us', (s) => s.cpuClientUs),
+  kernel: lower('CPU in the kernel a request', 'us', (s) => s.kernelServerUs + s.kernelClientUs),
   p50: lower('p50', 'ms', (s) => s.p50Us / 1_000),
   p95: lower('p95', 'ms', (s) => s.p95Us / 1_000),
   p99: lower('p99', 'ms', (s) => s.p99Us / 1_000),

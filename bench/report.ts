@@ -10,7 +10,19 @@ import { bars, table } from './table.ts';
 /** A table, and bars of what the scenario is about. */
 export function renderScenario(scenario: Scenario, { results, faults }: Omit<Measured, 'scenario'>): string {
   const header = [
-    ...['', 'req/s', 'MB/s', 'p50', 'p95', 'p99', 'CPU us server/client', '+-', 'PSS MB idle', 'loaded'],
+    ...[
+      '',
+      'req/s',
+      'MB/s',
+      'p50',
+      'p95',
+      'p99',
+      'CPU us server/client',
+      '+-',
+      'of it kernel',
+      'PSS MB idle',
+      'loaded',
+    ],
     ...['x ghostunnel', '+-', 'x haproxy', '+-'],
     ...(scenario.close ? ['connections a CPU s'] : []),
   ];
@@ -25,6 +37,7 @@ export function renderScenario(scenario: Scenario, { results, faults }: Omit<Mea
       duration(middle('p99')),
       `${middle('cpuServer').toFixed(1)}/${middle('cpuClient').toFixed(1)}`,
       percent(spread(valuesOf(r, 'cpu'))),
+      percent(middle('kernel') / middle('cpu')),
       pss(r.pssIdle),
       pss(loadedPss(r)),
       ...ratio(r, results, 'ghostunnel'),

@@ -13,6 +13,9 @@ export interface Sample {
   /** Microseconds a request. */
   readonly cpuServerUs: number;
   readonly cpuClientUs: number;
+  /** What of it was the kernel's. */
+  readonly kernelServerUs: number;
+  readonly kernelClientUs: number;
   /** Over the whole load. */
   readonly p50Us: number;
   readonly p95Us: number;

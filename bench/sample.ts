@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Backend } from './backend.ts';
 import { type Chain, pssOf } from './chains.ts';
-import { cpuMicroseconds } from './proc.ts';
+import { type Cpu, cpuOf } from './proc.ts';
 import type { Sample } from './results.ts';
 import type { Work } from './scenarios.ts';
 import type { Load } from './wrk.ts';
@@ -27,8 +27,8 @@ export async function sample(chain: Chain, work: Work, { backend, load, seconds 
   const loaded = load({ ...work, port: chain.port, seconds: ramp + window });
   const read = async () => ({
     served: await backend.served(),
-    cpuServer: cpuMicroseconds(chain.serverPid),
-    cpuClient: cpuMicroseconds(chain.clientPid),
+    server: cpuOf(chain.serverPid),
+    client: cpuOf(chain.clientPid),
     at: performance.now(),
   });
   const edges = (async () => {
@@ -39,13 +39,16 @@ export async function sample(chain: Chain, work: Work, { backend, load, seconds 
   })();
   const [{ opened, closed, pss }, whole] = await Promise.all([edges, loaded]);
   const requests = closed.served - opened.served;
-  const each = (cpu: number) => cpu / Math.max(1, requests);
+  const each = (end: 'server' | 'client', part: keyof Cpu) =>
+    (closed[end][part] - opened[end][part]) / Math.max(1, requests);
   return {
     requests,
     bytes: requests * (backend.files.get(work.path)?.bytes ?? 0),
     seconds: (closed.at - opened.at) / 1_000,
-    cpuServerUs: each(closed.cpuServer - opened.cpuServer),
-    cpuClientUs: each(closed.cpuClient - opened.cpuClient),
+    cpuServerUs: each('server', 'all'),
+    cpuClientUs: each('client', 'all'),
+    kernelServerUs: each('server', 'kernel'),
+    kernelClientUs: each('client', 'kernel'),
     p50Us: whole.p50Us,
     p95Us: whole.p95Us,
     p99Us: whole.p99Us,

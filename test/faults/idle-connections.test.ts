@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { SIDECAR } from '../../bench/bundle.ts';
-import { cpuMicroseconds } from '../../bench/proc.ts';
+import { cpuOf } from '../../bench/proc.ts';
 import { bundleForFaults } from '../support/faults/bundle.ts';
 import { startFaultRig } from '../support/faults/rig.ts';
 
@@ -33,10 +33,10 @@ t.test(`F25 ${COUNT} idle connections for ${HOLD_MS / 1_000} s`, { timeout: HOLD
   t.comment(report);
   await delay(1_000);
   const began = performance.now();
-  const cpu = sides.map(({ pid }) => cpuMicroseconds(pid));
+  const cpu = sides.map(({ pid }) => cpuOf(pid).all);
   await delay(HOLD_MS);
   const share = (i: number) =>
-    (((cpuMicroseconds(sides[i]?.pid ?? 0) - (cpu[i] ?? 0)) / 1e3 / (performance.now() - began)) * 100).toFixed(1);
+    (((cpuOf(sides[i]?.pid ?? 0).all - (cpu[i] ?? 0)) / 1e3 / (performance.now() - began)) * 100).toFixed(1);
   sides.forEach((side, i) => {
     const rss = side.rss();
     const each = ((rss - (before[i] ?? 0)) / COUNT / 1e3).toFixed(1);

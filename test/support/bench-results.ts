@@ -8,6 +8,8 @@ export function sampleOf(cpuUs: number, other: Partial<Sample> = {}): Sample {
     seconds: 2,
     cpuServerUs: cpuUs / 2,
     cpuClientUs: cpuUs / 2,
+    kernelServerUs: cpuUs / 5,
+    kernelClientUs: cpuUs / 5,
     p50Us: 900,
     p95Us: 1_200,
     p99Us: 1_500,
