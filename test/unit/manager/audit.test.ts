@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { appendFile, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -10,6 +11,7 @@ import { verifyAudit } from '../../../src/manager/audit-verify.ts';
 import { createManagerMetrics } from '../../../src/manager/metrics.ts';
 import { fakeClock } from '../../support/fake-clock.ts';
 import { recordingLog } from '../../support/manager/rig.ts';
+import { requireProgram } from '../../support/programs.ts';
 
 const clock = fakeClock();
 
@@ -44,6 +46,7 @@ t.test('each line names who, what, when and the result, in a file only its owner
 });
 
 t.test('the hash can be computed again with a shell', async (t) => {
+  if (requireProgram(t, 'sha256sum') === undefined) return;
   const path = await written(t.testdir(), 1);
   const script = `head -n1 "$1" | sed 's/,"hash":"[0-9a-f]*"}$/}/' | tr -d '\\n' | sha256sum | cut -d' ' -f1`;
   const hash = execFileSync('sh', ['-c', script, 'sh', path], { encoding: 'utf8' }).trim();
@@ -120,27 +123,36 @@ t.test('a damaged log is set aside and the new one says so in its first line', a
   t.equal((await readdir(directory)).filter((name) => name.startsWith('audit.log.damaged-')).length, 1);
 });
 
-t.test('a log is read once when it is opened, and what it revoked before damage stands', async (t) => {
-  const directory = t.testdir();
+async function revokedLog(directory: string): Promise<string> {
   const path = join(directory, 'audit.log');
   const revoke = { action: 'certificate_revoked', actor: 'operator', result: 'ok', why: 'keyCompromise' } as const;
-  {
-    await using audit = await openLog(path);
-    await Promise.all(Array.from({ length: 20_000 }, (_, i) => audit.append({ ...revoke, serial: `${i}` })));
-  }
-  const read = async () => Number(/^rchar: (\d+)/.exec(await readFile('/proc/self/io', 'utf8'))?.[1]);
-  const { size } = await stat(path);
-  const before = await read();
+  await using audit = await openLog(path);
+  await Promise.all(Array.from({ length: 20_000 }, (_, i) => audit.append({ ...revoke, serial: `${i}` })));
+  return path;
+}
+
+t.test('what a log revoked stands when it is opened again, and what it did before damage', async (t) => {
+  const path = await revokedLog(t.testdir());
   {
     await using audit = await openLog(path);
     t.equal(audit.revoked.size, 20_000);
   }
-  const times = ((await read()) - before) / size;
-  t.ok(times > 0.9 && times < 1.5, `${times.toFixed(2)} times`);
   await appendFile(path, 'hello\n');
   await using audit = await openLog(path);
   t.equal(audit.head().seq, 1);
   t.equal(audit.revoked.size, 20_000, 'and what the good lines of a damaged one say');
+});
+
+const countsReads = existsSync('/proc/self/io') ? false : 'this system does not tell what a process has read';
+
+t.test('a log is read once when it is opened', { skip: countsReads }, async (t) => {
+  const path = await revokedLog(t.testdir());
+  const read = async () => Number(/^rchar: (\d+)/.exec(await readFile('/proc/self/io', 'utf8'))?.[1]);
+  const { size } = await stat(path);
+  const before = await read();
+  await using _ = await openLog(path);
+  const times = ((await read()) - before) / size;
+  t.ok(times > 0.9 && times < 1.5, `${times.toFixed(2)} times`);
 });
 
 t.test('a log that cannot be written refuses the operation and leaves no partial line', async (t) => {
