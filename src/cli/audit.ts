@@ -115,13 +115,14 @@ function verifyCommand(context: Context): Command {
     const { ok, line, why, dropped } = verdict;
     const kept = `${verdict.head.seq}:${verdict.head.hash}`;
     const entries = verdict.head.seq - dropped;
+    const good = (line ?? 1) - 1;
     if (!ok) context.exitCode = 1;
     output.result(
       { apiVersion: 'sidelock/v1', kind: 'AuditVerdict', ok, line, why, entries, dropped, head: kept },
       () =>
         ok
           ? `${output.style('green', output.signs.ok)} ${entries} entries${dropped === 0 ? '' : `, the ${dropped} before them were dropped`}, head ${kept}\n`
-          : `${output.style('red', output.signs.fail)} line ${line}: ${why}\n  the ${(line ?? 1) - 1} entries before it are good\n`,
+          : `${output.style('red', output.signs.fail)} line ${line}: ${why}\n${good === 0 ? '' : `  the ${good} entries before it are good\n`}`,
     );
   });
 }
