@@ -5,9 +5,10 @@ import type { Cell } from '../base/metrics.ts';
 import { type Age, type AgeLimits, ageOf } from './age.ts';
 import { dropSpare } from './buffers.ts';
 import { createCallerPlaces } from './caller-places.ts';
+import { heaviest } from './heaviest.ts';
 import type { CloseReason, DataPlaneMetrics, Direction } from './metrics.ts';
 import type { LinkKind, TlsFacts } from './peer-link.ts';
-import { HEAVY, type Relay } from './relay.ts';
+import type { Relay } from './relay.ts';
 import { type MemoryGauge, memoryGauge, type Shortage } from './room.ts';
 
 interface Peer {
@@ -135,7 +136,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
     const doomed = [...live].filter(test);
     for (const c of doomed) {
       c.reason ??= reason;
-      c.relay.reset();
+      c.relay.reset(c.reason);
     }
     return doomed.length;
   };
@@ -241,7 +242,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
         const quiet = now - c.lastActive;
         if (quiet >= limits.idleTimeoutMs || now >= c.age.endAt) {
           c.reason = now >= c.age.endAt ? 'lifetime' : 'idle';
-          c.relay.reset();
+          c.relay.reset(c.reason);
         } else if (now >= c.age.retireAt) {
           c.retired = true;
           c.relay.retire(quiet);
@@ -253,18 +254,18 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       if (excess <= 0) return 0;
       excess -= dropSpare();
       const heavy = heavyOf(live);
-      const waiting = heavy.reduce((sum, one) => sum + one.waiting, 0);
+      const waiting = heavy.reduce((sum, some) => sum + some.waiting, 0);
       // What waits here has more behind it that waits in the kernel, which goes with it.
       excess *= waiting / (waiting + memory.sockets());
       let count = 0;
-      for (const { c, waiting } of heavy) {
+      for (const { one: c, waiting } of heavy) {
         if (excess <= 0) break;
         count++;
         const shed = c.relay.shed?.(excess) ?? 0;
         excess -= shed > 0 ? shed : waiting;
         if (shed > 0) continue;
         c.reason = 'memory';
-        c.relay.reset();
+        c.relay.reset(c.reason);
       }
       return count;
     },
@@ -285,7 +286,7 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
         c.reason = reasonFor(c);
         return c.reason !== undefined;
       });
-      for (const c of doomed) c.relay.reset();
+      for (const c of doomed) c.relay.reset(c.reason);
       return doomed.length;
     },
   };
@@ -293,12 +294,9 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
 
 /** Those that hold much, first for readers that took nothing since the last sweep, then those that hold most. */
 function heavyOf(live: Iterable<Live>) {
-  const heavy: Array<{ readonly c: Live; readonly waiting: number; readonly stuck: number }> = [];
-  for (const c of live) {
-    const waiting = c.reason === undefined ? c.relay.waiting() : 0;
-    if (waiting >= HEAVY) heavy.push({ c, waiting, stuck: Number(waiting === c.waited) });
-  }
-  return heavy.sort((a, b) => b.stuck - a.stuck || b.waiting - a.waiting);
+  const heavy = heaviest(live, (c) => (c.reason === undefined ? c.relay.waiting() : 0));
+  const isStuck = ({ one, waiting }: (typeof heavy)[number]) => waiting === one.waited;
+  return [...heavy.filter(isStuck), ...heavy.filter((some) => !isStuck(some))];
 }
 
 /** The cells of one listener: looked up once, as connections may come by the thousand a second. */

@@ -2,6 +2,7 @@ import { MINUTE, SECOND } from '../base/clock.ts';
 import type { Cell } from '../base/metrics.ts';
 import { BULK, giveBuffer, highWater, loseBuffer, sharedBuffer, takeConnectionBuffer } from './buffers.ts';
 import { HELD, type Link, type LinkUser, TAKEN } from './link.ts';
+import type { CloseReason } from './metrics.ts';
 
 interface RelayOptions {
   /** Bytes read from the first link, and from the second. */
@@ -28,11 +29,9 @@ export interface Relay {
    * @param quietMs since a byte moved
    */
   retire(quietMs: number): void;
-  reset(): void;
+  /** @param reason for the log of requests under way, where there is one */
+  reset(reason?: CloseReason): void;
 }
-
-/** Bytes that wait for a reader; where there are fewer nothing would be gained. */
-export const HEAVY = 16 << 10;
 
 /** A connection on which the last byte was one to the caller, so long ago, is taken to be between two questions. */
 const ANSWERED_MS = 5 * SECOND;

@@ -402,6 +402,23 @@ t.test('metrics, access log and traces', async (t) => {
   t.match(rig.received(), /traceparent: 00-[0-9a-f]{32}-[0-9a-f]{16}-00\r\n/);
 });
 
+t.test('a request that is broken off by us is not told as one whose client left', async (t) => {
+  const rig = await startHttp(t, { accessLog: 1, answer: () => undefined });
+  const [left, denied] = [await rig.outbound(), await rig.outbound()];
+  left.send(get('/left'));
+  denied.send(get('/denied'));
+  const requests = () => rig.orders.events('request').map(({ path, close_reason: reason }) => ({ path, reason }));
+  await until(() => ['/left', '/denied'].every((path) => rig.received().includes(path)));
+  left.socket.destroy();
+  await until(() => requests().length === 1);
+  await rig.orders.sidecar.setRules([{ name: 'in', allow: ['other'] }]);
+  await until(() => requests().length === 2);
+  t.same(requests(), [
+    { path: '/left', reason: 'client_left' },
+    { path: '/denied', reason: 'denied' },
+  ]);
+});
+
 t.test('a stopping sidecar lets idle clients go at once and requests finish', async (t) => {
   let answer = () => {};
   const rig = await startHttp(t, {

@@ -185,6 +185,8 @@ t.test(
     await closed;
     t.not(stuck.rstCode, constants.NGHTTP2_NO_ERROR);
     await until(() => [...rig.web.events('memory_relieved'), ...rig.orders.events('memory_relieved')].length > 0);
+    const requests = () => [...rig.web.events('request'), ...rig.orders.events('request')];
+    await until(() => requests().some(({ path, close_reason }) => path === '/large' && close_reason === 'memory'));
     t.ok(ballast.length > 0);
     ballast = undefined;
     t.equal(session.closed, false);

@@ -59,7 +59,7 @@ export async function startHttp2(
   const orders = await start();
   const others = await Promise.all(Array.from({ length: (options.endpoints ?? 1) - 1 }, start));
   const outbound = { service: 'orders', address: [orders, ...others].map(({ mtls }) => mtls), ...options.outbound };
-  const web = await startNode(t, { service: 'web', authority, protocol: 'http2', outbound, limits });
+  const web = await startNode(t, { service: 'web', authority, protocol: 'http2', outbound, limits, accessLog: 1 });
   return {
     authority,
     orders,

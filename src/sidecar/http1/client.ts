@@ -1,5 +1,6 @@
 import type { Cell } from '../../base/metrics.ts';
 import type { Link } from '../link.ts';
+import type { CloseReason } from '../metrics.ts';
 import { type Relay, relay } from '../relay.ts';
 import { Exchange } from './exchange.ts';
 import type { ExchangeOwner, Pending } from './exchange-owner.ts';
@@ -162,7 +163,13 @@ export class Client implements WireUser, ExchangeOwner, Relay {
     this.#tunnel?.retire(quietMs);
   }
 
-  reset(): void {
+  /** Why what is under way ends, as it is about to be told. */
+  blame(reason: CloseReason): void {
+    this.#exchange?.blame(reason);
+  }
+
+  reset(reason?: CloseReason): void {
+    if (reason !== undefined) this.blame(reason);
     if (this.#tunnel !== undefined) this.#tunnel.reset();
     else this.wire.reset();
   }

@@ -1,3 +1,4 @@
+import type { CloseReason } from '../metrics.ts';
 import { followBody } from './body.ts';
 import type { ExchangeOwner } from './exchange-owner.ts';
 import {
@@ -216,6 +217,11 @@ export class Exchange implements Taker, ResponseUser {
       code: 'SL-HTTP-001',
       sentence: 'the body of the request broke the rules of HTTP/1.1, or did not come',
     });
+  }
+
+  /** It is about to be broken off by us. */
+  blame(reason: CloseReason): void {
+    this.#reason ??= reason;
   }
 
   /** The client is gone. */

@@ -147,7 +147,7 @@ export function requestReport(
   };
 }
 
-/** By the first digit of the status; the first is of requests whose client left. */
+/** By the first digit of the status; the first is of requests that broke off before. */
 const CODE_CLASSES = ['none', '1xx', '2xx', '3xx', '4xx', '5xx'];
 
 function accessLine(direction: Direction, listener: string, record: RequestRecord): Record<string, unknown> {

@@ -5,6 +5,7 @@ import { hasBody } from '../http1/framing.ts';
 import { fieldValue } from '../http1/head.ts';
 import { type ResponseHead, ResponseReader } from '../http1/response.ts';
 import { BUSY, type Link, type LinkUser, TAKEN, type WriteResult } from '../link.ts';
+import type { CloseReason } from '../metrics.ts';
 import type { NewStream } from './client.ts';
 import type { Served } from './exchange.ts';
 import { HOP_BY_HOP, type RequestHead } from './head.ts';
@@ -64,6 +65,10 @@ export class Bridge implements Link, Served {
 
   tick(): void {
     this.#client.takeActivity();
+  }
+
+  blame(reason: CloseReason): void {
+    this.#client.blame(reason);
   }
 
   get waiting(): number {

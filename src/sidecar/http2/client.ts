@@ -1,9 +1,11 @@
 import { constants, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import { nodeCode } from '../../base/errors.ts';
 import type { Cell } from '../../base/metrics.ts';
+import { heaviest } from '../heaviest.ts';
 import { REJECTIONS, type Rejection } from '../http1/reasons.ts';
 import type { Link } from '../link.ts';
-import { HEAVY, type Relay } from '../relay.ts';
+import type { CloseReason } from '../metrics.ts';
+import type { Relay } from '../relay.ts';
 import type { Caller, Http2Context } from './context.ts';
 import { LinkDuplex } from './duplex.ts';
 import type { ExchangeOwner, Served } from './exchange.ts';
@@ -11,7 +13,7 @@ import { Guard } from './guard.ts';
 import { isLarger, type RequestHead, readRequest } from './head.ts';
 import { requestLimits, serverOptions } from './limits.ts';
 import { answer } from './own-answer.ts';
-import type { CloseReason } from './reasons.ts';
+import type { CloseReason as FloodReason } from './reasons.ts';
 
 /** One request that keeps the rules, to be served. */
 export interface NewStream {
@@ -96,13 +98,12 @@ export class Http2Client implements ExchangeOwner, Relay {
 
   /** Streams are of many callers, and of those only some read too slowly. */
   shed(wanted: number): number {
-    const heavy = [...this.#streams]
-      .map(([stream, served]) => ({ stream, waiting: waitingOf(stream, served) }))
-      .filter(({ stream, waiting }) => waiting >= HEAVY && !stream.closed)
-      .sort((a, b) => b.waiting - a.waiting);
+    const heavy = heaviest(this.#streams, ([stream, served]) => (stream.closed ? 0 : waitingOf(stream, served)));
     let shed = 0;
-    for (const { stream, waiting } of heavy) {
+    for (const { one, waiting } of heavy) {
       if (shed >= wanted) break;
+      const [stream, served] = one;
+      served?.blame('memory');
       stream.close(constants.NGHTTP2_CANCEL);
       shed += waiting;
     }
@@ -135,7 +136,8 @@ export class Http2Client implements ExchangeOwner, Relay {
   }
 
   /** Breaks off, and says so as far as it can. */
-  reset(): void {
+  reset(reason?: CloseReason): void {
+    if (reason !== undefined) for (const served of this.#streams.values()) served?.blame(reason);
     if (this.#session.destroyed) this.#duplex.reset();
     else this.#end(constants.NGHTTP2_CANCEL);
   }
@@ -200,7 +202,7 @@ export class Http2Client implements ExchangeOwner, Relay {
       this.#context.flooded('protocol_error', this.caller);
   }
 
-  #flooded(reason: CloseReason): void {
+  #flooded(reason: FloodReason): void {
     this.#context.flooded(reason, this.caller);
     this.#end(constants.NGHTTP2_ENHANCE_YOUR_CALM);
   }

@@ -8,6 +8,7 @@ import {
   type UpstreamFailure,
 } from '../http1/failures.ts';
 import { REJECTIONS, type Rejection } from '../http1/reasons.ts';
+import type { CloseReason } from '../metrics.ts';
 import { Body } from './body.ts';
 import type { Caller, Http2Context } from './context.ts';
 import type { Guard } from './guard.ts';
@@ -37,6 +38,8 @@ export interface ExchangeOwner extends Caller {
 export interface Served {
   /** Looks at how long nothing has moved; called about once a second. */
   tick(now: number): void;
+  /** It is about to be broken off by us. */
+  blame(reason: CloseReason): void;
   /** Bytes held for it, but for those in the client's stream. */
   readonly waiting: number;
 }
@@ -137,6 +140,10 @@ export class Exchange implements Taker, Served {
 
   failed(failure: UpstreamFailure): void {
     if (!this.#over) this.#fail(failure);
+  }
+
+  blame(reason: CloseReason): void {
+    this.#reason ??= reason;
   }
 
   get waiting(): number {
