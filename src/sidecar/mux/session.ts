@@ -64,7 +64,8 @@ export class Session implements StreamHost {
   readonly #options: SessionOptions;
   readonly #user: SessionUser;
   readonly #streams = new StreamsById();
-  readonly #waiting = new Set<MuxStream>();
+  /** Each once, in the order of their turns; those that are gone meanwhile send nothing. */
+  readonly #waiting: MuxStream[] = [];
   readonly #unannounced = new Unannounced();
   readonly #theirIds: StreamIds;
   #nextId: number;
@@ -151,17 +152,13 @@ export class Session implements StreamHost {
       const fault = this.#frame(this.#header);
       if (fault !== undefined) this.close(fault);
     }
-    if (this.#waiting.size > 0) this.serve();
+    if (this.#waiting.length > 0) this.serve();
   }
 
   /** Lets streams that wait send, each in its turn, while there is room. */
   serve(): void {
-    for (const stream of this.#waiting) {
-      if (this.room() === 0) return;
-      // Behind the others again, should it have more.
-      this.#waiting.delete(stream);
-      stream.send();
-    }
+    // Whoever has more is behind the others again.
+    while (this.#waiting.length > 0 && this.room() > 0) this.#waiting.shift()?.send();
   }
 
   /**
@@ -214,14 +211,14 @@ export class Session implements StreamHost {
     this.#closed = reason;
     const error = new Error(`the shared connection ended: ${reason}`);
     const streams = [...this.#streams.all(), ...this.#unannounced.opened];
-    this.#waiting.clear();
+    this.#waiting.length = 0;
     for (const stream of streams) stream.lose(error);
     this.#payloadStream = undefined;
     this.#user.closed(reason);
   }
 
   get crowded(): boolean {
-    return this.#waiting.size > 0;
+    return this.#waiting.length > 0;
   }
 
   room(): number {
@@ -253,7 +250,7 @@ export class Session implements StreamHost {
   }
 
   waitForRoom(stream: MuxStream): void {
-    this.#waiting.add(stream);
+    this.#waiting.push(stream);
   }
 
   announceLater(stream: MuxStream): void {
@@ -275,7 +272,6 @@ export class Session implements StreamHost {
   remove(stream: MuxStream): void {
     this.memory.shrink(stream.grown);
     this.#streams.delete(stream.id);
-    this.#waiting.delete(stream);
     if (this.#payloadStream === stream) this.#payloadStream = undefined;
     if (stream.id === 0 || this.#isOurs(stream.id)) this.#ours--;
     else this.#theirs--;
