@@ -4,9 +4,6 @@ import type { PeerSource } from './peer.ts';
 /** One more than is judged, so that too many are seen as too many. */
 const MAX_WALK = 17;
 
-const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
-const TOLD_ONCE = major < 26 || (major === 26 && minor < 9);
-
 /** What of a TLSSocket is asked. */
 interface Peer {
   getPeerX509Certificate(): X509Certificate | undefined;
@@ -21,7 +18,7 @@ interface Peer {
  * the leaf alone.
  */
 export function peerSource(socket: Peer): PeerSource {
-  const leaf = leafOf(socket);
+  const leaf = socket.getPeerX509Certificate();
   return {
     fingerprint256: leaf?.fingerprint256,
     chain() {
@@ -35,14 +32,4 @@ export function peerSource(socket: Peer): PeerSource {
 /** DER of the certificates a peer sent, in its order, leaf first; empty when it sent none. */
 export function peerChain(socket: Peer): readonly Buffer[] {
   return peerSource(socket).chain();
-}
-
-const told = new WeakMap<Peer, X509Certificate>();
-
-/** Node before 26.9 (seen from 24.0 to 26.8) tells a client the certificate of its peer once, and then that there is none. */
-function leafOf(socket: Peer): X509Certificate | undefined {
-  if (!TOLD_ONCE) return socket.getPeerX509Certificate();
-  const leaf = told.get(socket) ?? socket.getPeerX509Certificate();
-  if (leaf !== undefined) told.set(socket, leaf);
-  return leaf;
 }
