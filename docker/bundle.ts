@@ -58,7 +58,7 @@ await build({
   // Without keepNames: it would name each closure anew whenever one is made, on every request.
   platform: 'node',
   format: 'esm',
-  target: 'node24',
+  target: 'node26',
   // Lowered, a `using` in a loop throws the error of an earlier turn again: its variables live outside of the loop.
   supported: { using: true },
   outdir: to,

@@ -512,6 +512,11 @@ export const ERROR_PAGES = {
     why: 'A variable or Node flag would switch off a protection or write secrets to a file.',
     fix: 'Unset the variable the message names.',
   },
+  'SL-ENV-002': {
+    title: 'Node is too old',
+    why: 'Before 26.9 Node tells a TLS client the chain of its peer once, or only a part of it, so that peers cannot be judged.',
+    fix: 'Use Node 26.9 or newer. The image brings its own.',
+  },
   'SL-RUN-001': {
     title: 'command cannot be started',
     why: 'The program after -- was not found or may not be executed.',

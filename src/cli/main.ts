@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 // Handlers first, and alone: loading the rest takes long enough for a signal to arrive.
 import './signals.ts';
+import { nodeTooOld } from '../base/node-version.ts';
 
-if (Number.parseInt(process.versions.node, 10) < 24) {
-  // Written here because an older Node cannot even read the rest.
-  process.stderr.write(`sidelock needs Node 24 or newer; this is ${process.versions.node}\n`);
+const tooOld = nodeTooOld(process.versions.node);
+if (tooOld !== undefined) {
+  // Said here because an older Node cannot even read the rest.
+  process.stderr.write(`${tooOld}\n`);
   process.exit(2);
 }
 

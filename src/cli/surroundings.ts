@@ -72,22 +72,13 @@ function ownFile(path: string): boolean {
   return owners.includes(stat.uid) && (stat.mode & 0o022) === 0;
 }
 
-/** The first version of each line of Node with the fixes that the proxy relies on. */
-const FLOORS: ReadonlyMap<number, readonly [number, number, number]> = new Map([
-  [24, [24, 22, 3]],
-  [26, [26, 13, 1]],
-]);
+/** The first version of Node with the fixes that the proxy relies on. */
+const FIXED: readonly [number, number, number] = [26, 13, 1];
 
 /** A sentence when this Node lacks fixes, undefined when it has them. */
 export function nodeWarning(version: string): string | undefined {
   const parts = version.split('.').map(Number);
-  const [major = 0] = parts;
-  const floor = FLOORS.get(major);
-  if (floor === undefined ? major > 26 : compare(parts, floor) >= 0) return undefined;
-  return `Node ${version} lacks security fixes: use ${[...FLOORS.values()].map((f) => f.join('.')).join(' or ')}, or newer`;
-}
-
-function compare(a: readonly number[], b: readonly number[]): number {
-  const i = b.findIndex((part, index) => part !== a[index]);
-  return i === -1 ? 0 : (a[i] ?? 0) - (b[i] ?? 0);
+  const i = FIXED.findIndex((part, index) => part !== parts[index]);
+  if (i === -1 || (parts[i] ?? 0) > (FIXED[i] ?? 0)) return undefined;
+  return `Node ${version} lacks security fixes: use ${FIXED.join('.')} or newer`;
 }

@@ -1,9 +1,11 @@
 import { once } from 'node:events';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { systemClock, systemRandom } from '../base/clock.ts';
+import { SidelockError } from '../base/errors.ts';
 import { Readiness } from '../base/lifecycle.ts';
 import { createLogger, type Logger, type LogLevel } from '../base/log.ts';
 import { createMetrics, type Metrics } from '../base/metrics.ts';
+import { nodeTooOld } from '../base/node-version.ts';
 import { createPeerVerifier } from '../pki/peer.ts';
 import { createIdentityHolder, type Identity as Held } from '../sidecar/identity.ts';
 import type { IdentityOptions as SourceOptions } from '../sidecar/options.ts';
@@ -58,9 +60,11 @@ export type IdentityOptions = SourceOptions & {
 /**
  * The identity of this process, as soon as there is one: files that are not there yet, and a manager that is away, are
  * waited for.
- * @throws AbortError when `signal` aborts before there is one
+ * @throws AbortError when `signal` aborts before there is one; SL-ENV-002
  */
 export async function createIdentity(options: IdentityOptions): Promise<Identity> {
+  const tooOld = nodeTooOld(process.versions.node);
+  if (tooOld !== undefined) throw new SidelockError('SL-ENV-002', tooOld);
   const { trustDomain = 'ai-teddy.local', namespace = 'default', logLevel = 'silent', signal } = options;
   const { log = createLogger({ level: logLevel }), metrics = createMetrics() } = options;
   const contexts = new WeakMap<object, SecureContext>();

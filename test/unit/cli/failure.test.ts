@@ -59,6 +59,7 @@ t.test('exit codes', async (t) => {
     'SL-USAGE-001': 2,
     'SL-CFG-003': 2,
     'SL-ENV-001': 2,
+    'SL-ENV-002': 2,
     'SL-MGR-001': 3,
     'SL-API-002': 4,
     'SL-NET-001': 1,
