@@ -514,8 +514,8 @@ export const ERROR_PAGES = {
   },
   'SL-ENV-002': {
     title: 'Node is too old',
-    why: 'Before 26.9 Node tells a TLS client the chain of its peer once, or only a part of it, so that peers cannot be judged.',
-    fix: 'Use Node 26.9 or newer. The image brings its own.',
+    why: 'Before 26.10 Node does not show a TLS client the whole chain of its peer, or ends a connection without saying so in TLS.',
+    fix: 'Use Node 26.10 or newer. The image brings its own.',
   },
   'SL-RUN-001': {
     title: 'command cannot be started',
