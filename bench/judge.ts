@@ -25,9 +25,10 @@ export interface Verdict {
 /** Every line of which at least the scenario ran, in the order of the design. */
 export function judge(figures: readonly Figure[], measured: readonly Measured[]): Verdict[] {
   const scenarios = new Map(measured.map((m) => [m.scenario, m.results]));
+  const direct = new Map(measured.map((m) => [m.scenario, m.direct]));
   const ratios = RATIO_BUDGETS.flatMap((budget) => {
     const results = scenarios.get(budget.scenario);
-    return results === undefined ? [] : [judgeRatio(budget, results)];
+    return results === undefined ? [] : [judgeRatio(budget, results, direct.get(budget.scenario))];
   });
   return [...ratios, ...figures.map(judgeFigure), ...judgePss(scenarios)];
 }
@@ -35,6 +36,7 @@ export function judge(figures: readonly Figure[], measured: readonly Measured[])
 function judgeRatio(
   { work, between, subjects, against, ratio: bound }: RatioBudget,
   results: readonly Result[],
+  direct: number | undefined,
 ): Verdict {
   const { better } = QUANTITIES[subjects[0]?.quantity ?? 'cpu'];
   const [worse, sign] = better === 'lower' ? [descending, '<=' as const] : [ascending, '>=' as const];
@@ -60,18 +62,23 @@ function judgeRatio(
     spread: worst.spread,
     note:
       subjects.length === 1
-        ? kernelsPart(subjects[0], against, results)
+        ? boundOf(subjects[0], against, results, direct)
         : [worst.peer, ...rest.map((r) => `${r.peer} ${r.found.toFixed(2)}`)].join(', '),
     held: within(worst.found, sign, bound),
   };
 }
 
-/** What the ratio would be if our own code took no time at all. */
-function kernelsPart(
+/** What the ratio would be if our own code took no time at all, or if nothing stood between. */
+function boundOf(
   subject: RatioBudget['subjects'][number] | undefined,
   against: readonly string[],
   results: readonly Result[],
+  direct: number | undefined,
 ): string {
+  if (subject?.quantity === 'requests' && direct !== undefined) {
+    const theirs = results.filter((r) => against.includes(r.peer)).map((r) => median(valuesOf(r, 'requests')));
+    return `nothing between ${(direct / Math.max(...theirs)).toFixed(1)}`;
+  }
   if (subject?.quantity !== 'cpu') return '';
   return `the kernel's part alone ${median(ratiosOf(subject.peer, 'kernel', against, results, 'cpu')).toFixed(2)}`;
 }

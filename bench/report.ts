@@ -8,7 +8,7 @@ import { median, spread } from './statistics.ts';
 import { bars, table } from './table.ts';
 
 /** A table, and bars of what the scenario is about. */
-export function renderScenario(scenario: Scenario, { results, faults }: Omit<Measured, 'scenario'>): string {
+export function renderScenario(scenario: Scenario, { results, faults, direct }: Omit<Measured, 'scenario'>): string {
   const header = [
     ...[
       '',
@@ -52,7 +52,7 @@ export function renderScenario(scenario: Scenario, { results, faults }: Omit<Mea
   const { title, unit } = QUANTITIES[scenario.shows];
   return `
 ${scenario.name}: ${scenario.title}
-${table([header, ...rows])}${[...faults, ...lost].map((text) => `  ! ${text}\n`).join('')}
+${table([header, ...rows])}${direct === undefined ? '' : `  nothing between: ${number(direct)} req/s\n`}${[...faults, ...lost].map((text) => `  ! ${text}\n`).join('')}
   ${title}
 ${bars(results.map((r) => ({ name: r.peer, value: median(valuesOf(r, scenario.shows)), unit })))}`;
 }

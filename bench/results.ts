@@ -37,6 +37,8 @@ export interface Result {
 export interface Measured {
   readonly scenario: string;
   readonly results: readonly Result[];
+  /** Requests a second of the same load straight to the backend, where each request is a connection. */
+  readonly direct?: number;
   /** A sentence for each chain that could not be measured. */
   readonly faults: readonly string[];
 }

@@ -16,6 +16,12 @@ export interface SampleOptions {
 /** The slowest of the peers that make a handshake for each connection opens about twice as many. */
 const CONNECTIONS_A_SECOND = 128;
 
+/** Requests a second with nothing between the load and the backend: what a proxy cannot exceed. */
+export async function sampleDirect(work: Work, { backend, load, seconds }: SampleOptions): Promise<number> {
+  const { requests } = await load({ ...work, port: backend.port, seconds });
+  return requests / seconds;
+}
+
 /**
  * Loads one chain and looks at it through a window that opens when its connections are up: requests that reached the
  * backend and CPU of both ends are read at the two edges.

@@ -9,6 +9,7 @@ import { type Outcome, relayChart, relayMarkdown } from './relay-output.ts';
 import { renderFigures, renderScenario, renderVerdicts } from './report.ts';
 import type { Measured } from './results.ts';
 import type { Finished, RunOptions } from './run.ts';
+import { sampleDirect } from './sample.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
 import { missingPrograms, setStage } from './stage.ts';
 
@@ -58,7 +59,12 @@ async function runScenarios(scenarios: readonly Scenario[], options: RunOptions)
       ...stage,
       progress: (text) => progress(`${name}: ${text}`),
     });
-    const measured = { scenario: name, results, faults: [...started.faults, ...faults] };
+    const measured = {
+      scenario: name,
+      results,
+      faults: [...started.faults, ...faults],
+      ...(scenario.close ? { direct: await sampleDirect(scenario, { ...options, ...stage }) } : {}),
+    };
     all.push(measured);
     print(renderScenario(scenario, measured));
   }

@@ -76,6 +76,14 @@ t.test('handshakes a CPU second are those of connections that share nothing', (t
   t.end();
 });
 
+t.test('a rate of connections is shown beside that with no proxy at all', (t) => {
+  const rate = (requests: number) => sampleOf(10, { requests });
+  const results = [resultOf('sidelock', rate(20_000)), resultOf('ghostunnel', rate(1_000))];
+  const [verdict] = judge([], [{ scenario: 'l4-connect', results, faults: [], direct: 16_000 }]);
+  t.match(verdict, { found: 20, sign: '>=', bound: 15, held: true, note: 'nothing between 32.0' });
+  t.end();
+});
+
 t.test('what did not run is not judged: no peer, a run without requests, no scenario', (t) => {
   const zero = sampleOf(0);
   for (const results of [
