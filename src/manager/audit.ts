@@ -122,7 +122,7 @@ export async function openAuditLog({ path, keptBytes, clock, log, metrics }: Aud
     for (const line of text.trimEnd().split('\n')) log.info({ event: 'audit', line }, 'entry of the audit log');
   };
 
-  /** The note comes first: without it the rest would look cut. */
+  /** The notes come first: without them the rest would look cut. One for each file, as a crash may leave some. */
   const drop = async (bound: number) => {
     mayDrop = false;
     let newer = pieces.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -133,7 +133,8 @@ export async function openAuditLog({ path, keptBytes, clock, log, metrics }: Aud
     const last = over.at(-1)?.head;
     if (last === undefined) return;
     const count = last.seq - dropped;
-    await write([{ action: 'audit_dropped', actor: 'manager', result: 'ok', why: droppedUpTo(last) }]);
+    const note = { action: 'audit_dropped', actor: 'manager', result: 'ok' } as const;
+    await write(over.map((piece) => ({ ...note, why: droppedUpTo(piece.head) })));
     await removeDurable(over.map((piece) => piece.path));
     pieces.splice(0, over.length);
     dropped = last.seq;

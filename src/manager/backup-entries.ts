@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { Dirent } from 'node:fs';
-import { open, readdir } from 'node:fs/promises';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { nodeCode } from '../base/errors.ts';
 import { checkServiceName } from '../pki/names.ts';
 import { readGeneration } from '../store/generation.ts';
 import { CA_FILE, CERT_FILE, CERT_MODE, KEY_FILE, KEY_MODE, STATE_DIR } from '../store/layout.ts';
 import type { CertStore } from '../store/store.ts';
+import { auditPieces } from './audit-pieces.ts';
 import { Collected, unreadable } from './backup-seal.ts';
 
 /** One file of an archive. Nothing else is in one: no directory, no link. */
@@ -32,9 +33,8 @@ const PASSING = /^(?:lock\..*|mirror|\..*\.tmp|.*\.sock|ca\.new-.*)$/;
  */
 export async function* readEntries(storagePath: string, store: CertStore, digests: Digests): AsyncGenerator<Buffer> {
   const state = join(storagePath, STATE_DIR);
-  const files = await stateFiles(state);
   const isAudit = (path: string) => relative(state, path).startsWith('audit');
-  for (const path of files.filter((file) => !isAudit(file))) yield* fileEntry(state, path, digests);
+  for (const path of (await stateFiles(state)).filter((file) => !isAudit(file))) yield* fileEntry(state, path, digests);
   for (const service of await store.list()) {
     const set = await readGeneration(join(storagePath, service), SERVICE_FILES, { confined: true });
     for (const [name, { data }] of set) {
@@ -48,8 +48,41 @@ export async function* readEntries(storagePath: string, store: CertStore, digest
       yield data;
     }
   }
-  for (const path of files.filter(isAudit)) yield* fileEntry(state, path, digests);
+  await using audit = await openAudit(join(state, 'audit.log'));
+  for (const [path, file] of audit.files) yield* openedEntry(state, path, file, digests);
+  const aside = (await stateFiles(state)).filter((path) => isAudit(path) && path.includes('.damaged-'));
+  for (const path of aside) yield* fileEntry(state, path, digests);
   yield framed({ end: digests.size });
+}
+
+/**
+ * The files of the audit log, oldest first, all open before the first is read: one that is dropped meanwhile is read
+ * still, and each but the last is complete, as a newer one was there before it was opened.
+ */
+async function openAudit(path: string): Promise<AsyncDisposable & { readonly files: Map<string, FileHandle> }> {
+  for (;;) {
+    await using opening = new AsyncDisposableStack();
+    const files = new Map<string, FileHandle>();
+    for (const piece of await auditPieces(path)) {
+      const file = await openIfThere(piece);
+      // Those before it went too, and a newer entry says so.
+      if (file === undefined) files.clear();
+      else files.set(piece, opening.use(file));
+    }
+    // That entry may be in one that began meanwhile.
+    if ((await auditPieces(path)).at(-1) !== [...files.keys()].at(-1)) continue;
+    const opened = opening.move();
+    return { files, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  }
+}
+
+async function openIfThere(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path);
+  } catch (error) {
+    if (nodeCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
 }
 
 async function stateFiles(state: string): Promise<string[]> {
@@ -62,26 +95,27 @@ async function stateFiles(state: string): Promise<string[]> {
     .sort();
 }
 
-/** The file as long as it was when it was opened; nothing when it was removed meanwhile. */
+/** Nothing when it was removed meanwhile. */
 async function* fileEntry(state: string, path: string, digests: Digests): AsyncGenerator<Buffer> {
-  try {
-    await using file = await open(path);
-    const { size, mode } = await file.stat();
-    const entry = { path: `state/${relative(state, path)}`, mode: mode & 0o777, size };
-    yield framed(entry);
-    const hash = createHash('sha256');
-    for (let at = 0; at < size; ) {
-      const { buffer, bytesRead } = await file.read(Buffer.alloc(Math.min(READ_SIZE, size - at)), 0, undefined, at);
-      if (bytesRead === 0) throw unreadable(`${path} became shorter while it was read`);
-      const data = buffer.subarray(0, bytesRead);
-      at += bytesRead;
-      hash.update(data);
-      yield data;
-    }
-    digests.set(entry.path, digestOf(entry, hash.digest('hex')));
-  } catch (error) {
-    if (nodeCode(error) !== 'ENOENT') throw error;
+  await using file = await openIfThere(path);
+  if (file !== undefined) yield* openedEntry(state, path, file, digests);
+}
+
+/** The file as long as it is now. */
+async function* openedEntry(state: string, path: string, file: FileHandle, digests: Digests): AsyncGenerator<Buffer> {
+  const { size, mode } = await file.stat();
+  const entry = { path: `state/${relative(state, path)}`, mode: mode & 0o777, size };
+  yield framed(entry);
+  const hash = createHash('sha256');
+  for (let at = 0; at < size; ) {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(Math.min(READ_SIZE, size - at)), 0, undefined, at);
+    if (bytesRead === 0) throw unreadable(`${path} became shorter while it was read`);
+    const data = buffer.subarray(0, bytesRead);
+    at += bytesRead;
+    hash.update(data);
+    yield data;
   }
+  digests.set(entry.path, digestOf(entry, hash.digest('hex')));
 }
 
 function digestOf({ mode }: Pick<Entry, 'mode'>, sha256: string): string {

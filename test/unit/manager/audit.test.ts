@@ -269,6 +269,23 @@ t.test('a crash between the note and the removal is no damage, and is finished',
   t.match(await verifyAudit(path), { ok: true });
 });
 
+t.test('a crash between the removals of several files is no damage', async (t) => {
+  const { path, pieces } = await bounded(t);
+  const before = new Map<string, string>();
+  for (const piece of await auditPieces(path)) before.set(piece, await readFile(piece, 'utf8'));
+  {
+    await using audit = await openLog(path, { keptBytes: KEPT / 4 });
+    await issue(audit, 1);
+  }
+  const kept = await auditPieces(path);
+  const gone = [...before].filter(([piece]) => !kept.includes(piece));
+  t.ok(gone.length > 2, `${gone.length} of ${pieces} at once`);
+  for (const [piece, text] of gone.reverse()) {
+    await writeFile(piece, text);
+    t.match(await verifyAudit(path), { ok: true, why: undefined });
+  }
+});
+
 t.test('a long log that was kept as a whole goes when as much is newer', async (t) => {
   const path = join(t.testdir(), 'audit.log');
   {
