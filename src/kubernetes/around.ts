@@ -60,12 +60,13 @@ export interface Aliased {
 export function aliased({ metadata }: Json, of: string, namespace: string): Aliased | undefined {
   const { hostAliases, upstreams } = readAnnotations(isObject(metadata) ? metadata['annotations'] : undefined);
   if (!hostAliases) return undefined;
+  const within = namespace || textOf(metadata, 'namespace');
   const byName = Map.groupBy(upstreams, (upstream) => {
-    const { short, namespace: within } = spell(upstream, namespace);
-    return `${within}/${short}`;
+    const spelled = spell(upstream, within);
+    return `${spelled.namespace}/${spelled.short}`;
   });
   const ports = [...byName].map(([name, some]) => [name, some.map(({ listen }) => listen)] as const);
-  return { of, namespace, ports: new Map(ports) };
+  return { of, namespace: within, ports: new Map(ports) };
 }
 
 /** Ports of Services that a pod can no more reach by name, or goes past its sidecar to, in words. */

@@ -53,7 +53,9 @@ export async function signPodCertificates(options: SignerOptions): Promise<void>
     async work() {
       const there = new Set([...known.values()].map(uidOf));
       for (const uid of requests.keys()) if (!there.has(uid)) requests.delete(uid);
-      const isRetry = clock.now() >= retryAt;
+      const wait = retryAt - clock.now();
+      // Longer than any wait is only one from before the clock was set back.
+      const isRetry = wait <= 0 || wait > RETRY.max;
       if (isRetry) held.clear();
       const isDue = (one: Json) => isOpen(one) && requests.get(uidOf(one))?.putTo !== versionOf(one);
       const due = [...known.values()].filter((one) => !held.has(uidOf(one)) && isDue(one));
@@ -65,8 +67,8 @@ export async function signPodCertificates(options: SignerOptions): Promise<void>
       }
     },
     // What is open and was answered is told of again when it changes.
-    pause: () => (held.size === 0 ? IDLE_MS : Math.max(0, retryAt - clock.now())),
-    holdsBack: true,
+    pause: () => (held.size === 0 ? IDLE_MS : Math.min(Math.max(0, retryAt - clock.now()), RETRY.max)),
+    holdsBack: () => held.size > 0,
     bell,
     onFailure: ({ code, why, message }) => log.error({ event: 'pod_certificates_failed', code, why }, message),
     ...{ clock, signal },

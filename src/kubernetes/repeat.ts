@@ -41,9 +41,10 @@ interface RepeatOptions {
   readonly work: () => Promise<void>;
   /** How long to wait, ms, after it failed so many times in a row. */
   readonly pause: (failures: number) => number;
-  /** Ends a wait; one after a failure only for work that `holdsBack` what failed by itself. */
+  /** Ends a wait; one after a failure only for work that can hold back by itself what failed. */
   readonly bell?: Bell;
-  readonly holdsBack?: boolean;
+  /** Whether it does so now: then it has not worked yet, though nothing else failed. */
+  readonly holdsBack?: () => boolean;
   /** Told of a failure, but not of the same once more before it worked. */
   readonly onFailure: (error: SidelockError) => void;
   readonly clock: Clock;
@@ -52,22 +53,23 @@ interface RepeatOptions {
 
 /** Does it now and again, one after the other. Resolves when the signal aborts; rejects with what nobody expected. */
 export async function repeat(options: RepeatOptions): Promise<void> {
-  const { work, pause, bell = createBell(), holdsBack = false, onFailure, clock, signal } = options;
+  const { work, pause, bell = createBell(), holdsBack, onFailure, clock, signal } = options;
   let told: string | undefined;
   let failures = 0;
   try {
     for (;;) {
       try {
         await work();
-        told = undefined;
+        if (holdsBack?.() !== true) told = undefined;
         failures = 0;
       } catch (error) {
-        if (!isSidelockError(error)) throw error;
+        // Its stop may have a reason that looks like a failure.
+        if (signal.aborted || !isSidelockError(error)) throw error;
         failures++;
         if (told !== error.message) onFailure(error);
         told = error.message;
       }
-      if (failures === 0 || holdsBack) {
+      if (failures === 0 || holdsBack !== undefined) {
         await bell.wait(pause(failures), clock, signal);
       } else {
         await clock.sleep(pause(failures), signal);
@@ -81,7 +83,7 @@ export async function repeat(options: RepeatOptions): Promise<void> {
 
 /**
  * Each of them, so many at once; what failed is thrown when all have had their turn, the unexpected first. When the signal
- * aborts no other begins, and its reason is thrown when those that had are done.
+ * aborts no other begins, and when those that had are done its reason is thrown, unless something unexpected is.
  */
 export async function forEach<T>(
   items: Iterable<T>,
@@ -98,6 +100,8 @@ export async function forEach<T>(
     }
   };
   await Promise.all(Array.from({ length: atOnce }, run));
+  const unexpected = failures.find((error) => !isSidelockError(error) && !(signal.aborted && isAbort(error)));
+  if (unexpected !== undefined) throw unexpected;
   signal.throwIfAborted();
-  if (failures.length > 0) throw failures.find((error) => !isSidelockError(error)) ?? failures[0];
+  if (failures.length > 0) throw failures[0];
 }

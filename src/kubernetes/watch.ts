@@ -145,6 +145,13 @@ async function keepWatching(
     const either = AbortSignal.any([signal, silent.signal]);
     const events = await api.watch(`${path}?${queryOf(from)}`, either);
     let heard = 0;
+    const openedAt = clock.now();
+    // One that is open and silent may as well be cut off where nobody sees it.
+    const settle = () => {
+      if (!lived || heard === 0) return;
+      times.clear();
+      trouble.over(openedAt);
+    };
     const guard = async () => {
       for (let before = -1; before !== heard; ) {
         before = heard;
@@ -153,15 +160,13 @@ async function keepWatching(
       silent.abort(new SidelockError('SL-KUBE-001', `the watch of ${resource} is silent`));
     };
     log.debug({ event: 'watching', resource, version: from }, `watching ${resource}`);
-    const openedAt = clock.now();
     state.isOpen = true;
     metrics.open(resource).value = 1;
     const guarding = guard().catch(() => {});
     const living = clock.sleep(LIVED_MS, either).then(
       () => {
         lived = true;
-        times.clear();
-        trouble.over(openedAt);
+        settle();
       },
       () => {},
     );
@@ -169,6 +174,7 @@ async function keepWatching(
       reader.opened();
       for await (const event of events) {
         heard++;
+        settle();
         metrics.events(resource, event.type).value++;
         if (from !== '') version = textOf(event.object['metadata'], 'resourceVersion') || version;
         reader.told(event);
@@ -221,7 +227,8 @@ async function keepWatching(
     times.set(end, before + 1);
     const isCut = error === undefined && end !== 'silent';
     const isBelieved = before >= BELIEVED - 1 || !(isCut || end === 'refused');
-    if (isBelieved && !lived) trouble.tell(end, error ?? cutShort(resource));
+    const isTrouble = !lived || end === 'silent';
+    if (isBelieved && isTrouble) trouble.tell(end, error ?? (end === 'silent' ? fellSilent : cutShort)(resource));
     const wait = end === 'ended' && lived ? 0 : backoffDelay(before, end === 'refused' ? REFUSED : RETRY, random);
     try {
       await clock.sleep(Math.max(asked, wait), signal);
@@ -237,6 +244,11 @@ function cutShort(resource: Watched): SidelockError {
   return new SidelockError('SL-KUBE-001', `the watch of ${resource} does not last`, { why });
 }
 
+function fellSilent(resource: Watched): SidelockError {
+  const why = 'it stays open and nothing comes, as where a proxy or a firewall has forgotten its connection';
+  return new SidelockError('SL-KUBE-001', `the watch of ${resource} is silent`, { why });
+}
+
 function endOf({ code, data }: SidelockError): WatchEnd {
   const status = Number(data['kubernetes']);
   if (code === 'SL-KUBE-001') return 'unreachable';
@@ -245,7 +257,7 @@ function endOf({ code, data }: SidelockError): WatchEnd {
   return status >= 500 || status === 401 ? 'failed' : 'refused';
 }
 
-/** A line for each kind of trouble, and one when a watch has lived: not one for each attempt. */
+/** A line for each kind of trouble, and one when a watch has lived and told something: not one for each attempt. */
 function createTrouble(resource: Watched, log: Logger, clock: Clock) {
   const told = new Set<WatchEnd>();
   let since = 0;

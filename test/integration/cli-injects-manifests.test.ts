@@ -158,6 +158,24 @@ spec: {containers: [{name: app, image: "a:1"}]}
   },
 );
 
+t.test('a namespace that only the template of a pod tells counts for its host aliases', async (t) => {
+  const input = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  template:
+    metadata:
+      namespace: shop
+      annotations: {${DOMAIN}/service: web, ${DOMAIN}/upstreams: "orders.shop:8080=orders", ${DOMAIN}/host-aliases: "true"}
+    spec: {containers: [{name: app, image: "a:1"}]}
+`;
+  const { stdout, stderr, code } = await cli(['inject', '-'], { stdin: input });
+  t.equal(code, 0, stderr);
+  t.match(parseAllDocuments(stdout)[0]?.toJS(), {
+    spec: { template: { spec: { hostAliases: [{ hostnames: ['orders', 'orders.shop', /svc$/, /local$/] }] } } },
+  });
+});
+
 t.test('with --pod-certificates kubelet brings the certificate, as it does with the webhook', async (t) => {
   const input = workload('Deployment', 'apps/v1', 'serviceAccountName: orders');
   const { stdout, stderr, code } = await cli(['inject', '--pod-certificates', '-'], { stdin: input });

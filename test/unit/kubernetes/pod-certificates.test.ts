@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
-import { MINUTE, SECOND } from '../../../src/base/clock.ts';
+import { HOUR, MINUTE, SECOND } from '../../../src/base/clock.ts';
 import { SidelockError } from '../../../src/base/errors.ts';
 import { createMetrics } from '../../../src/base/metrics.ts';
 import type { KubeApi, WatchEvent } from '../../../src/kubernetes/client.ts';
@@ -30,7 +30,7 @@ const asked = (resourceVersion: string, uid = 'request-1', name = 'first'): Json
 function rig(t: { teardown(end: () => Promise<void>): void }, write: (name: string) => Json | undefined) {
   const clock = fakeClock();
   const stop = new AbortController();
-  const { log } = recordingLog();
+  const { log, lines } = recordingLog();
   const told: WatchEvent[] = [];
   const puts: Json[] = [];
   let issued = 0;
@@ -69,6 +69,7 @@ function rig(t: { teardown(end: () => Promise<void>): void }, write: (name: stri
   });
   return {
     clock,
+    lines,
     async tell(type: WatchEvent['type'], object: Json) {
       told.push({ type, object });
       await clock.advance(0);
@@ -99,7 +100,7 @@ t.test('a request that somebody touches before its answer is written gets that a
 });
 
 t.test('a request whose answer cannot be written waits longer and longer, and no other waits for it', async (t) => {
-  const { tell, answers, clock } = rig(t, (name) => {
+  const { tell, answers, clock, lines } = rig(t, (name) => {
     if (name === 'first') throw new SidelockError('SL-KUBE-002', 'no');
     return {};
   });
@@ -111,6 +112,7 @@ t.test('a request whose answer cannot be written waits longer and longer, and no
   }
   const tries = answers().filter(([version]) => version === '5').length;
   t.ok(tries > 3 && tries < 10, `${tries} tries in a minute, though it rings each second`);
+  t.equal(lines.filter(({ event }) => event === 'pod_certificates_failed').length, 1, 'and told of once');
 });
 
 t.test('an answer that the API server takes no more, for it began too long ago, is made anew', async (t) => {
@@ -126,4 +128,19 @@ t.test('an answer that the API server takes no more, for it began too long ago, 
   isThere = true;
   await clock.advance(30 * SECOND);
   t.same(answers().at(-1), ['5', 'certificate 2']);
+});
+
+t.test('a clock that is set back by an hour makes no request wait for an hour', async (t) => {
+  let isThere = false;
+  const { tell, answers, clock } = rig(t, () => {
+    if (isThere) return {};
+    throw new SidelockError('SL-KUBE-001', 'away');
+  });
+  await tell('ADDED', asked('5'));
+  isThere = true;
+  const before = answers().length;
+  clock.jump(-HOUR);
+  await tell('ADDED', asked('6', 'request-2', 'second'));
+  await clock.advance(MINUTE);
+  t.ok(answers().filter(([version]) => version === '5').length > before);
 });

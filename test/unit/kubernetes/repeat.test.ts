@@ -65,3 +65,29 @@ t.test('when all is to stop no other begins, and who asked waits for those that 
   await rejected;
   t.equal(begun.length, 8);
 });
+
+t.test('a stop that has a reason of ours is no failure', async (t) => {
+  const stop = new AbortController();
+  const failures: string[] = [];
+  await repeat({
+    async work() {
+      stop.abort(new SidelockError('SL-HA-001', 'no longer leading'));
+      await forEach([1], 1, async () => {}, stop.signal);
+    },
+    pause: () => SECOND,
+    onFailure: ({ code }) => failures.push(code),
+    ...{ clock: fakeClock(), signal: stop.signal },
+  });
+  t.same(failures, []);
+});
+
+t.test('a mistake is told also when all is to stop', async (t) => {
+  const stop = new AbortController();
+  const mistaken = async () => {
+    stop.abort();
+    throw new TypeError('a mistake');
+  };
+  await t.rejects(forEach([1], 1, mistaken, stop.signal), TypeError);
+  const stopped = async () => stop.signal.throwIfAborted();
+  await t.rejects(forEach([1], 1, stopped, stop.signal), { name: 'AbortError' });
+});

@@ -15,7 +15,7 @@ const of = (type: WatchEvent['type'], name: string, resourceVersion: string): Wa
 const refusal = (kubernetes: number, data = {}) =>
   new SidelockError('SL-KUBE-002', `cannot watch: ${kubernetes}`, { why: 'no', data: { kubernetes, ...data } });
 
-/** What the API server does with each watch: events, then an end, which is for ever unless it fails. */
+/** What the API server does with each watch: events, then an end, or a bookmark each minute. Says nothing where none is left. */
 type Watch = { readonly events?: readonly WatchEvent[]; readonly end?: 'clean' | Error } | Error;
 
 function rig(t: { teardown(end: () => Promise<void>): void }, watches: readonly Watch[]) {
@@ -38,6 +38,10 @@ function rig(t: { teardown(end: () => Promise<void>): void }, watches: readonly 
         yield* next?.events ?? [];
         if (next?.end instanceof Error) throw next.end;
         if (next?.end === 'clean') return;
+        while (next !== undefined) {
+          await clock.sleep(MINUTE, signal);
+          yield of('BOOKMARK', '', '100');
+        }
         await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
       })();
     },
@@ -94,7 +98,7 @@ t.test(
     for (const [name, error, first, last] of rows) {
       const { clock, metrics, lines, asked, needs, end } = rig(
         t,
-        Array.from({ length: 10 }, () => error),
+        Array.from({ length: 11 }, (_, i) => (i < 10 ? error : {})),
       );
       end(watchObjects(what, { ...needs, onChange: () => {} }).ended);
       t.match(await metrics.render(), /watch_open\{resource="services"\} 0/);
@@ -127,6 +131,11 @@ t.test(
     const lists = silent.asked.filter((one) => one.startsWith('list')).length;
     t.equal(lists, 2);
     t.equal(silent.asked.length - lists, 16);
+    t.match(
+      silent.lines.filter(({ level }) => Number(level) > 20),
+      [{ event: 'watch_failed', level: 40, reason: 'silent', why: /nothing comes/ }],
+      'which is told once, and not that it is over',
+    );
     const short = rig(
       t,
       Array.from({ length: 500 }, () => ({ end: 'clean' as const })),
@@ -144,7 +153,7 @@ t.test(
     const clean = { ...cut, end: 'clean' as const };
     const { clock, asked, needs, end, lines } = rig(
       t,
-      Array.from({ length: 500 }, (_, i) => (i < 30 ? [cut, clean, refusal(500)][i % 3] : cut) ?? cut),
+      Array.from({ length: 501 }, (_, i) => (i === 500 ? {} : i < 30 ? [cut, clean, refusal(500)][i % 3] : cut) ?? cut),
     );
     const { isOpen, ended } = watchObjects(what, { ...needs, onChange: () => {} });
     end(ended);
