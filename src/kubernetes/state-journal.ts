@@ -71,6 +71,8 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
   const all = `/api/v1/namespaces/${namespace}/secrets`;
   const writer = `${identity} ${randomBytes(8).toString('hex')}`;
   let last = 0;
+  /** That of this term: as long as its number is taken, whoever led before cannot write. */
+  let opened = 0;
   /** The last that ended a change: behind it one may be half written. */
   let whole = 0;
   let count = 0;
@@ -118,9 +120,14 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
     const upTo = whole;
     const segments = (await read()).filter(({ number }) => number <= upTo);
     const counting = new Set(stillCounting(segments.flatMap(({ changes }) => changes)));
-    const runs = packed(segments, ({ changes }) =>
-      changes.filter((change) => counting.has(change)).reduce((sum, change) => sum + sizeOf(change), 0),
-    );
+    const counted = ({ changes }: Segment) =>
+      changes.filter((change) => counting.has(change)).reduce((sum, change) => sum + sizeOf(change), 0);
+    // The opening of this term stays, though it says nothing: it is neither removed nor put together with others.
+    const [before, since] = [
+      segments.filter((one) => one.number < opened),
+      segments.filter((one) => one.number > opened),
+    ];
+    const runs = [...packed(before, counted), ...packed(since, counted)];
     let silent = 0;
     const remove = async (places: readonly Place[]) => {
       for (const { number, version } of places) await api.remove(`${all}/${PREFIX}${digits(number)}`, version);
@@ -135,7 +142,7 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
       const dropped = total - changes.length;
       const newest = run.at(-1);
       if (newest === undefined) continue;
-      // Between two that are full. The last of all stays: by its number whoever led before is shut out.
+      // Between two that are full. The last of all stays: the next is numbered after it.
       const isSilent = total === 0 && newest.number < upTo;
       if (!isSilent && run.length === 1 && (dropped === 0 || !(purge || dropped * 2 > total))) continue;
       if (!holds()) throw over('its time was over before the state was made smaller');
@@ -150,8 +157,8 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
       // A piece goes after the end it belongs to: one that is left says nothing.
       await remove([...run.slice(0, -1).flatMap((segment) => [segment, ...segment.pieces]), ...newest.pieces]);
     }
-    count = runs.length - silent + (last - (segments.at(-1)?.number ?? last));
-    few = runs.length - silent;
+    count = runs.length + 1 - silent + (last - (segments.at(-1)?.number ?? last));
+    few = runs.length + 1 - silent;
   };
 
   return {
@@ -161,7 +168,7 @@ export function secretJournal({ api, namespace, identity, holds, clock, log, sig
         const number = (segments.at(-1)?.number ?? 0) + 1;
         // Whoever led before wrote meanwhile: read again.
         if (!(await add(number, { bytes: await pack([]), pieces: 0 }))) continue;
-        last = whole = number;
+        last = whole = opened = number;
         count = segments.length + 1;
         const changes = segments.flatMap((segment) => segment.changes);
         // Whoever led before may have ended between the removal and the purge.

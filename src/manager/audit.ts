@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { truncate } from 'node:fs/promises';
 import type { Clock } from '../base/clock.ts';
 import { nodeCode } from '../base/errors.ts';
-import type { Logger } from '../base/log.ts';
+import { type Logger, scrub } from '../base/log.ts';
 import { appendDurable, removeDurable, renameDurable } from '../store/files.ts';
 import { KEY_MODE } from '../store/layout.ts';
 import { auditPieces, pieceFrom } from './audit-pieces.ts';
@@ -199,7 +199,8 @@ function chain(events: readonly AuditEvent[], from: AuditHead, now: number): { t
       why,
       prev: head.hash,
     };
-    const open = JSON.stringify(body).slice(0, -1);
+    // As the log of the manager does with its copy, so that the hash is true of both.
+    const open = scrub(JSON.stringify(body)).slice(0, -1);
     const hash = createHash('sha256').update(`${open}}`).digest('hex');
     text += `${open},"hash":"${hash}"}\n`;
     head = { seq: body.seq, hash };

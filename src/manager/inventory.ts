@@ -150,12 +150,20 @@ export async function openInventory(directory: string, log: Logger): Promise<Inv
       // Before the files go: a crash between leaves a line too many.
       if (lines !== '') await appendDurable(join(directory, KEYS_FILE), lines, KEY_MODE);
       // From memory first, each in its turn: a note that is being written is done then, and no later one writes a file anew.
-      for (const entry of entries) await inTurn(entry.serial, async () => drop(entry));
+      const dropped: InventoryEntry[] = [];
+      for (const serial of serials) {
+        await inTurn(serial, async () => {
+          const entry = bySerial.get(serial);
+          if (entry === undefined) return;
+          drop(entry);
+          dropped.push(entry);
+        });
+      }
       try {
-        await removeDurable(entries.map(({ serial }) => fileOf(serial)));
+        await removeDurable(dropped.map(({ serial }) => fileOf(serial)));
       } catch (error) {
         // Some are there still: the next time finds them.
-        for (const entry of entries) index(entry);
+        for (const entry of dropped) index(entry);
         throw error;
       }
     },

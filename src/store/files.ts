@@ -51,11 +51,11 @@ export async function appendDurable(path: string, data: Buffer | string, mode: n
     try {
       await file.appendFile(data);
       await file.datasync();
+      if (size === 0) await syncDirectory(dirname(path));
     } catch (error) {
       await file.truncate(size);
       throw error;
     }
-    if (size === 0) await syncDirectory(dirname(path));
     tellChange({ kind: 'append', path, at: size, data: data.toString(), mode });
   } catch (error) {
     throw await writeFailure(path, error);
@@ -115,22 +115,25 @@ export async function renameDurable(from: string, to: string): Promise<void> {
 
 /**
  * Takes away files, and directories with all that is in them, and returns when they stay away; nothing is no fault. Many
- * at once cost one sync for each directory they were in. SL-FS-003 at the first that stays; those before it are gone.
+ * at once cost one sync for each directory they were in. SL-FS-003 at the first that stays; those before it stay away.
  */
 export async function removeDurable(paths: string | readonly string[]): Promise<void> {
   const removed: string[] = [];
-  try {
-    for (const path of [paths].flat()) {
-      await removing(path, () => rm(path, { recursive: true, force: true }));
-      removed.push(path);
-    }
-    // Also where nothing was: whoever removed it may not have come so far.
-    const parents = new Map(removed.map((path) => [dirname(path), path]));
-    for (const [directory, path] of parents) await removing(path, () => syncDirectory(directory));
-  } finally {
-    // Whatever failed: nobody finds them any more, and whoever keeps a copy must not either.
-    for (const path of removed) tellChange({ kind: 'gone', path });
+  const failures: unknown[] = [];
+  const trying = async (path: string, work: () => Promise<void>) => {
+    await removing(path, work).catch((error: unknown) => failures.push(error));
+  };
+  for (const path of [paths].flat()) {
+    await trying(path, () => rm(path, { recursive: true, force: true }));
+    if (failures.length > 0) break;
+    removed.push(path);
   }
+  // Also where nothing was: whoever removed it may not have come so far.
+  const parents = new Map(removed.map((path) => [dirname(path), path]));
+  for (const [directory, path] of parents) await trying(path, () => syncDirectory(directory));
+  // Whatever failed: nobody finds them any more, and whoever keeps a copy must not either.
+  for (const path of removed) tellChange({ kind: 'gone', path });
+  if (failures.length > 0) throw failures[0];
 }
 
 async function removing(path: string, work: () => Promise<void>): Promise<void> {

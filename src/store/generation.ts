@@ -84,7 +84,7 @@ async function readEach(
   names: readonly string[],
   { confined = false, maxBytes }: ReadOptions,
 ): Promise<Map<string, StoredFile> | SidelockError> {
-  const home = confined ? realpath(directory) : undefined;
+  const home = confined && names.length > 0 ? realpath(directory) : undefined;
   const found = await Promise.all(names.map((name) => readOne(join(directory, name), home, maxBytes)));
   const files = new Map<string, StoredFile>();
   for (const [i, name] of names.entries()) {

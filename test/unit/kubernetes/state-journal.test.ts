@@ -275,12 +275,32 @@ t.test('what says nothing between two that are full is removed, and never the ne
       [],
       'neither a lost piece nor the mark of who took over',
     );
-    t.ok(objects.kept.has(newest), 'which shuts out whoever led before');
+    t.ok(objects.kept.has(newest), 'the opening of this term, which shuts out whoever led before');
     t.same(
       (await journalOf(objects, 'd').open()).map(({ kind, path }) => `${kind} ${path}`),
       [`gone ${key.path}`, 'file one', 'file three'],
     );
   }
+});
+
+t.test('whoever led before is shut out also when the next one has tidied', async (t) => {
+  const objects = fakeObjects();
+  const first = journalOf(objects, 'a');
+  await first.open();
+  const file = (path: string): Change => ({ kind: 'file', path, data: 'x', mode: 0o600 });
+  await first.append([file('one')]);
+  const second = journalOf(objects, 'b');
+  await second.open();
+  await second.append([file('old.key')]);
+  await second.append([{ kind: 'gone', path: 'old.key' }, file('two')]);
+  await second.tidy();
+  await t.rejects(first.append([file('one')]), { code: 'SL-HA-001' });
+  const said = await journalOf(objects, 'c').open();
+  const files = said.filter(({ kind }) => kind === 'file');
+  t.same(
+    files.map(({ path }) => path),
+    ['one', 'two'],
+  );
 });
 
 t.test('tidying beside a write of several Secrets removes nothing of it', async (t) => {

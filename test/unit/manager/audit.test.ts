@@ -269,6 +269,25 @@ t.test('a crash between the note and the removal is no damage, and is finished',
   t.match(await verifyAudit(path), { ok: true });
 });
 
+t.test(
+  'what looks like a secret is in no entry, so that its copy in the log of the manager proves itself',
+  async (t) => {
+    const directory = t.testdir();
+    const written: string[] = [];
+    const log = createLogger({ level: 'info', stream: { write: (line) => written.push(line) } });
+    await using audit = await openLog(join(directory, 'audit.log'), { keptBytes: KEPT, log });
+    for (const service of ['slk_aaaaaaaaaa', 'Bearer x', '-----BEGIN PRIVATE KEY-----"\\n\\\\'])
+      await audit.append({ action: 'token_refused', actor: 'x', service, result: 'refused' });
+    const shipped = written.map((line) => JSON.parse(line)).filter(({ event }) => event === 'audit');
+    const copy = join(directory, 'copy.log');
+    await writeFile(copy, shipped.map(({ line }) => `${line}\n`).join(''));
+    t.match(await verifyAudit(copy, audit.head()), { ok: true, why: undefined });
+    const pieces = await auditPieces(join(directory, 'audit.log'));
+    const kept = await Promise.all(pieces.map((piece) => readFile(piece, 'utf8')));
+    t.equal(await readFile(copy, 'utf8'), kept.join(''));
+  },
+);
+
 t.test('a crash between the removals of several files is no damage', async (t) => {
   const { path, pieces } = await bounded(t);
   const before = new Map<string, string>();

@@ -124,6 +124,25 @@ async function syncing(t: Pick<Test, 'mockImport'>, fail: () => void = () => {})
   return { files, synced };
 }
 
+t.test('a record that was refused is taken back, also when only its directory could not be synced', async (t) => {
+  const directory = t.testdir();
+  const { files } = await syncing(t, () => {
+    throw Object.assign(new Error('i/o'), { code: 'EIO' });
+  });
+  const path = join(directory, 'audit.log');
+  await t.rejects(files.appendDurable(path, 'one\n', 0o600), { code: 'SL-FS-003', data: { reason: 'EIO' } });
+  t.equal(await readFile(path, 'utf8'), '');
+});
+
+t.test('what was removed before one that cannot be stays away', async (t) => {
+  const directory = t.testdir({ one: '1', two: '2' });
+  const { files, synced } = await syncing(t);
+  const all = ['one', `two${'x'.repeat(300)}`, 'two'].map((name) => join(directory, name));
+  await t.rejects(files.removeDurable(all), { code: 'SL-FS-003', data: { path: all[1] } });
+  t.strictSame(synced, [directory]);
+  t.strictSame(await readdir(directory), ['two']);
+});
+
 t.test('what was removed stays away: its directory is synced, once for all that were in it', async (t) => {
   const directory = t.testdir({ 'root.key': 'k', tokens: { a: '', b: '', c: '' } });
   const { files, synced } = await syncing(t);
