@@ -199,8 +199,20 @@ t.test('X22 KeyUpdates, and records of nothing or of one byte: 10,000 of each', 
   // Where all of them come within one look they are a flood, and their connection is cut.
   await until(() => bytes === 1 || rig.orders.events('records_flood').length === 1);
   t.pass(bytes === 1 ? 'KeyUpdates are what they are: keys, and what follows is read' : 'a flood is cut');
-  const before = bytes;
   await other.stop(t);
+
+  // 54 kB over some looks: no flood, even where all of them came within one.
+  const slow = await caller();
+  const already = bytes;
+  for (sent = 0; sent < 2_000; sent += 10) {
+    await slow.send(Buffer.concat(Array.from({ length: 10 }, () => slow.keyUpdate())));
+    await delay(15);
+  }
+  await slow.send(slow.content(Buffer.from('s')));
+  await until(() => bytes === already + 1 || slow.over);
+  t.notOk(slow.over, 'whose KeyUpdates are fewer than a flood is served');
+  t.equal(bytes, already + 1, 'under the key that they led to');
+  const before = bytes;
 
   const nothing = await caller();
   const second = await rig.victim();
