@@ -64,7 +64,7 @@ export async function repeat(options: RepeatOptions): Promise<void> {
         failures = 0;
       } catch (error) {
         // Its stop may have a reason that looks like a failure.
-        if (signal.aborted || !isSidelockError(error)) throw error;
+        if (error === signal.reason || !isSidelockError(error)) throw error;
         failures++;
         if (told !== error.message) onFailure(error);
         told = error.message;

@@ -20,7 +20,7 @@ import { deployCertificateAsSecret } from '../../src/kubernetes/secrets.ts';
 import { followServices } from '../../src/kubernetes/service-names.ts';
 import { secretJournal } from '../../src/kubernetes/state-journal.ts';
 import { keepTrust, publishedRoots } from '../../src/kubernetes/trust-config-map.ts';
-import { watchObject } from '../../src/kubernetes/watch.ts';
+import { type WatchNeeds, watchObject } from '../../src/kubernetes/watch.ts';
 import { createWatchMetrics } from '../../src/kubernetes/watch-metrics.ts';
 import { ensureAuthority } from '../../src/kubernetes/webhook-authority.ts';
 import { reconcileBundle } from '../../src/kubernetes/webhook-bundle.ts';
@@ -87,21 +87,29 @@ function oneRound() {
   return { clock, signal: stop.signal };
 }
 
-/** Goes on until all that is watched is and has been done, or something is told. */
-function untilWatched(
+interface WatchedNeeds {
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly watch: WatchNeeds;
+}
+
+/** Works until all that is watched is and has been done, or something is told. */
+async function untilWatched(
   lines: ReadonlyArray<Record<string, unknown>>,
   resources: readonly string[],
+  work: (needs: WatchedNeeds) => Promise<unknown>,
   isDone: () => Promise<boolean> = async () => true,
-) {
+): Promise<void> {
   const stop = new AbortController();
   const { signal } = stop;
   const isWatched = (resource: string) =>
     lines.some((line) => line['event'] === 'watching' && line['resource'] === resource);
   const isOver = async () => lines.some(isTrouble) || (resources.every(isWatched) && (await isDone()));
-  void until(isOver, { every: 20 }).finally(() => stop.abort());
+  const isSeen = until(isOver, { every: 20 }).finally(() => stop.abort());
   // An open watch is listened to; what is tried again is tried soon.
   const clock = { ...systemClock, sleep: (ms, end) => systemClock.sleep(ms > MINUTE ? ms : 20, end) } satisfies Clock;
-  return { clock, signal, watch: { random: () => 0.5, metrics: createWatchMetrics(createMetrics()) } };
+  const watch = { random: () => 0.5, metrics: createWatchMetrics(createMetrics()) };
+  await Promise.all([work({ clock, signal, watch }), isSeen]);
 }
 
 const isTrouble = (line: Record<string, unknown>) =>
@@ -129,20 +137,21 @@ async function managerWork(api: KubeApi, server: ApiServer, uid: string, round: 
   await server.ask('DELETE', TRUST);
   await server.ask('DELETE', BUNDLE);
   for (const { pem } of [manager.trustBundle(), other.trustBundle()]) {
-    const kept = untilWatched(lines, ['configmaps', 'clustertrustbundles']);
-    await keepTrust({ api, namespace: SYSTEM, clusterTrustBundle: true, bundle: () => pem, log, ...kept });
+    const trust = { api, namespace: SYSTEM, clusterTrustBundle: true, bundle: () => pem, log };
+    await untilWatched(lines, ['configmaps', 'clustertrustbundles'], (needs) => keepTrust({ ...trust, ...needs }));
     check();
   }
   const name = `round-${round}`;
   await askForPod(server, name, requestOf(await generateKey('ecdsa-p256')), uid);
-  const signing = untilWatched(lines, ['podcertificaterequests'], async () => {
+  const signer = { api, certify: manager.certifyPod, validityMs: DAY, log };
+  const sign = (needs: WatchedNeeds) => signPodCertificates({ ...signer, ...needs });
+  await untilWatched(lines, ['podcertificaterequests'], sign, async () => {
     const { status } = (await server.must('GET', `${REQUESTS}/${name}`)) as { status?: { conditions?: object[] } };
     return status?.conditions !== undefined;
   });
-  await signPodCertificates({ api, certify: manager.certifyPod, validityMs: DAY, log, ...signing });
   check();
   const names = { certificates: () => [], renewEarly: () => {} };
-  await followServices({ ...names, api, log, ...untilWatched(lines, ['services']) });
+  await untilWatched(lines, ['services'], (needs) => followServices({ ...names, api, log, ...needs }));
   check();
 }
 
@@ -155,8 +164,9 @@ async function webhookWork(api: KubeApi, server: ApiServer): Promise<void> {
   const secrets = secretClient(api);
   await ensureAuthority({ secrets, namespace: SYSTEM, clock: systemClock });
   const settings = { service: WEBHOOK, configuration: WEBHOOK, trustDomain: 'ai-teddy.local', serve: () => {} };
-  const watched = untilWatched(lines, ['mutatingwebhookconfigurations', 'secrets', 'configmaps']);
-  await followState({ ...settings, ...watched, api, namespace: SYSTEM, readiness: new Readiness(), log }).ended;
+  const state = { ...settings, api, namespace: SYSTEM, readiness: new Readiness(), log };
+  const watched = ['mutatingwebhookconfigurations', 'secrets', 'configmaps'];
+  await untilWatched(lines, watched, (needs) => followState({ ...state, ...needs }).ended);
   check();
   const later = { ...systemClock, now: () => systemClock.now() + 300 * DAY };
   const { bundle } = await ensureAuthority({ secrets, namespace: SYSTEM, clock: later });
@@ -184,9 +194,10 @@ async function leaderWork(api: KubeApi, server: ApiServer, round: number): Promi
     await term?.[Symbol.asyncDispose]();
     if (term === undefined) check();
   }
-  const { watch, ...watched } = untilWatched(lines, ['leases']);
   const lease = { resource: 'leases', path: leasesOf(SYSTEM), name } as const;
-  await watchObject(lease, { ...watch, ...watched, api, log, onChange: () => {} }).ended;
+  await untilWatched(lines, ['leases'], ({ watch, ...needs }) => {
+    return watchObject(lease, { ...watch, ...needs, api, log, onChange: () => {} }).ended;
+  });
   check();
   for (const address of ['10.0.0.1', '10.0.0.2']) {
     await keepEndpoint({ api, namespace: SYSTEM, address, port: 9443, holds: () => true, log, ...oneRound() });
