@@ -6,7 +6,6 @@ import { type Age, type AgeLimits, ageOf } from './age.ts';
 import { dropSpare } from './buffers.ts';
 import { createCallerPlaces } from './caller-places.ts';
 import { heaviest } from './heaviest.ts';
-import { kernelQueues } from './kernel-queues.ts';
 import type { CloseReason, DataPlaneMetrics, Direction } from './metrics.ts';
 import type { LinkKind, TlsFacts } from './peer-link.ts';
 import type { Relay } from './relay.ts';
@@ -254,13 +253,10 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
       let excess = memory.excess();
       if (excess <= 0) return 0;
       excess -= dropSpare();
-      // A reader who stops has filled queues of the kernel before a byte waits here.
-      const queues = memory.sockets() > excess / 2 ? kernelQueues() : new Map<string, number>();
-      const heavy = heavyOf(live, queues);
+      const heavy = heavyOf(live);
       const waiting = heavy.reduce((sum, some) => sum + some.waiting, 0);
-      // The rest of those, as of the app's side, belongs to them too, and goes with them.
-      const rest = memory.sockets() - heavy.reduce((sum, { one }) => sum + queuedFor(one, queues), 0);
-      excess *= waiting / (waiting + Math.max(0, rest));
+      // What waits here has more behind it that waits in the kernel, which goes with it.
+      excess *= waiting / (waiting + memory.sockets());
       let count = 0;
       for (const { one: c, waiting } of heavy) {
         if (excess <= 0) break;
@@ -297,17 +293,10 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
 }
 
 /** Those that hold much, first for readers that took nothing since the last sweep, then those that hold most. */
-function heavyOf(live: Iterable<Live>, queues: ReadonlyMap<string, number>) {
-  const heavy = heaviest(live, (c) => (c.reason === undefined ? c.relay.waiting() + queuedFor(c, queues) : 0));
-  const isStuck = ({ one }: (typeof heavy)[number]) => one.waited > 0 && one.relay.waiting() === one.waited;
+function heavyOf(live: Iterable<Live>) {
+  const heavy = heaviest(live, (c) => (c.reason === undefined ? c.relay.waiting() : 0));
+  const isStuck = ({ one, waiting }: (typeof heavy)[number]) => waiting === one.waited;
   return [...heavy.filter(isStuck), ...heavy.filter((some) => !isStuck(some))];
-}
-
-/** What the kernel holds for the socket of its own that a connection has: that of the peer, or of the local caller. */
-function queuedFor({ direction, kind, peer, local }: Live, queues: ReadonlyMap<string, number>): number {
-  if (queues.size === 0) return 0;
-  const ofPeer = kind === 'shared' || peer === undefined ? undefined : queues.get(peer.address);
-  return (ofPeer ?? 0) + (direction === 'outbound' ? (queues.get(local()) ?? 0) : 0);
 }
 
 /** The cells of one listener: looked up once, as connections may come by the thousand a second. */

@@ -110,8 +110,6 @@ for (const [streams, protocol, where] of [
       }
       await delay(2_000);
       look();
-      // Where v2 would charge for both, there is room again for those that are open.
-      await until(() => sidecar.anonymous() + (group?.sockets() ?? 0) < 0.85 * LIMIT);
       const mib = (bytes = 0) => Math.round(bytes / 2 ** 20);
       t.comment(
         `${mib(before)} MiB before, ${mib(top)} at most, ${mib(await group?.most())} of the group, ${mib(topOfSockets)} seen in its sockets; ${await open()} open, ${await refused()} refused, ${await relieved()} reset`,
