@@ -19,6 +19,7 @@ export const BULK = 8 * 1024;
 const MAX_FREE = 32;
 
 const free: Buffer[] = [];
+const freeSmall: Buffer[] = [];
 
 /** Bytes of the large ones in use, and those from which on they are small. */
 let lent = 0;
@@ -39,15 +40,12 @@ export function takeConnectionBuffer(): Buffer {
   return lent < plenty ? takeBuffer() : takeSmall();
 }
 
-let otherHalf: Buffer | undefined;
-
 /** Of a large one, as what malloc gives in smaller pieces does not go back to the system (see the image). */
 function takeSmall(): Buffer {
-  const half = otherHalf;
-  otherHalf = undefined;
+  const half = freeSmall.pop();
   if (half !== undefined) return half;
-  const whole = Buffer.allocUnsafeSlow(OWN_BUFFER_SIZE);
-  otherHalf = whole.subarray(SMALL_BUFFER_SIZE);
+  const whole = free.pop() ?? Buffer.allocUnsafeSlow(OWN_BUFFER_SIZE);
+  freeSmall.push(whole.subarray(SMALL_BUFFER_SIZE));
   return whole.subarray(0, SMALL_BUFFER_SIZE);
 }
 
@@ -59,7 +57,8 @@ export function highWater(buffer: Buffer): number {
 /** Gives back a buffer that nothing reads into or writes from any more. */
 export function giveBuffer(buffer: Buffer): void {
   loseBuffer(buffer);
-  if (buffer.length === OWN_BUFFER_SIZE && free.length < MAX_FREE) free.push(buffer);
+  const spare = buffer.length === OWN_BUFFER_SIZE ? free : freeSmall;
+  if (spare.length < MAX_FREE) spare.push(buffer);
 }
 
 /** The same for one that something may still write from. */
@@ -69,5 +68,5 @@ export function loseBuffer(buffer: Buffer): void {
 
 /** Lets go of what is kept for the next ones; how many bytes. */
 export function dropSpare(): number {
-  return free.splice(0).length * OWN_BUFFER_SIZE;
+  return free.splice(0).length * OWN_BUFFER_SIZE + freeSmall.splice(0).length * SMALL_BUFFER_SIZE;
 }

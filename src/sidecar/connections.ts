@@ -3,7 +3,6 @@ import { Crowd } from '../base/crowd.ts';
 import { Drain } from '../base/lifecycle.ts';
 import type { Cell } from '../base/metrics.ts';
 import { type Age, type AgeLimits, ageOf } from './age.ts';
-import { dropSpare } from './buffers.ts';
 import { createCallerPlaces } from './caller-places.ts';
 import { heaviest } from './heaviest.ts';
 import type { CloseReason, DataPlaneMetrics, Direction } from './metrics.ts';
@@ -103,9 +102,10 @@ export interface Connections {
   readonly memory: MemoryGauge;
   /**
    * When memory is nearly gone, resets those that hold most of it, or streams of them, first for readers that take nothing.
-   * How many; asked several times a second. What they held is free when it was collected.
+   * How many; asked several times a second. What they held, and `spare` bytes that somebody let go of, is free when it was
+   * collected.
    */
-  relieve(): number;
+  relieve(spare: number): number;
   /** Copies byte counts of live connections into the metrics. */
   report(): void;
   /** Lets connections of which we know where one may stop end there; all, or those of `only`. */
@@ -249,10 +249,9 @@ export function createConnections(limits: ConnectionLimits, metrics: DataPlaneMe
         }
       }
     },
-    relieve() {
-      let excess = memory.excess();
+    relieve(spare) {
+      let excess = memory.excess() - spare;
       if (excess <= 0) return 0;
-      excess -= dropSpare();
       const heavy = heavyOf(live);
       const waiting = heavy.reduce((sum, some) => sum + some.waiting, 0);
       // What waits here has more behind it that waits in the kernel, which goes with it.

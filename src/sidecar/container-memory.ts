@@ -9,25 +9,23 @@ export function containerMemory(): number | undefined {
 }
 
 /**
- * Reads how many bytes wait in the kernel for the sockets of the container: those that cgroups v2 charges it for beside its
- * own (`sock`); with v1 where it was asked to count them (`kmem.tcp`). Of a connection with a slow reader that is more than
- * what the process holds for it. Undefined where nothing tells.
+ * Reads how many bytes wait in the kernel for the sockets of the container, which cgroups v2 charges it for beside its own
+ * (`sock`): of a connection with a slow reader more than what the process holds for it. Undefined with v1, whose limit of
+ * memory they do not count against.
  */
 export function socketCounter(mount = '/sys/fs/cgroup', membership = '/proc/self/cgroup'): (() => number) | undefined {
-  const groups = read(membership);
-  const v2 = /^0::(.*)$/m.exec(groups)?.[1] ?? '';
-  const v1 = /^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:(.*)$/m.exec(groups)?.[1] ?? '';
-  // A container may see its own group as the root, though the path is that outside of it.
-  const sources = [
-    ...[v2, ''].map((path) => ({ file: join(mount, path, 'memory.stat'), pattern: /^sock (\d+)$/m })),
-    ...[v1, ''].map((path) => ({
-      file: join(mount, 'memory', path, 'memory.kmem.tcp.usage_in_bytes'),
-      pattern: /^(\d+)$/m,
-    })),
-  ];
-  const source = sources.find(({ file, pattern }) => pattern.test(read(file)));
-  return source === undefined ? undefined : () => Number(source.pattern.exec(read(source.file))?.[1] ?? 0);
+  const path = /^0::(.*)$/m.exec(read(membership))?.[1] ?? '';
+  const parts = path.split('/').filter((part) => part !== '');
+  // A group without the controller of memory is counted in the nearest above it that has it; a container may see its own
+  // as the root, though the path is that outside of it.
+  const files = [...parts.keys(), parts.length].map((n) =>
+    join(mount, ...parts.slice(0, parts.length - n), 'memory.stat'),
+  );
+  const file = files.find((file) => SOCK.test(read(file)));
+  return file === undefined ? undefined : () => Number(SOCK.exec(read(file))?.[1] ?? 0);
 }
+
+const SOCK = /^sock (\d+)$/m;
 
 function read(file: string): string {
   try {

@@ -9,8 +9,11 @@ const RELIEF = 100;
 /** Of the memory there may be, what large buffers of connections take: about as much as spare ones. */
 const BUFFERS = 1 / 8;
 
-/** While new ones are refused garbage is collected, but not for more than one part of so many of the time. */
+/** While new ones are refused and nobody has to go, garbage is collected for one part of so many of the time at most. */
 const COLLECT = 20;
+
+/** Spare buffers of this many bytes are worth a collection at any time. */
+const WORTH = 1 << 20;
 
 interface Plane extends Pick<DataPlane, 'clock' | 'limits' | 'refusals'> {
   readonly connections: Pick<Connections, 'memory' | 'relieve'>;
@@ -33,15 +36,13 @@ export function startRelief(plane: Plane): Disposable {
   };
   const look = setInterval(() => {
     if (!connections.memory.short(0)) return;
-    const closed = connections.relieve();
+    const spare = dropSpare();
+    const closed = connections.relieve(spare);
     if (closed > 0) {
       memoryRelieved(closed, plane);
       // Not before their sockets are closed, at the end of this turn: until then they are held.
       setImmediate(() => setImmediate(collect));
-    } else if (clock.now() >= next) {
-      dropSpare();
-      collect();
-    }
+    } else if (spare >= WORTH || clock.now() >= next) collect();
   }, RELIEF).unref();
   return {
     [Symbol.dispose]() {

@@ -21,6 +21,9 @@ const LAST_MARK = 1.1;
 /** How long a look at the process's memory counts, ms. */
 const LOOK = 50;
 
+/** The same of the kernel's part, while there is little in all: to tell it the kernel adds up figures of every CPU. */
+const LOOK_AT_SOCKETS = 500;
+
 /**
  * The limits with what this process may use, where nothing else is said. Beyond the limit of descriptors Node closes what
  * it accepts without an error, and no file can be read; beyond that of memory the system ends the process.
@@ -99,11 +102,15 @@ export function memoryGauge(
   let looked = 0;
   let seen = 0;
   let inSockets = 0;
+  let lookedAtSockets = 0;
   const look = () => {
     const now = clock.now();
     if (Math.abs(now - looked) < LOOK) return seen;
     looked = now;
-    inSockets = sockets();
+    if (seen > max / 2 || Math.abs(now - lookedAtSockets) >= LOOK_AT_SOCKETS) {
+      inSockets = sockets();
+      lookedAtSockets = now;
+    }
     seen = own() + inSockets;
     return seen;
   };

@@ -28,7 +28,7 @@ t.test(
     const ofLink = takeBuffer();
     t.equal(ofLink.length, LARGE, 'a shared connection needs a large one');
     for (const one of [ofLink, small, smaller]) giveBuffer(one);
-    t.equal(takeConnectionBuffer().length, SMALL, 'small ones count for nothing');
+    t.ok([small, smaller].includes(takeConnectionBuffer()), 'small ones count for nothing, and are used again');
     giveBuffer(first);
     const again = takeConnectionBuffer();
     t.equal(again.length, LARGE);

@@ -70,8 +70,9 @@ t.test('what waits in the kernel for sockets is found wherever a container sees 
   t.equal(counted('0::/\n', v2), 4096);
   t.equal(counted('0::/kubepods/pod1/c\n', v2), 4096, 'the path is that of outside');
   t.equal(counted('0::/kubepods/pod1\n', { 'kubepods/pod1/memory.stat': 'sock 12\n', ...v2 }), 12);
-  const v1 = { 'memory/docker/1/memory.kmem.tcp.usage_in_bytes': '8192\n', 'memory.stat': 'anon 1\n' };
-  t.equal(counted('9:name=systemd:/\n4:cpu,memory:/docker/1\n0::/docker/1\n', v1), 8192);
+  const above = { 'user.slice/memory.stat': 'sock 34\n', ...v2 };
+  t.equal(counted('0::/user.slice/session/app\n', above), 34, 'the nearest that is counted, not the machine');
+  t.equal(counted('9:name=systemd:/\n4:cpu,memory:/docker/1\n', {}), undefined, 'v1');
   t.equal(counted('0::/\n', { 'memory.stat': 'anon 1\n' }), undefined);
   t.equal(counted('', {}), undefined);
 });
