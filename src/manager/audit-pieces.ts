@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
-import { readdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { nodeCode } from '../base/errors.ts';
+import { namesIn } from '../store/files.ts';
 
 /** The files of the audit log at `path` (`…/audit.log`), oldest first: it, and those of {@link pieceFrom}; none when there is no log. */
 export async function auditPieces(path: string): Promise<string[]> {
@@ -37,13 +37,4 @@ export async function* completeLines(path: string): AsyncGenerator<Buffer> {
 
 function stemOf(path: string): string {
   return path.replace(/\.log$/, '');
-}
-
-async function namesIn(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if (nodeCode(error) === 'ENOENT') return [];
-    throw error;
-  }
 }

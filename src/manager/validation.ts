@@ -1,11 +1,11 @@
-import { readdir, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, DAY } from '../base/clock.ts';
 import { tokenCommand } from '../base/commands.ts';
-import { nodeCode } from '../base/errors.ts';
 import type { TrustBundle } from '../pki/bundle.ts';
 import { nextRenewal } from '../pki/renewal.ts';
 import { span, utc } from '../pki/text.ts';
+import { namesIn } from '../store/files.ts';
 import type { CertStore } from '../store/store.ts';
 import { type Authority, authorityDirectory } from './ca.ts';
 import type { Inventory, InventoryEntry } from './inventory.ts';
@@ -140,7 +140,7 @@ async function caFindings({ authority, stateDirectory, clock }: ValidationOption
     });
   }
   const directory = authorityDirectory(stateDirectory, number);
-  for (const file of (await names(directory)).filter((name) => name.endsWith('.key'))) {
+  for (const file of (await namesIn(directory)).filter((name) => name.endsWith('.key'))) {
     const path = join(directory, file);
     const { mode } = await stat(path);
     if ((mode & 0o077) === 0) continue;
@@ -154,13 +154,4 @@ async function caFindings({ authority, stateDirectory, clock }: ValidationOption
     });
   }
   return findings;
-}
-
-async function names(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if (nodeCode(error) === 'ENOENT') return [];
-    throw error;
-  }
 }

@@ -183,6 +183,16 @@ async function widenToMode(file: FileHandle, mode: number): Promise<void> {
   if ((got & 0o777) !== mode) await file.chmod(mode);
 }
 
+/** What is in a directory, in no order; nothing when there is none. */
+export async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (nodeCode(error) === 'ENOENT') return [];
+    throw error;
+  }
+}
+
 /** Also false for what may not be looked at. */
 export async function exists(path: string): Promise<boolean> {
   try {
